@@ -1,0 +1,40 @@
+"""Fixtures of the whole suite: servers that end with the test, a namespace for each test."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from tests.support.redis import RedisServer, SharedRedis, shared_url
+
+# Examples run while servers and other tests use the same two cores: time says nothing about them.
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A private server of this test alone: kill it, stop it, empty it."""
+    with RedisServer(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedRedis]:
+    """One server for all tests that only need one; use it with ``namespace``."""
+    url = shared_url()
+    if url:
+        yield SharedRedis(url)
+        return
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield SharedRedis(server.url)
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A namespace that no other test uses."""
+    return f"test-{uuid.uuid4().hex[:12]}"

@@ -1,0 +1,1 @@
+"""What tests stand on: real servers, real clients, a faulty network. Nothing here is a mock."""
