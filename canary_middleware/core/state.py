@@ -1,0 +1,184 @@
+"""The control state that all processes share: one small immutable document per namespace.
+
+Values only. What may follow what is in :mod:`canary_middleware.core.transitions`, what a process
+does with a document that it loaded in :mod:`canary_middleware.core.adoption`.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Final
+
+from canary_middleware.core.model import Rollout
+
+EVERYTHING: Final = "*"
+"""Scope of the kill that covers the whole namespace; no rollout can have this name."""
+
+
+class Phase(enum.Enum):
+    """Where a release stands on its way out."""
+
+    IDLE = "idle"
+    RAMPING = "ramping"
+    PAUSED = "paused"
+    HOLDING = "holding"
+    AWAITING_APPROVAL = "awaiting_approval"
+    PROMOTED = "promoted"
+    FINISHED = "finished"
+    ROLLED_BACK = "rolled_back"
+
+
+ACTIVE: Final = frozenset({Phase.RAMPING, Phase.PAUSED, Phase.HOLDING, Phase.AWAITING_APPROVAL})
+"""Phases in which the dead-man's switch applies; all others fail static (DESIGN section 5)."""
+
+
+class Verb(enum.Enum):
+    """What can be done to a release; ``kill`` is missing because it is unconditional."""
+
+    START = "start"
+    WEIGHT = "weight"
+    PAUSE = "pause"
+    RESUME = "resume"
+    APPROVE = "approve"
+    HOLD = "hold"
+    ADVANCE = "advance"
+    AWAIT = "await"
+    PROMOTE = "promote"
+    ROLLBACK = "rollback"
+    REVIVE = "revive"
+    FINISH = "finish"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a process declares about one rollout, frozen into the document by ``start``.
+
+    Attributes:
+        stable: label of the version that everybody has.
+        canary: label of the release.
+        paths: app-relative prefixes in scope.
+        methods: upper-case methods in scope; empty means all.
+        exclude: prefixes out of scope.
+        steps: weights of the ramp in 0.001 %.
+        owner: whom to ask.
+    """
+
+    stable: str
+    canary: str
+    paths: tuple[str, ...] = ("/",)
+    methods: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    steps: tuple[int, ...] = ()
+    owner: str | None = None
+
+    @classmethod
+    def from_rollout(cls, rollout: Rollout) -> Plan:
+        """The part of a declaration that processes must agree on."""
+        return cls(
+            stable=rollout.stable,
+            canary=rollout.canary,
+            paths=rollout.paths,
+            methods=rollout.methods,
+            exclude=rollout.exclude,
+            steps=rollout.ramp.weights,
+            owner=rollout.owner,
+        )
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hex digits by which two processes see that they declare the same."""
+        canonical = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """One kill in force.
+
+    Attributes:
+        by: who struck it.
+        why: the reason given.
+        at: wall-clock seconds since the epoch.
+        revision: revision of the document that it made; only a document whose ``lifted`` reaches
+            this number lifts it.
+    """
+
+    by: str
+    why: str
+    at: float
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where one release of a rollout stands.
+
+    Attributes:
+        release: its canary label.
+        stable: label of the other side.
+        phase: see :class:`Phase`.
+        weight: units of 0.001 %.
+        step: index into ``plan.steps``; -1 when the weight was set by hand.
+        epoch: revision of the last event that voids all pins.
+        period: revision of the last change of weight or label.
+        since: wall-clock seconds of the last change of phase or weight.
+        why: the reason given for it.
+        plan: the declaration as it was at ``start``.
+    """
+
+    release: str
+    stable: str
+    phase: Phase
+    weight: int
+    step: int
+    epoch: int
+    period: int
+    since: float
+    why: str
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutState:
+    """All remembered releases of one rollout; ``current`` is the one last started."""
+
+    current: str | None = None
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """The whole control state of a namespace.
+
+    Attributes:
+        lineage: random id drawn when the document was created; revisions of different lineages
+            cannot be compared.
+        revision: raised by every change.
+        kills: kills in force by scope (a rollout or :data:`EVERYTHING`).
+        lifted: by scope, the highest revision of a kill that was revived.
+        rollouts: by name.
+    """
+
+    lineage: str
+    revision: int = 0
+    kills: Mapping[str, Kill] = field(default_factory=dict)
+    lifted: Mapping[str, int] = field(default_factory=dict)
+    rollouts: Mapping[str, RolloutState] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What a compare-and-swap compares."""
+        return self.lineage, self.revision
+
+    def killed(self, rollout: str) -> Kill | None:
+        """The kill in force for a rollout; the namespace's own comes first."""
+        return self.kills.get(EVERYTHING) or self.kills.get(rollout)
+
+    def entry(self, rollout: str, release: str) -> Entry | None:
+        """Where a release stands; ``None`` means idle."""
+        state = self.rollouts.get(rollout)
+        return state.entries.get(release) if state else None
