@@ -1,0 +1,345 @@
+"""The ASGI shell: translates scopes and messages, decides nothing.
+
+``app.add_middleware(CanaryMiddleware, canary=canary)`` in Starlette and FastAPI, or
+``app = CanaryMiddleware(app, canary=canary)`` around any ASGI application.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from os import getpid
+from typing import Any
+
+from canary_middleware.canary import Canary
+from canary_middleware.context import SCOPE_KEY
+from canary_middleware.core.active import active_visit
+from canary_middleware.core.headers import HeaderRules
+from canary_middleware.core.outcomes import OutcomeClass, classify
+from canary_middleware.core.rescue import MAX_REPLAY, Supersede
+from canary_middleware.core.snapshot import Lane
+from canary_middleware.engine.views import AsgiView, app_path
+from canary_middleware.engine.visit import Visit
+from canary_middleware.errors import ConfigurationError, Problem
+from canary_middleware.targets.lifespan import Lifespans, share_lifespan
+
+logger = logging.getLogger("canary_middleware")
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+RULES = HeaderRules(bytes)
+VARY_COOKIE = RULES.vary_line(["Cookie"])
+RAISED = 599
+"""Stands for the status of a canary that raised instead of answering."""
+
+
+class Superseded(BaseException):
+    """Unwinds a canary whose answer nobody will see.
+
+    Not an ``Exception``, for the reason for which ``asyncio.CancelledError`` is none: it is not an
+    error of the application, and no ``except Exception`` in it should log it or answer to it.
+    """
+
+
+class CanaryMiddleware:
+    """Puts every visitor of ``app`` on the stable or the canary version.
+
+    Args:
+        app: the application; it is the stable version, and the canary too where no target is given.
+        canary: the facade with rollouts, store and keys.
+        targets: by rollout, the application that serves the canary.
+
+    Raises:
+        ConfigurationError: an application is not ASGI, or a target names no rollout.
+    """
+
+    def __init__(
+        self, app: App, canary: Canary, targets: Mapping[str, App] | None = None
+    ) -> None:
+        self.app = app
+        self._canary = canary
+        self._engine = canary.engine
+        self._targets = dict(targets or {})
+        _check(app, canary, self._targets)
+        canary.attach("asgi", targets=self._targets)
+        self._lifespans = Lifespans(self._targets, self._engine)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection."""
+        kind = scope["type"]
+        if kind == "http" or kind == "websocket":
+            snapshot = self._engine.snapshot
+            path = app_path(scope) if scope.get("root_path") else scope["path"]
+            if path.startswith(snapshot.below):
+                lanes = snapshot.match(path, scope.get("method", "GET"))
+                if lanes and not self._entered(scope):
+                    await self._covered(scope, receive, send, lanes)
+                    return
+        elif kind == "lifespan":
+            await share_lifespan(self.app, scope, receive, send, self._arrive, self._leave)
+            return
+        await self.app(scope, receive, send)
+
+    def _entered(self, scope: Scope) -> bool:
+        """Whether this canary wraps the application twice; the outer one has decided."""
+        visit = scope.get(SCOPE_KEY)
+        return visit is not None and visit.engine is self._engine
+
+    async def _arrive(self) -> None:
+        await self._canary.arrive()
+        await self._lifespans.start()
+
+    async def _leave(self) -> None:
+        await self._lifespans.stop()
+        await asyncio.to_thread(self._canary.stop)
+
+    async def _covered(
+        self, scope: Scope, receive: Receive, send: Send, lanes: Sequence[Lane]
+    ) -> None:
+        engine = self._engine
+        if self._canary.pid != getpid() or self._lifespans.waiting:
+            await self._arrive()
+        visit = Visit(engine, engine.snapshot, lanes, AsgiView(scope))
+        if engine.observer is not None:
+            engine.observer.entered(visit)
+        if self._canary.identify_is_async:
+            await visit.identify()
+        if scope["type"] == "websocket":
+            await self._websocket(visit, scope, receive, send)
+        else:
+            await self._http(visit, scope, receive, send)
+
+    async def _http(self, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] not in visit.replay_methods:
+            await self._run(visit, scope, receive, Answer(visit, send, None))
+            return
+        pristine = fresh(scope)
+        replay = Replay(receive)
+        answer = Answer(visit, send, replay)
+        await self._run(visit, scope, replay, answer)
+        if answer.superseded is not None:
+            second = visit.again(answer.superseded, AsgiView(pristine))
+            await self._run(second, pristine, replay.again(), Answer(second, send, None))
+
+    async def _run(self, visit: Visit, scope: Scope, receive: Receive, answer: Answer) -> None:
+        scope[SCOPE_KEY] = visit
+        token = active_visit.set(visit)
+        try:
+            app, scope = self._dispatch(visit, scope)
+            await app(scope, receive, answer.send)
+        except BaseException as error:
+            if not answer.survives(error):
+                visit.finish(_ending(error))
+                raise
+        finally:
+            active_visit.reset(token)
+        if answer.superseded is None:
+            # The application returned without finishing its answer: the client went away.
+            visit.finish(OutcomeClass.ABORTED)
+
+    def _dispatch(self, visit: Visit, scope: Scope) -> tuple[App, Scope]:
+        """The application that serves this visit, and the scope it gets."""
+        for lane in visit.lanes if self._targets else ():
+            target = self._targets.get(lane.name)
+            if target is not None and visit.expose(lane.name).is_canary:
+                return target, {**scope, "state": self._lifespans.state(lane.name)}
+        return self.app, scope
+
+    async def _websocket(self, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = Handshake(visit, send)
+        scope[SCOPE_KEY] = visit
+        token = active_visit.set(visit)
+        try:
+            app, scope = self._dispatch(visit, scope)
+            await app(scope, receive, answer.send)
+        except BaseException as error:
+            visit.finish(_ending(error), answer.seconds)
+            raise
+        finally:
+            active_visit.reset(token)
+        visit.finish(answer.kind, answer.seconds)
+
+
+class Answer:
+    """The way of one answer to the server: edits the start, notes the end, lets everything else pass.
+
+    Attributes:
+        superseded: set when this answer was abandoned before its start.
+        send: what the application gets; a plain function, so that it costs no coroutine per message.
+    """
+
+    __slots__ = ("_replay", "_status", "_visit", "send", "superseded")
+
+    def __init__(self, visit: Visit, send: Send, replay: Replay | None) -> None:
+        self._visit = visit
+        self._replay = replay
+        self._status = 0
+        self.superseded: Supersede | None = None
+
+        def sender(message: Message) -> Awaitable[None]:
+            kind = message["type"]
+            if kind == "http.response.start":
+                message = self._start(message)
+            elif kind == "http.response.body":
+                if not message.get("more_body"):
+                    visit.finish(classify(self._status))
+            elif kind == "http.response.pathsend":
+                visit.finish(classify(self._status))
+            if self.superseded is not None:
+                raise Superseded
+            return send(message)
+
+        self.send: Send = sender
+
+    def _start(self, message: Message) -> Message:
+        visit = self._visit
+        self._status = status = message["status"]
+        if visit.canary and self.superseded is None and self._may_repeat():
+            self.superseded = visit.supersede(status)
+        if self.superseded is not None:
+            visit.abandon(self.superseded)
+            raise Superseded
+        visit.started = True
+        return edited(visit, message) if visit.exposed else message
+
+    def _may_repeat(self) -> bool:
+        return self._replay is not None and self._replay.complete and self._visit.replayable()
+
+    def survives(self, error: BaseException) -> bool:
+        """Whether the request goes on after this: the answer was superseded, or can be now."""
+        if self.superseded is not None:
+            # Not the cancellation of the request itself. Task groups wrap what unwinds them.
+            return isinstance(error, (Exception, Superseded, BaseExceptionGroup))
+        return isinstance(error, Exception) and self._rescue(error)
+
+    def _rescue(self, error: Exception) -> bool:
+        visit = self._visit
+        if not visit.canary or visit.started:
+            return False
+        if self._may_repeat():
+            self.superseded = visit.supersede(RAISED)
+        if self.superseded is None:
+            return False
+        if self.superseded is Supersede.RESCUE:
+            logger.warning("a canary raised and was rescued by stable", exc_info=error)
+        visit.abandon(self.superseded)
+        return True
+
+
+class Handshake:
+    """As :class:`Answer` for a WebSocket: cookie and Vary go on the acceptance or the denial."""
+
+    __slots__ = ("kind", "seconds", "send")
+
+    def __init__(self, visit: Visit, send: Send) -> None:
+        self.kind = OutcomeClass.ABORTED
+        self.seconds = 0.0
+
+        def sender(message: Message) -> Awaitable[None]:
+            kind = message["type"]
+            if not visit.started and kind in ("websocket.accept", "websocket.http.response.start"):
+                visit.started = True
+                self.seconds = visit.engine.clock() - visit.begun
+                self.kind = classify(message.get("status", 101))
+                if visit.exposed:
+                    message = edited(visit, message)
+            elif kind == "websocket.close" and not visit.started:
+                self.kind = OutcomeClass.CLIENT_ERROR  # the server answers 403
+            return send(message)
+
+        self.send: Send = sender
+
+
+class Replay:
+    """``receive`` that remembers a small body, so that a second run can read it again.
+
+    Attributes:
+        complete: everything received so far is remembered and the client is still there.
+    """
+
+    __slots__ = ("_messages", "_receive", "_size", "complete")
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._messages: list[Message] = []
+        self._size = 0
+        self.complete = True
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        if message["type"] != "http.request":
+            self.complete = False
+        elif self.complete:
+            self._size += len(message.get("body", b""))
+            self._messages.append(message)
+            if self._size > MAX_REPLAY:
+                self.complete = False
+                self._messages.clear()
+        return message
+
+    def again(self) -> Receive:
+        """``receive`` for the second run: what was remembered, then what is still to come."""
+        messages = iter(self._messages)
+
+        async def receive() -> Message:
+            for message in messages:
+                return message
+            return await self._receive()
+
+        return receive
+
+
+def edited(visit: Visit, message: Message) -> Message:
+    """The start message of an exposed visit, with our headers."""
+    inputs = visit.inputs()
+    vary = RULES.vary_line(("Cookie", *inputs)) if inputs else VARY_COOKIE
+    line = visit.cookie_line()
+    cookie = line.encode("ascii") if line else None
+    result = RULES.edit(message.get("headers", ()), vary, cookie, no_store=visit.rescued)
+    if result.refused:
+        visit.note_public()
+        return message
+    return {**message, "headers": result.headers}
+
+
+def fresh(scope: Scope) -> Scope:
+    """A copy for a second run: frameworks write into the scope and into its state."""
+    copy = dict(scope)
+    if "state" in copy:
+        copy["state"] = dict(copy["state"])
+    return copy
+
+
+def _ending(error: BaseException) -> OutcomeClass:
+    gone = isinstance(error, (OSError, asyncio.CancelledError))
+    return OutcomeClass.ABORTED if gone else OutcomeClass.EXCEPTION
+
+
+def _check(app: object, canary: Canary, targets: Mapping[str, object]) -> None:
+    problems = [
+        Problem(place, "this is not an ASGI application", "WSGI: canary_middleware.wsgi")
+        for place, candidate in (("app", app), *((f"targets[{n!r}]", t) for n, t in targets.items()))
+        if not is_asgi(candidate)
+    ]
+    problems += canary.unknown_targets(targets)
+    if problems:
+        raise ConfigurationError(problems)
+
+
+def is_asgi(app: object) -> bool:
+    """Whether a callable takes ``(scope, receive, send)``."""
+    if not callable(app):
+        return False
+    try:
+        inspect.signature(app).bind(None, None, None)
+    except TypeError:
+        return False
+    except ValueError:  # a callable without a signature, written in C
+        return True
+    return True

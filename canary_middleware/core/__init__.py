@@ -1,0 +1,1 @@
+"""The deciding core: pure values and functions, no clock, no randomness, no I/O, no threads."""

@@ -1,0 +1,204 @@
+"""Documents, audit entries and process reports as JSON, and strictly back again.
+
+Whoever reaches the store can write anything there, so a value with one wrong part is refused as a
+whole: ``StoreCorruptError`` names the place. Nothing is guessed, clamped or filled in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Final
+
+from canary_middleware.core.reading import Place, parse
+from canary_middleware.core.records import Audit, ProcessReport
+from canary_middleware.core.state import (
+    EVERYTHING,
+    Document,
+    Entry,
+    Kill,
+    Phase,
+    Plan,
+    RolloutState,
+)
+from canary_middleware.core.weight import FULL
+from canary_middleware.errors import StoreError
+
+SCHEMA: Final = 1
+MAX_BYTES: Final = 256 * 1024
+"""Largest document that is read or written."""
+MAX_REVISION: Final = 2**53 - 1
+"""Largest number that Lua and JSON keep exactly."""
+
+
+def encode(document: Document) -> bytes:
+    """Canonical JSON; equal documents have equal bytes.
+
+    Raises:
+        StoreError: it would be larger than :data:`MAX_BYTES`.
+    """
+    head = {"schema": SCHEMA, "lineage": document.lineage, "revision": document.revision}
+    kills = {scope: asdict(kill) for scope, kill in document.kills.items()}
+    data = _dump({**head, "kills": kills, "body": _body(document)})
+    if len(data) > MAX_BYTES:
+        raise StoreError(f"the control state would take {len(data)} bytes of at most {MAX_BYTES}")
+    return data
+
+
+def decode(data: bytes) -> Document:
+    """The inverse of :func:`encode`.
+
+    Raises:
+        StoreCorruptError: anything else than what :func:`encode` writes.
+    """
+    place = parse(data, MAX_BYTES, "state")
+    fields = place.fields("schema", "lineage", "revision", "kills", "body")
+    fields["schema"].integer(SCHEMA, SCHEMA)
+    revision = fields["revision"].integer(0, MAX_REVISION)
+    body = fields["body"].fields("lifted", "rollouts")
+    return Document(
+        lineage=fields["lineage"].text(),
+        revision=revision,
+        kills={name: _kill(at, revision) for name, at in fields["kills"].items()},
+        lifted={name: at.integer(0, revision) for name, at in body["lifted"].items()},
+        rollouts={name: _rollout(name, at, revision) for name, at in body["rollouts"].items()},
+    )
+
+
+def encode_body(document: Document) -> bytes:
+    """The part of a document that a kill leaves alone."""
+    return _dump(_body(document))
+
+
+def encode_kill(kill: Kill) -> bytes:
+    """One kill, as it stands in a document."""
+    return _dump(asdict(kill))
+
+
+def encode_audit(audit: Audit) -> bytes:
+    """One line of history."""
+    return _dump(asdict(audit))
+
+
+def decode_audit(data: bytes) -> Audit:
+    """The inverse of :func:`encode_audit`.
+
+    Raises:
+        StoreCorruptError: anything else.
+    """
+    names = ("at", "by", "action", "scope", "old", "new", "why", "revision")
+    fields = parse(data, MAX_BYTES, "audit").fields(*names)
+    return Audit(
+        at=fields["at"].seconds(),
+        revision=fields["revision"].integer(0, MAX_REVISION),
+        **{name: fields[name].text(empty=True) for name in names[1:-1]},
+    )
+
+
+def encode_report(report: ProcessReport) -> bytes:
+    """One process report."""
+    return _dump(asdict(report))
+
+
+def decode_report(data: bytes) -> ProcessReport:
+    """The inverse of :func:`encode_report`.
+
+    Raises:
+        StoreCorruptError: anything else.
+    """
+    fields = parse(data, MAX_BYTES, "report").fields(
+        "id", "host", "pid", "kind", "revision", "staleness", "plans", "in_flight", "at"
+    )
+    staleness = fields["staleness"]
+    return ProcessReport(
+        id=fields["id"].text(),
+        host=fields["host"].text(),
+        pid=fields["pid"].integer(0, MAX_REVISION),
+        kind=fields["kind"].text(),
+        revision=fields["revision"].integer(-1, MAX_REVISION),
+        staleness=None if staleness.value is None else staleness.seconds(),
+        plans={name: _plan(at) for name, at in fields["plans"].items()},
+        in_flight=fields["in_flight"].integer(0, MAX_REVISION),
+        at=fields["at"].seconds(),
+    )
+
+
+def printable(text: str, limit: int = 500) -> str:
+    """Text from people as the codec accepts it: one line, no control characters, bounded."""
+    return "".join(c if c.isprintable() else " " for c in text[:limit]).strip()
+
+
+def _dump(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _body(document: Document) -> Mapping[str, Any]:
+    rollouts = {
+        name: {
+            "current": state.current,
+            "entries": {release: _plain(entry) for release, entry in state.entries.items()},
+        }
+        for name, state in document.rollouts.items()
+    }
+    return {"lifted": dict(document.lifted), "rollouts": rollouts}
+
+
+def _plain(entry: Entry) -> Mapping[str, Any]:
+    return {**asdict(entry), "phase": entry.phase.value}
+
+
+def _kill(place: Place, revision: int) -> Kill:
+    fields = place.fields("by", "why", "at", "revision")
+    return Kill(
+        by=fields["by"].text(empty=True),
+        why=fields["why"].text(empty=True),
+        at=fields["at"].seconds(),
+        revision=fields["revision"].integer(0, revision),
+    )
+
+
+def _rollout(name: str, place: Place, revision: int) -> RolloutState:
+    if name == EVERYTHING:
+        place.refuse("is no name of a rollout")
+    fields = place.fields("current", "entries")
+    entries = {release: _entry(release, at, revision) for release, at in fields["entries"].items()}
+    current = fields["current"]
+    if current.value is not None and current.text() not in entries:
+        current.refuse("has no entry")
+    return RolloutState(current.value, entries)
+
+
+def _entry(release: str, place: Place, revision: int) -> Entry:
+    fields = place.fields(
+        "release", "stable", "phase", "weight", "step", "epoch", "period", "since", "why", "plan"
+    )
+    plan = _plan(fields["plan"])
+    if not release == fields["release"].text() == plan.canary:
+        place.refuse("does not stand under its own release")
+    return Entry(
+        release=release,
+        stable=fields["stable"].text(),
+        phase=Phase(fields["phase"].one_of(*(phase.value for phase in Phase))),
+        weight=fields["weight"].integer(0, FULL),
+        step=fields["step"].integer(-1, len(plan.steps) - 1),
+        epoch=fields["epoch"].integer(0, revision),
+        period=fields["period"].integer(0, revision),
+        since=fields["since"].seconds(),
+        why=fields["why"].text(empty=True),
+        plan=plan,
+    )
+
+
+def _plan(place: Place) -> Plan:
+    fields = place.fields("stable", "canary", "paths", "methods", "exclude", "steps", "owner")
+    owner = fields["owner"]
+    return Plan(
+        stable=fields["stable"].text(),
+        canary=fields["canary"].text(),
+        paths=fields["paths"].texts(),
+        methods=fields["methods"].texts(),
+        exclude=fields["exclude"].texts(),
+        steps=tuple(step.integer(0, FULL) for step in fields["steps"].elements()),
+        owner=None if owner.value is None else owner.text(empty=True),
+    )

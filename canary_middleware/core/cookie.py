@@ -1,0 +1,143 @@
+"""The visitor cookie: its name, its content, its Set-Cookie line, and how to find it in a header.
+
+Content, in the order of the fields: format, random visitor id (96 bits), time of issue, then optional
+sections of one letter and a value, of which ``b`` (the bound subject) is the only one so far. Sections
+that this version does not know are kept as they are, so that two versions can share a cookie.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Final, Literal
+
+from canary_middleware.core.token import TokenCodec, Verified
+from canary_middleware.errors import TokenError
+
+FORMAT: Final = "1"
+MAX_AGE: Final = 90 * 24 * 3600
+SKEW: Final = 60
+"""Seconds by which a cookie may come from the future before it is issued again."""
+
+Secure = bool | Literal["auto"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cookie:
+    """What a visitor carries.
+
+    Attributes:
+        id: 16 characters of base64url, 96 random bits.
+        issued: wall-clock seconds.
+        sections: letter and value each, in the order of first writing.
+    """
+
+    id: str
+    issued: int
+    sections: tuple[str, ...] = ()
+
+    @property
+    def binding(self) -> str:
+        """Keyed hash of the subject that signed in with this cookie, or ``""``."""
+        return next((section[1:] for section in self.sections if section[0] == "b"), "")
+
+    def bound(self, binding: str) -> Cookie:
+        """The same visitor, bound to a subject."""
+        others = tuple(section for section in self.sections if section[0] != "b")
+        return replace(self, sections=(*others, "b" + binding))
+
+    def due(self, now: float) -> bool:
+        """Whether to issue it again: past half of its life, or from a clock that runs ahead."""
+        return now - self.issued > MAX_AGE / 2 or self.issued - now > SKEW
+
+
+def new_cookie(random: Callable[[int], bytes], now: float) -> Cookie:
+    """A fresh anonymous visitor; ``random`` gives that many random bytes."""
+    return Cookie(urlsafe_b64encode(random(12)).decode("ascii"), int(now))
+
+
+def binding_of(key: bytes, subject: str) -> str:
+    """Keyed hash of a subject, 11 characters; tells users apart, reveals none of them."""
+    data = subject.encode("utf-8", "surrogatepass")
+    digest = blake2b(data, key=key, digest_size=8, person=b"canary-binding").digest()
+    return urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+
+
+def write(codec: TokenCodec, cookie: Cookie) -> str:
+    """The signed value of a cookie: 70 characters, 83 with a bound subject."""
+    return codec.sign((FORMAT, cookie.id, _base36(cookie.issued), *cookie.sections))
+
+
+def read(verified: Verified, now: float) -> Cookie:
+    """The cookie in verified fields.
+
+    Raises:
+        TokenError: ``malformed`` or ``expired``.
+    """
+    fields = verified.fields
+    if len(fields) < 3 or fields[0] != FORMAT or not all(fields):
+        raise TokenError("malformed")
+    issued = int(fields[2], 36)
+    if now - issued > MAX_AGE:
+        raise TokenError("expired")
+    return Cookie(fields[1], issued, tuple(fields[3:]))
+
+
+def _base36(number: int) -> str:
+    digits = ""
+    while number:
+        number, rest = divmod(number, 36)
+        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[rest] + digits
+    return digits or "0"
+
+
+@dataclass(frozen=True, slots=True)
+class CookieFormat:
+    """Name and attributes, fixed by configuration and never decided per request.
+
+    Args:
+        namespace: part of the name.
+        secure: ``True``: ``__Host-`` prefix and ``Secure`` (RFC 6265bis section 4.1.3.2). ``False``:
+            neither, for plain HTTP. ``"auto"``: writes the secure one and reads both, for the day
+            on which a site moves to HTTPS.
+    """
+
+    namespace: str
+    secure: Secure = True
+
+    @property
+    def names(self) -> tuple[bytes, ...]:
+        """``name=`` as it stands in a Cookie header; the one that is written comes first."""
+        plain = f"canary-{self.namespace}=".encode()
+        host = b"__Host-" + plain
+        return (host, plain) if self.secure == "auto" else (host,) if self.secure else (plain,)
+
+    def header(self, value: str) -> str:
+        """The Set-Cookie line."""
+        flags = "; Secure" if self.secure else ""
+        name = self.names[0].decode("ascii")
+        return f"{name}{value}; Max-Age={MAX_AGE}; Path=/; HttpOnly; SameSite=Lax{flags}"
+
+
+def find(header: bytes, name: bytes) -> bytes | None:
+    """The value of ``name=`` in a Cookie header; ``None`` if absent, ``b""`` if it stands there twice.
+
+    Works on the raw bytes: a cookie header can carry anything that other applications put in it, and
+    parsing all of it costs more than everything else that the middleware does.
+    """
+    start = _position(header, name, 0)
+    if start < 0:
+        return None
+    if _position(header, name, start + 1) >= 0:
+        return b""
+    end = header.find(b";", start)
+    return header[start + len(name) : end if end >= 0 else None].strip()
+
+
+def _position(header: bytes, name: bytes, start: int) -> int:
+    position = header.find(name, start)
+    while position > 0 and header[position - 1] not in b"; ":
+        position = header.find(name, position + 1)
+    return position

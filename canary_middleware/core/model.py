@@ -1,0 +1,213 @@
+"""The words of DESIGN as values: cohort, reason, visitor, audience, rollout, ramp, assignment."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from canary_middleware.core.weight import parse_weight
+
+
+class Cohort(enum.Enum):
+    """Which side a visitor is on; never a bool, so that a third arm cannot be confused with one."""
+
+    STABLE = "stable"
+    CANARY = "canary"
+
+
+class Reason(enum.Enum):
+    """Why an assignment is what it is: one word each, in order of precedence."""
+
+    NO_REQUEST = "no_request"
+    OUT_OF_SCOPE = "out_of_scope"
+    KILL_SWITCH = "kill_switch"
+    STALE_CONTROL = "stale_control"
+    ERROR = "error"
+    OTHER_RELEASE = "other_release"
+    NOT_READY = "not_ready"
+    IDLE = "idle"
+    ROLLED_BACK = "rolled_back"
+    DENIED = "denied"
+    OVERRIDE = "override"
+    TESTER = "tester"
+    UPSTREAM = "upstream"
+    PIN = "pin"
+    NO_VISITOR = "no_visitor"
+    WEIGHT = "weight"
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who a request belongs to.
+
+    Args:
+        subject: a stable identifier (user id, JWT subject, API key). It never leaves the process
+            in clear: buckets and bindings use a keyed hash of it.
+        groups: names that :class:`Audience` can ask for, such as ``"beta"``.
+        attributes: whatever a predicate wants to look at.
+        anonymous: set by the middleware for visitors known by a signed random id only.
+    """
+
+    subject: str
+    groups: frozenset[str] = frozenset()
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    anonymous: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "groups", frozenset(self.groups))
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """A set of visitors, by subject, by group or by a predicate; empty by default.
+
+    Args:
+        subjects: subjects as ``identify`` returns them.
+        groups: a visitor in any of these groups belongs to the audience.
+        predicate: called with the :class:`Visitor`; an exception in it counts as "error", hence stable.
+    """
+
+    subjects: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    predicate: Callable[[Visitor], bool] | None = None
+
+    def __init__(
+        self,
+        subjects: Iterable[str] = (),
+        groups: Iterable[str] = (),
+        predicate: Callable[[Visitor], bool] | None = None,
+    ) -> None:
+        object.__setattr__(self, "subjects", frozenset(subjects))
+        object.__setattr__(self, "groups", frozenset(groups))
+        object.__setattr__(self, "predicate", predicate)
+
+    def __bool__(self) -> bool:
+        return bool(self.subjects or self.groups or self.predicate)
+
+    def includes(self, visitor: Visitor) -> bool:
+        """Whether the visitor belongs; anonymous visitors can only match by predicate."""
+        if not visitor.anonymous and visitor.subject in self.subjects:
+            return True
+        if not self.groups.isdisjoint(visitor.groups):
+            return True
+        return self.predicate is not None and bool(self.predicate(visitor))
+
+
+@dataclass(frozen=True, slots=True)
+class Ramp:
+    """The weights that a release goes through, in rising order.
+
+    Args:
+        steps: weights as strings, e.g. ``Ramp("1%", "5%", "25%", "100%")``. They are checked together
+            with everything else when the :class:`canary_middleware.Canary` is built.
+    """
+
+    steps: tuple[str, ...] = ()
+
+    def __init__(self, *steps: str) -> None:
+        object.__setattr__(self, "steps", steps)
+
+    @property
+    def weights(self) -> tuple[int, ...]:
+        """The steps in units of 0.001 %."""
+        return tuple(parse_weight(step) for step in self.steps)
+
+
+SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
+"""Methods that may be answered twice (RFC 9110 section 9.2.1; TRACE is left out on purpose)."""
+
+DEFAULT_EXCLUDE: Final = (
+    "/static", "/assets", "/favicon.ico", "/robots.txt",
+    "/health", "/healthz", "/livez", "/readyz", "/ready", "/metrics",
+)  # fmt: skip
+"""Static files and health probes: they belong to no rollout unless a rollout says ``exclude=()``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rescue:
+    """When a failed or killed canary request that has not started to answer is answered from stable.
+
+    Args:
+        methods: methods that may run twice; add one only where the handler is idempotent.
+        budget: at most this share of the requests being served may be rescues at one time
+            (with a floor of 3), after Envoy's and Finagle's retry budgets.
+        enabled: ``False`` passes failures through; a kill still supersedes.
+    """
+
+    methods: tuple[str, ...] = SAFE_METHODS
+    budget: str = "20%"
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One named change on its way out. Checked as a whole by :class:`canary_middleware.Canary`.
+
+    Args:
+        name: letters, digits, ``-`` and ``_``; used in the CLI, in telemetry and in tokens.
+        stable: label of the version that everybody has now.
+        canary: label of the new version; a new label is a new release with new buckets.
+        paths: app-relative prefixes of whole segments; ``/checkout`` covers ``/checkout/pay``, not
+            ``/checkout-old``.
+        methods: upper-case methods; empty means all.
+        exclude: prefixes that are never in scope.
+        testers: visitors who get the canary as soon as the rollout is started, even at weight 0.
+        denied: visitors who never get it.
+        ramp: the planned weights.
+        owner: whom to ask; shown in ``status``.
+        rescue: see :class:`Rescue`.
+    """
+
+    name: str
+    stable: str
+    canary: str
+    paths: tuple[str, ...] = ("/",)
+    methods: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = DEFAULT_EXCLUDE
+    testers: Audience = Audience()
+    denied: Audience = Audience()
+    ramp: Ramp = Ramp()
+    owner: str | None = None
+    rescue: Rescue = Rescue()
+
+    def __post_init__(self) -> None:
+        # Lists are what people write; tuples are what a frozen value needs. A lone string would
+        # silently become a tuple of characters, so it is kept for the validator to refuse.
+        for name in ("paths", "methods", "exclude"):
+            value = getattr(self, name)
+            if not isinstance(value, str):
+                object.__setattr__(self, name, tuple(value))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Assignment:
+    """What one visitor gets from one rollout; immutable and prebuilt per lane and reason.
+
+    Attributes:
+        rollout: name of the rollout.
+        release: its canary label; ``""`` outside any rollout.
+        cohort: :class:`Cohort`.
+        version: the label of that cohort.
+        reason: the one word why.
+        epoch: revision of the last event that voids all pins.
+        period: revision of the last change of weight or label.
+        weight: units of 0.001 % in force when this was compiled.
+        attributes: span attributes, prebuilt by telemetry.
+    """
+
+    rollout: str
+    release: str
+    cohort: Cohort
+    version: str
+    reason: Reason
+    epoch: int = 0
+    period: int = 0
+    weight: int = 0
+    attributes: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def is_canary(self) -> bool:
+        """Whether the canary was chosen."""
+        return self.cohort is Cohort.CANARY

@@ -1,0 +1,60 @@
+"""What is kept beside the control state: the audit trail, and what each process reports of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from canary_middleware.core.state import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """One line of history, written in the same atomic step as the change that it tells of.
+
+    Attributes:
+        at: wall-clock seconds since the epoch.
+        by: who did it.
+        action: the verb, or ``kill``, ``restore``.
+        scope: a rollout, or ``"*"`` for the namespace.
+        old: the state before, in a few words.
+        new: the state after.
+        why: the reason given.
+        revision: of the document that it made.
+    """
+
+    at: float
+    by: str
+    action: str
+    scope: str
+    old: str
+    new: str
+    why: str
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessReport:
+    """What one process says of itself every few seconds; the store forgets it when it goes silent.
+
+    Attributes:
+        id: random, drawn anew after a fork.
+        host: its host name.
+        pid: its process id there.
+        kind: ``asgi`` or ``wsgi``.
+        revision: of the control state that it follows; -1 when it has none.
+        staleness: seconds since the store confirmed that state; ``None`` when it never did.
+        plans: by rollout, what it declares.
+        in_flight: canary requests running.
+        at: wall-clock seconds of the store when it was written; 0 before.
+    """
+
+    id: str
+    host: str
+    pid: int
+    kind: str
+    revision: int
+    staleness: float | None
+    plans: Mapping[str, Plan] = field(default_factory=dict)
+    in_flight: int = 0
+    at: float = 0.0

@@ -1,0 +1,59 @@
+"""Scopes: which requests belong to a rollout, by app-relative path prefixes and methods.
+
+Prefixes cover whole segments: ``/checkout`` covers ``/checkout`` and ``/checkout/pay``, not
+``/checkout-old``. Paths are decoded once, by the server, and never again here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Prefixes:
+    """A set of path prefixes, compiled so that a look-up is one ``startswith`` and one set look-up."""
+
+    exact: frozenset[str]
+    below: tuple[str, ...]
+
+    @classmethod
+    def of(cls, paths: tuple[str, ...]) -> Prefixes:
+        """Compile ``("/", "/checkout")``; a trailing slash changes nothing."""
+        bare = [path.rstrip("/") for path in paths]
+        return cls(frozenset(path or "/" for path in bare), tuple(path + "/" for path in bare))
+
+    def cover(self, path: str) -> bool:
+        """Whether one of the prefixes is this path or a parent segment of it."""
+        return path in self.exact or path.startswith(self.below)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Prefixes in, prefixes out, and methods (empty means all)."""
+
+    inside: Prefixes
+    outside: Prefixes
+    methods: frozenset[str]
+
+    @classmethod
+    def of(
+        cls, paths: tuple[str, ...], exclude: tuple[str, ...], methods: tuple[str, ...]
+    ) -> Scope:
+        """Compile the scope of a rollout."""
+        return cls(Prefixes.of(paths), Prefixes.of(exclude), frozenset(methods))
+
+    def covers(self, path: str, method: str) -> bool:
+        """Whether a request belongs to the rollout."""
+        return (
+            self.inside.cover(path)
+            and (not self.methods or method in self.methods)
+            and not self.outside.cover(path)
+        )
+
+    def overlaps(self, other: Scope) -> bool:
+        """Whether some request can belong to both (exclusions are not counted in favour)."""
+        if self.methods and other.methods and self.methods.isdisjoint(other.methods):
+            return False
+        return any(
+            self.inside.cover(path) for path in other.inside.exact
+        ) or any(other.inside.cover(path) for path in self.inside.exact)

@@ -1,0 +1,168 @@
+"""The compiled picture that requests read: every rollout with the control state it is under.
+
+A snapshot is immutable and swapped as a whole behind one attribute, so a request that holds one sees one
+consistent world. Everything a request could need is built here, once per change, never per request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from canary_middleware.core.bucket import lane_key, threshold
+from canary_middleware.core.model import Assignment, Cohort, Reason, Rollout
+from canary_middleware.core.scope import Scope
+from canary_middleware.core.state import ACTIVE, Document, Entry, Kill, Phase
+from canary_middleware.core.weight import FULL, parse_weight
+
+Describe = Callable[[Assignment], Mapping[str, Any]]
+"""Builds the span attributes of an assignment; telemetry passes it in."""
+
+# Only these reasons can put somebody on canary; for the others no canary assignment exists at all.
+CANARY_REASONS = (Reason.TESTER, Reason.WEIGHT)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """The part of a lane that configuration fixes: it outlives every control state."""
+
+    rollout: Rollout
+    scope: Scope
+    key: bytes
+    rescue_methods: frozenset[str]
+    rescue_share: int
+    prefix: str
+
+    @classmethod
+    def of(cls, rollout: Rollout, namespace: str, secret: bytes) -> Track:
+        """Compile one rollout."""
+        return cls(
+            rollout=rollout,
+            scope=Scope.of(rollout.paths, rollout.exclude, rollout.methods),
+            key=lane_key(secret, namespace, rollout.name, rollout.canary),
+            rescue_methods=frozenset(rollout.rescue.methods),
+            rescue_share=parse_weight(rollout.rescue.budget),
+            prefix=rollout.paths[0],
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lane:
+    """A rollout compiled for deciding.
+
+    Attributes:
+        track: what configuration fixes.
+        gate: the reason that decides for everybody, before anyone asks who the visitor is.
+        active: whether the dead-man's switch applies.
+        limit: buckets below it are on canary.
+        stable: the stable assignment of every reason.
+        canary: the canary assignment of the reasons that can give one.
+    """
+
+    track: Track
+    entry: Entry | None
+    kill: Kill | None
+    gate: Reason | None
+    active: bool
+    limit: int
+    stable: Mapping[Reason, Assignment]
+    canary: Mapping[Reason, Assignment]
+
+    @property
+    def name(self) -> str:
+        """The rollout's name."""
+        return self.track.rollout.name
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """All lanes under one control state."""
+
+    document: Document | None
+    lanes: tuple[Lane, ...]
+    by_name: Mapping[str, Lane]
+    below: tuple[str, ...]
+
+    @property
+    def revision(self) -> int:
+        """Revision of the control state, 0 while none was ever seen."""
+        return self.document.revision if self.document else 0
+
+    def match(self, path: str, method: str) -> Sequence[Lane]:
+        """The lanes whose scope holds this request; empty for most requests of most applications."""
+        if not path.startswith(self.below):
+            return ()
+        return [lane for lane in self.lanes if lane.track.scope.covers(path, method)]
+
+
+def compile_snapshot(
+    tracks: Sequence[Track],
+    document: Document | None,
+    local_kill: Kill | None = None,
+    describe: Describe | None = None,
+) -> Snapshot:
+    """Join configuration and control state.
+
+    Args:
+        tracks: one per declared rollout.
+        document: the adopted control state, ``None`` while unknown (everybody is on stable).
+        local_kill: a kill that holds for this host only.
+        describe: see :data:`Describe`.
+    """
+    lanes = tuple(_lane(track, document, local_kill, describe) for track in tracks)
+    # A prefix without its trailing slash lets "/checkout-old" through to `covers`, which refuses it.
+    below = tuple(path.rstrip("/") or "/" for track in tracks for path in track.rollout.paths)
+    return Snapshot(document, lanes, {lane.name: lane for lane in lanes}, below)
+
+
+def _lane(
+    track: Track, document: Document | None, local_kill: Kill | None, describe: Describe | None
+) -> Lane:
+    rollout = track.rollout
+    entry = document.entry(rollout.name, rollout.canary) if document else None
+    kill = local_kill or (document.killed(rollout.name) if document else None)
+    weight = FULL if entry and entry.phase in SERVING else entry.weight if entry else 0
+    blank = Assignment(
+        rollout=rollout.name,
+        release=rollout.canary,
+        cohort=Cohort.STABLE,
+        version=rollout.stable,
+        reason=Reason.WEIGHT,
+        epoch=entry.epoch if entry else 0,
+        period=entry.period if entry else 0,
+        weight=weight,
+    )
+    lucky = replace(blank, cohort=Cohort.CANARY, version=rollout.canary)
+    return Lane(
+        track=track,
+        entry=entry,
+        kill=kill,
+        gate=_gate(rollout, document, entry, kill),
+        active=entry is not None and entry.phase in ACTIVE,
+        limit=threshold(weight),
+        stable={reason: _described(blank, reason, describe) for reason in Reason},
+        canary={reason: _described(lucky, reason, describe) for reason in CANARY_REASONS},
+    )
+
+
+SERVING = frozenset({Phase.PROMOTED, Phase.FINISHED})
+
+
+def _gate(
+    rollout: Rollout, document: Document | None, entry: Entry | None, kill: Kill | None
+) -> Reason | None:
+    if kill is not None:
+        return Reason.KILL_SWITCH
+    if entry is None:
+        state = document.rollouts.get(rollout.name) if document else None
+        current = state.current if state else None
+        return Reason.IDLE if current in (None, rollout.canary) else Reason.OTHER_RELEASE
+    if entry.phase is Phase.IDLE:
+        return Reason.IDLE
+    return Reason.ROLLED_BACK if entry.phase is Phase.ROLLED_BACK else None
+
+
+def _described(blank: Assignment, reason: Reason, describe: Describe | None) -> Assignment:
+    assignment = replace(blank, reason=reason)
+    return replace(assignment, attributes=describe(assignment)) if describe else assignment

@@ -1,0 +1,78 @@
+"""One signed token format for everything that leaves the process and comes back.
+
+``field.field.field.signature``: fields are base64url or base36 text, the signature is the one that
+``itsdangerous.Signer(keys, salt, digest_method=sha256, key_derivation="hmac")`` makes, so any
+itsdangerous can read it. A token of one kind or namespace never verifies as another: both are in the salt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from base64 import urlsafe_b64encode
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import itsdangerous
+
+from canary_middleware.errors import TokenError
+
+MAX_TOKEN: Final = 512
+"""Bytes; a longer token is refused before anything is computed."""
+
+MIN_KEY: Final = 32
+"""Bytes of the shortest acceptable key, the output size of the digest (RFC 2104 section 3)."""
+
+
+class Verified(NamedTuple):
+    """The fields of an accepted token, and whether the newest key signed it."""
+
+    fields: list[str]
+    newest: bool
+
+
+class TokenCodec:
+    """Signs with the newest key and accepts any.
+
+    Args:
+        keys: oldest first, newest last, as itsdangerous orders them.
+        namespace: tokens of another namespace do not verify.
+        kind: ``"visitor"`` for the cookie; later kinds get their own.
+    """
+
+    def __init__(self, keys: Sequence[bytes], namespace: str, kind: str) -> None:
+        signer = itsdangerous.Signer(
+            list(keys),
+            salt=f"canary_middleware.{kind}.{namespace}",
+            key_derivation="hmac",
+            digest_method=hashlib.sha256,
+        )
+        # Deriving a key is itself an HMAC; itsdangerous repeats it for each token, we keep it.
+        self._derived = tuple(signer.derive_key(key) for key in reversed(signer.secret_keys))
+
+    def sign(self, fields: Sequence[str]) -> str:
+        """Join and sign the fields; a field must not contain a dot."""
+        body = ".".join(fields)
+        return f"{body}.{_signature(self._derived[0], body.encode('ascii')).decode('ascii')}"
+
+    def verify(self, token: bytes) -> Verified:
+        """The fields of a genuine token.
+
+        Raises:
+            TokenError: ``oversized``, ``malformed`` or ``forged``.
+        """
+        if len(token) > MAX_TOKEN:
+            raise TokenError("oversized")
+        body, _, signature = token.rpartition(b".")
+        if not body:
+            raise TokenError("malformed")
+        for index, key in enumerate(self._derived):
+            # The text is compared, not the decoded bytes: base64 has several spellings of one
+            # value, and a second spelling of a good token would be a token that we never made.
+            if hmac.compare_digest(_signature(key, body), signature):
+                return Verified(body.decode("ascii").split("."), index == 0)
+        raise TokenError("forged")
+
+
+def _signature(key: bytes, body: bytes) -> bytes:
+    return urlsafe_b64encode(hmac.digest(key, body, "sha256")).rstrip(b"=")

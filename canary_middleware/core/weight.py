@@ -1,0 +1,41 @@
+"""Weights: the share of visitors on canary, as an exact integer of thousandths of a percent.
+
+``5 %`` is ``5_000``; ``FULL`` is ``100_000``. Nothing here is a float, so 0 means nobody and 100 %
+means everybody, exactly.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import Final
+
+FULL: Final = 100_000
+"""100 % in units of 0.001 %."""
+
+
+def parse_weight(text: object) -> int:
+    """``"5%"`` → 5000 (units of 0.001 %).
+
+    Raises:
+        ValueError: a bare number, below 0 %, over 100 %, or finer than 0.001 %; the message says which.
+    """
+    if not isinstance(text, str):
+        raise ValueError(f"a bare number ({text!r}) is ambiguous; write a string such as \"5%\"")
+    body = text.strip()
+    if not body.endswith("%"):
+        raise ValueError(f"{text!r} has no percent sign; write \"{body or '5'}%\"")
+    try:
+        units = Decimal(body[:-1].strip()) * 1000
+    except InvalidOperation:
+        raise ValueError(f"{text!r} is not a percentage; write something like \"5%\"") from None
+    if not units.is_finite() or units < 0 or units > FULL:
+        raise ValueError(f"{text!r} is outside 0% to 100%")
+    if units != units.to_integral_value():
+        raise ValueError(f"{text!r} is finer than the resolution of 0.001%")
+    return int(units)
+
+
+def format_weight(weight: int) -> str:
+    """5000 → ``"5%"``; the inverse of :func:`parse_weight`, without trailing zeros."""
+    whole, fraction = divmod(weight, 1000)
+    return f"{whole}.{fraction:03d}".rstrip("0").rstrip(".") + "%"

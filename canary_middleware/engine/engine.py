@@ -1,0 +1,174 @@
+"""The engine of one process: configuration compiled once, control state swapped in, visits made."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Protocol
+
+from canary_middleware.context import no_request
+from canary_middleware.core.cookie import CookieFormat
+from canary_middleware.core.model import Assignment, Cohort, Reason, Rollout, Visitor
+from canary_middleware.core.outcomes import OutcomeClass
+from canary_middleware.core.snapshot import Describe, Snapshot, Track, compile_snapshot
+from canary_middleware.core.state import Document, Kill
+from canary_middleware.engine.identity import Visitors
+from canary_middleware.engine.recorder import Faults, Recorder
+from canary_middleware.engine.views import RequestView
+from canary_middleware.engine.visit import Visit
+
+logger = logging.getLogger("canary_middleware")
+
+Identify = Callable[[RequestView], "Visitor | str | None | Awaitable[Visitor | str | None]"]
+
+
+class Observer(Protocol):
+    """What telemetry does with a visit. Must not raise; the engine calls it on the request path."""
+
+    @property
+    def describe(self) -> Describe:
+        """Span attributes of an assignment, prebuilt when a snapshot is compiled."""
+
+    def entered(self, visit: Visit) -> None:
+        """A covered request arrived; ``visit.span`` may be set."""
+
+    def exposed(self, visit: Visit, assignment: Assignment) -> None:
+        """A rollout mattered for the first time in this request."""
+
+    def finished(self, visit: Visit, kind: OutcomeClass, seconds: float) -> None:
+        """The outcome of a visit with exposures was booked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the engine needs beside the rollouts; the facade checks it."""
+
+    namespace: str
+    keys: tuple[bytes, ...]
+    bucket_secret: bytes = b""
+    cookie: CookieFormat = CookieFormat("canary")
+    identify: Identify | None = None
+    vary: tuple[str, ...] = ()
+    max_staleness: float | None = None
+    debug: bool = False
+    clock: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+    random: Callable[[int], bytes] = os.urandom
+
+
+class Engine:
+    """Holds the snapshot that requests read, and everything that outlives a request.
+
+    Attributes:
+        snapshot: replaced as a whole; read once per decision.
+        document: the adopted control state.
+        confirmed_at: monotonic seconds of its last confirmation, minus infinity at first.
+        unready: rollouts whose target did not start; they serve stable.
+        observer: telemetry, or ``None``.
+    """
+
+    def __init__(self, rollouts: Sequence[Rollout], settings: Settings) -> None:
+        self.settings = settings
+        self.rollouts = tuple(rollouts)
+        self.clock = settings.clock
+        self.identify = settings.identify
+        self.vary = settings.vary
+        self.max_staleness = settings.max_staleness
+        self.observer: Observer | None = None
+        self.unready: frozenset[str] = frozenset()
+        self.confirmed_at = -math.inf
+        self.document: Document | None = None
+        self._local_kill: Kill | None = None
+        self._on_kill: tuple[Callable[[], None], ...] = ()
+        self._tracks = tuple(
+            Track.of(rollout, settings.namespace, settings.bucket_secret)
+            for rollout in self.rollouts
+        )
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """Everything that must not be shared with a parent process: locks and counts."""
+        self._lock = Lock()
+        self.recorder = Recorder()
+        self.faults = Faults(self.recorder, debug=self.settings.debug)
+        settings = self.settings
+        self.visitors = Visitors(
+            settings.keys,
+            settings.cookie,
+            settings.bucket_secret[:64] or b"canary_middleware binding",
+            settings.wall,
+            settings.random,
+            lambda: self.recorder,
+        )
+        self._recompile()
+
+    # --- control state --------------------------------------------------------------------------
+
+    def adopt(self, document: Document | None, local_kill: Kill | None = None) -> None:
+        """Make a control state the one that requests see; one assignment swaps it in."""
+        with self._lock:
+            before = self.snapshot
+            self.document = document
+            self._local_kill = local_kill
+            self._recompile()
+            killed = _newly_killed(before, self.snapshot)
+        if killed:
+            self.recorder.count("in_flight_at_kill", self.recorder.in_flight(Cohort.CANARY))
+            for listener in self._on_kill:
+                listener()
+
+    def confirm(self, now: float) -> None:
+        """The store said at ``now`` (monotonic) that the adopted state is the current one."""
+        self.confirmed_at = now
+
+    def stale(self) -> bool:
+        """Whether the dead-man's switch has tripped."""
+        limit = self.max_staleness
+        return limit is not None and self.clock() - self.confirmed_at > limit
+
+    def on_kill(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` (from the listening thread) whenever a kill was heard."""
+        self._on_kill = (*self._on_kill, listener)
+
+    def set_ready(self, name: str, *, ready: bool) -> None:
+        """Open or close the canary arm of a rollout in this process."""
+        with self._lock:
+            others = self.unready - {name}
+            self.unready = others if ready else others | {name}
+
+    def describe_with(self, observer: Observer | None) -> None:
+        """Attach telemetry."""
+        with self._lock:
+            self.observer = observer
+            self._recompile()
+
+    def _recompile(self) -> None:
+        describe = self.observer.describe if self.observer else None
+        self.snapshot = compile_snapshot(self._tracks, self.document, self._local_kill, describe)
+
+    # --- requests -------------------------------------------------------------------------------
+
+    def not_covered(self, name: str) -> Assignment:
+        """What ``current(name)`` answers where the rollout does not cover the request."""
+        lane = self.snapshot.by_name.get(name)
+        if lane is not None:
+            return lane.stable[Reason.OUT_OF_SCOPE]
+        self.faults.warn(
+            f"unknown_rollout:{name[:64]}",
+            "current(%r): no such rollout; declared are %s (logged once)",
+            name[:64],
+            ", ".join(rollout.name for rollout in self.rollouts),
+        )
+        return no_request(name)
+
+
+def _newly_killed(before: Snapshot, after: Snapshot) -> bool:
+    return any(
+        lane.gate is Reason.KILL_SWITCH and before.by_name[lane.name].gate is not Reason.KILL_SWITCH
+        for lane in after.lanes
+    )

@@ -1,0 +1,128 @@
+"""Who is it: the verified cookie, remembered by its exact bytes, and the rule of the first draw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from canary_middleware.core.cookie import (
+    MAX_AGE,
+    Cookie,
+    CookieFormat,
+    binding_of,
+    find,
+    new_cookie,
+    read,
+    write,
+)
+from canary_middleware.core.model import Assignment, Visitor
+from canary_middleware.core.routing import Drawn
+from canary_middleware.core.snapshot import Snapshot
+from canary_middleware.core.token import TokenCodec
+from canary_middleware.engine.recorder import Recorder
+from canary_middleware.errors import TokenError
+
+CACHE_SIZE = 8192
+
+
+class Known:
+    """A visitor whose cookie this process has verified.
+
+    Attributes:
+        cookie: its content.
+        drawn: what buckets are drawn by.
+        until: wall-clock second from which the cookie must be looked at again.
+        reissue: write it again: signed by an older key, half of its life gone, or from the future.
+        snapshot: the snapshot that ``memo`` belongs to.
+        memo: assignments by rollout for an anonymous visitor.
+    """
+
+    __slots__ = ("cookie", "drawn", "memo", "reissue", "snapshot", "until")
+
+    def __init__(self, cookie: Cookie, until: float, *, reissue: bool) -> None:
+        self.cookie = cookie
+        self.drawn = Drawn.anonymous(cookie.id)
+        self.until = until
+        self.reissue = reissue
+        self.snapshot: Snapshot | None = None
+        self.memo: dict[str, Assignment] = {}
+
+
+class Visitors:
+    """Reads and writes visitor cookies.
+
+    Args:
+        keys: oldest first.
+        format: the cookie's name and attributes.
+        bind_key: 32 bytes under which subjects are bound to cookies.
+        wall: wall clock, seconds.
+        random: gives that many random bytes.
+    """
+
+    def __init__(
+        self,
+        keys: Sequence[bytes],
+        format: CookieFormat,
+        bind_key: bytes,
+        wall: Callable[[], float],
+        random: Callable[[int], bytes],
+        recorder: Callable[[], Recorder],
+    ) -> None:
+        self._codec = TokenCodec(keys, format.namespace, "visitor")
+        self._format = format
+        self._names = format.names
+        self._bind_key = bind_key
+        self._wall = wall
+        self._random = random
+        self._recorder = recorder
+        # Only genuine cookies get in, so nobody can fill it with forgeries; genuine ones are cheap
+        # to make for a bot that drops its cookie, hence the bound.
+        self._cache: dict[bytes, Known] = {}
+
+    def known(self, header: bytes) -> Known | None:
+        """The visitor in a Cookie header; ``None`` if there is no acceptable cookie."""
+        if not header:
+            return None
+        for name in self._names:
+            value = find(header, name)
+            if value is not None:
+                known = self._cache.get(value)
+                if known is not None and self._wall() < known.until:
+                    return known
+                known = self._verified(value, name)
+                if known is not None:
+                    return known
+        return None
+
+    def _verified(self, value: bytes, name: bytes) -> Known | None:
+        now = self._wall()
+        try:
+            verified = self._codec.verify(value)
+            cookie = read(verified, now)
+        except TokenError as error:
+            self._recorder().count(f"cookie_{error.why if value else 'duplicated'}")
+            return None
+        due = cookie.due(now) or not verified.newest or name != self._names[0]
+        until = cookie.issued + (MAX_AGE if due else MAX_AGE / 2)
+        known = Known(cookie, until, reissue=due)
+        if len(self._cache) >= CACHE_SIZE:
+            self._forget_oldest()
+        self._cache[value] = known
+        return known
+
+    def _forget_oldest(self) -> None:
+        # Threads race here in WSGI: whoever finds the entry gone already has nothing left to do.
+        self._cache.pop(next(iter(self._cache), b""), None)
+
+    def draw(self) -> Known:
+        """A new anonymous visitor."""
+        now = self._wall()
+        return Known(new_cookie(self._random, now), now + MAX_AGE, reissue=True)
+
+    def binding(self, visitor: Visitor) -> str:
+        """Keyed hash of a subject for :attr:`Cookie.binding`."""
+        return binding_of(self._bind_key, visitor.subject)
+
+    def line(self, cookie: Cookie) -> str:
+        """The Set-Cookie line that issues a cookie now."""
+        fresh = Cookie(cookie.id, int(self._wall()), cookie.sections)
+        return self._format.header(write(self._codec, fresh))

@@ -1,0 +1,139 @@
+"""What happened in this process, in plain counters that any thread may read."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from threading import Lock
+
+from canary_middleware.core.model import Assignment, Cohort
+from canary_middleware.core.outcomes import Cell, OutcomeClass
+from canary_middleware.core.rescue import within_budget
+
+logger = logging.getLogger("canary_middleware")
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """What a cell is counted by: bounded by configuration, never by what visitors send."""
+
+    rollout: str
+    release: str
+    cohort: Cohort
+    version: str
+
+
+@dataclass(slots=True)
+class Tally:
+    """One series: outcomes so far and exposures begun."""
+
+    cell: Cell = field(default_factory=Cell)
+    begun: int = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Exposures that have not ended."""
+        return self.begun - self.cell.total
+
+
+class Recorder:
+    """Counts exposures and outcomes. One per process: after a fork the child starts its own."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._tallies: dict[Series, Tally] = {}
+        # Assignments are prebuilt per snapshot, so their identity finds the tally without hashing
+        # four strings; emptied when snapshots have replaced enough of them.
+        self._of: dict[Assignment, Tally] = {}
+        self._rescuing = 0
+        self.events: Counter[str] = Counter()
+        """Rare things by name: late exposures, rescues, refused cookies, errors of hooks."""
+
+    def begin(self, assignment: Assignment) -> None:
+        """An exposure began."""
+        with self._lock:
+            tally = self._of.get(assignment)
+            if tally is None:
+                tally = self._find(assignment)
+            tally.begun += 1
+
+    def end(self, exposed: Iterable[Assignment], kind: OutcomeClass, seconds: float) -> None:
+        """The request of these exposures ended."""
+        with self._lock:
+            for assignment in exposed:
+                tally = self._of.get(assignment)
+                (tally or self._find(assignment)).cell.add(kind, seconds)
+
+    def withdraw(self, exposed: Iterable[Assignment]) -> None:
+        """These exposures will be told again by the second run of their request."""
+        with self._lock:
+            for assignment in exposed:
+                (self._of.get(assignment) or self._find(assignment)).begun -= 1
+
+    def _find(self, assignment: Assignment) -> Tally:
+        if len(self._of) > 4096:
+            self._of.clear()
+        series = Series(
+            assignment.rollout, assignment.release, assignment.cohort, assignment.version
+        )
+        tally = self._of[assignment] = self._tallies.setdefault(series, Tally())
+        return tally
+
+    def enter_rescue(self, share: int) -> bool:
+        """Take a place in the rescue budget, if there is one; give it back by :meth:`leave_rescue`."""
+        with self._lock:
+            active = sum(tally.in_flight for tally in self._tallies.values())
+            allowed = within_budget(self._rescuing, active, share)
+            self._rescuing += allowed
+            self.events["rescues" if allowed else "rescues_over_budget"] += 1
+        return allowed
+
+    def leave_rescue(self) -> None:
+        """The second run of a rescued request ended."""
+        with self._lock:
+            self._rescuing -= 1
+
+    def count(self, event: str, times: int = 1) -> None:
+        """Count a rare event."""
+        with self._lock:
+            self.events[event] += times
+
+    def tallies(self) -> dict[Series, Tally]:
+        """A copy of the index; the tallies themselves go on counting."""
+        with self._lock:
+            return dict(self._tallies)
+
+    def in_flight(self, cohort: Cohort) -> int:
+        """Exposures of one cohort that have not ended."""
+        return sum(t.in_flight for s, t in self.tallies().items() if s.cohort is cohort)
+
+
+class Faults:
+    """The guard around everything that is the user's or the network's: counted, logged once, stable.
+
+    Args:
+        debug: raise instead, so that a test or a developer sees the mistake where it happens.
+    """
+
+    def __init__(self, recorder: Recorder, *, debug: bool) -> None:
+        self._recorder = recorder
+        self._debug = debug
+        self._seen: set[str] = set()
+
+    def report(self, place: str, error: BaseException) -> None:
+        """Note a failure of ``place`` (one of a fixed set of words)."""
+        self._recorder.count(f"error_{place}")
+        if self._debug:
+            raise error
+        if place not in self._seen:
+            self._seen.add(place)
+            logger.error("%s failed; stable is served (logged once)", place, exc_info=error)
+
+    def warn(self, place: str, message: str, *args: object) -> None:
+        """Note something that the user should change; logged once per place."""
+        self._recorder.count(place.partition(":")[0])
+        if place not in self._seen:
+            self._seen.add(place)
+            logger.warning(message, *args)

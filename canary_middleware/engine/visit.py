@@ -1,0 +1,336 @@
+"""One request: who it belongs to, which rollouts mattered, and what the response has to say about it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from canary_middleware.core.fetch import may_draw
+from canary_middleware.core.model import Assignment, Cohort, Reason, Visitor
+from canary_middleware.core.outcomes import OutcomeClass
+from canary_middleware.core.rescue import Supersede
+from canary_middleware.core.routing import Drawn, Standing, gate, needs_bucket, route
+from canary_middleware.core.snapshot import Lane, Snapshot
+from canary_middleware.engine.identity import Known
+from canary_middleware.engine.views import RequestView
+
+if TYPE_CHECKING:
+    from canary_middleware.engine.engine import Engine
+
+
+class Visit:
+    """The per-request object; made by :meth:`Engine.visit` for requests that some lane covers.
+
+    Attributes:
+        exposed: assignments that mattered, by rollout.
+        started: the response has started, so headers are out of reach.
+        span: what telemetry remembered at the entry.
+    """
+
+    __slots__ = (
+        "_asked", "_booked", "_given", "_known", "_late", "_looked", "_visitor", "begun", "canary", "engine",
+        "exposed", "failed", "finished", "issue", "lanes", "rescued", "snapshot", "span", "spans",
+        "started", "view",
+    )  # fmt: skip
+
+    def __init__(
+        self, engine: Engine, snapshot: Snapshot, lanes: Sequence[Lane], view: RequestView
+    ) -> None:
+        self.engine = engine
+        self.snapshot = snapshot
+        self.lanes = lanes
+        self.view = view
+        self.begun = engine.clock()
+        self.exposed: dict[str, Assignment] = {}
+        self.canary = False
+        self.started = False
+        self.finished = False
+        self.rescued = False
+        self.failed = False
+        self.issue = False
+        self.span: Any = None
+        self.spans: list[Any] | None = None
+        self._asked = False
+        self._looked = False
+        self._known: Known | None = None
+        self._visitor: Visitor | None = None
+        self._given: Mapping[str, Assignment] | None = None
+        self._late = False
+        self._booked: list[Assignment] = []
+
+    # --- exposure -------------------------------------------------------------------------------
+
+    def expose(self, name: str) -> Assignment:
+        """The assignment of a rollout; routed, booked and told to telemetry at the first call."""
+        assignment = self.exposed.get(name)
+        if assignment is None:
+            for lane in self.lanes:
+                if lane.track.rollout.name == name:
+                    return self._expose(name)
+            return self.engine.not_covered(name)
+        return assignment
+
+    def _expose(self, name: str) -> Assignment:
+        engine = self.engine
+        # The newest snapshot, not the one of the request's arrival: whoever is routed after the
+        # process heard of a kill gets stable, however long the request has been waiting.
+        self.snapshot = snapshot = engine.snapshot
+        lane = snapshot.by_name[name]
+        assignment = self._given.get(name) if self._given is not None else None
+        if assignment is None:
+            assignment = self._route(lane)
+        self.exposed[name] = assignment
+        if assignment.cohort is Cohort.CANARY:
+            self.canary = True
+        if self.started:
+            self._note_late(lane)
+        if self.finished:  # a background task asks after the fact: nothing is left to count
+            return assignment
+        if not self.rescued or assignment.reason is not Reason.ERROR:
+            self._booked.append(assignment)
+            engine.recorder.begin(assignment)
+        if engine.observer is not None:
+            engine.observer.exposed(self, assignment)
+        return assignment
+
+    def _route(self, lane: Lane) -> Assignment:
+        engine = self.engine
+        stale = engine.stale()
+        if engine.identify is None and not stale and lane.name not in engine.unready:
+            return self._route_anonymous(lane)
+        standing = Standing(stale=stale, ready=lane.name not in engine.unready)
+        reason = gate(lane, standing)
+        if reason is not None:
+            return lane.stable[reason]
+        try:
+            visitor = self.visitor()
+            if self.failed:
+                return lane.stable[Reason.ERROR]
+            return route(lane, visitor, self._drawn(lane, visitor), standing)
+        except Exception as error:  # an audience's predicate is the user's code and may raise anything
+            engine.faults.report("audience", error)
+            return lane.stable[Reason.ERROR]
+
+    def _route_anonymous(self, lane: Lane) -> Assignment:
+        if lane.gate is not None:
+            return lane.stable[lane.gate]
+        known = self.known()
+        if known is None:
+            return route(lane, None, self._first_draw(lane))
+        if known.reissue:
+            self.issue = True
+        snapshot = self.snapshot
+        if known.snapshot is not snapshot:
+            known.memo = {}
+            known.snapshot = snapshot
+        name = lane.track.rollout.name
+        assignment = known.memo.get(name)
+        if assignment is None:
+            assignment = known.memo[name] = route(lane, None, known.drawn)
+        return assignment
+
+    def _note_late(self, lane: Lane) -> None:
+        if not self._late:
+            self._late = True
+            self.engine.faults.warn(
+                "late_exposure:" + lane.name,
+                "rollout %s was read after the response had started (scope %s): its headers and "
+                "cookie could not be set; read current(%r) earlier (logged once)",
+                lane.name, lane.track.prefix, lane.name,
+            )  # fmt: skip
+
+    # --- who it is ------------------------------------------------------------------------------
+
+    def known(self) -> Known | None:
+        """The visitor of the cookie, if it is genuine."""
+        if not self._looked:
+            self._looked = True
+            self._known = self.engine.visitors.known(self.view.cookie_header())
+        return self._known
+
+    def visitor(self) -> Visitor | None:
+        """Who ``identify`` says it is; asked once, and only if something depends on it."""
+        if not self._asked:
+            self._asked = True
+            identify = self.engine.identify
+            try:
+                found = identify(self.view) if identify is not None else None
+                self._visitor = as_visitor(found)
+            except Exception as error:  # the user's hook may raise anything; the host must not break
+                self._failed_to_identify(error)
+        return self._visitor
+
+    async def identify(self) -> None:
+        """As :meth:`visitor` for an ``identify`` that has to be awaited, before the application runs."""
+        self._asked = True
+        identify = self.engine.identify
+        try:
+            found = identify(self.view) if identify is not None else None
+            if inspect.isawaitable(found):
+                found = await cast("Awaitable[Visitor | str | None]", found)
+            self._visitor = as_visitor(found)
+        except Exception as error:  # as in visitor()
+            self._failed_to_identify(error)
+
+    def _failed_to_identify(self, error: Exception) -> None:
+        self.failed = True
+        self.engine.faults.report("identify", error)
+
+    def _drawn(self, lane: Lane, visitor: Visitor | None) -> Drawn | None:
+        """What to draw by. The first draw wins: after sign-in a browser keeps its anonymous bucket."""
+        known = self.known()
+        if visitor is None:
+            if known is None:
+                return self._first_draw(lane)
+            self.issue = self.issue or known.reissue
+            return known.drawn
+        if known is None:
+            return Drawn.identified(visitor)
+        binding = self.engine.visitors.binding(visitor)
+        if known.cookie.binding not in ("", binding):
+            return Drawn.identified(visitor)
+        if not known.cookie.binding:
+            self._known = known = rebound(known, binding)
+        self.issue = self.issue or known.reissue
+        return known.drawn
+
+    def _first_draw(self, lane: Lane) -> Drawn | None:
+        """A new id where one is needed and this request may draw it."""
+        if not needs_bucket(lane) or not may_draw(self.view.method, *self.view.fetch_metadata()):
+            return None
+        self._known = known = self.engine.visitors.draw()
+        self.issue = True
+        return known.drawn
+
+    # --- the response ---------------------------------------------------------------------------
+
+    def cookie_line(self) -> str | None:
+        """The Set-Cookie line, if something about the cookie changed."""
+        if self.issue and self._known is not None:
+            return self.engine.visitors.line(self._known.cookie)
+        return None
+
+    def inputs(self) -> tuple[str, ...]:
+        """Header names that the answer depends on beside Cookie."""
+        return (*dict.fromkeys(self.view.inputs), *self.engine.vary)
+
+    def tag(self, span: Any) -> None:
+        """Remember a server span that started inside the request."""
+        if self.spans is None:
+            self.spans = []
+        self.spans.append(span)
+
+    def note_public(self) -> None:
+        """The application made an exposed answer public: one version would be kept for everybody."""
+        prefix = self.lanes[0].track.prefix
+        self.engine.faults.warn(
+            "public_response:" + self.lanes[0].name,
+            "an answer below %s that depends on the version is marked public: no cookie was set and "
+            "caches will mix the versions; drop `public` there or exclude the path (logged once)",
+            prefix,
+        )
+
+    @property
+    def replay_methods(self) -> frozenset[str]:
+        """Methods that at least one lane lets run twice."""
+        return self.lanes[0].track.rescue_methods.union(
+            *(lane.track.rescue_methods for lane in self.lanes[1:])
+        )
+
+    def supersede(self, status: int) -> Supersede | None:
+        """Whether the canary answer about to start must be abandoned; takes a place in the budget.
+
+        Args:
+            status: of the answer, or 599 for a canary that raised.
+        """
+        if self.rescued:
+            return None
+        if self._killed():
+            return Supersede.KILL
+        if status < 500:
+            return None
+        tracks = [lane.track for lane in self.lanes if self._is_canary(lane)]
+        if not all(track.rollout.rescue.enabled for track in tracks):
+            return None
+        share = min(track.rescue_share for track in tracks)
+        return Supersede.RESCUE if self.engine.recorder.enter_rescue(share) else None
+
+    def replayable(self) -> bool:
+        """Whether every canary lane lets this method run twice."""
+        method = self.view.method
+        return all(method in la.track.rescue_methods for la in self.lanes if self._is_canary(la))
+
+    def _is_canary(self, lane: Lane) -> bool:
+        assignment = self.exposed.get(lane.track.rollout.name)
+        return assignment is not None and assignment.cohort is Cohort.CANARY
+
+    def _killed(self) -> bool:
+        snapshot = self.engine.snapshot
+        if snapshot is self.snapshot:
+            return False
+        return any(
+            snapshot.by_name[name].gate is Reason.KILL_SWITCH
+            for name, assignment in self.exposed.items()
+            if assignment.cohort is Cohort.CANARY
+        )
+
+    def again(self, why: Supersede, view: RequestView) -> Visit:
+        """The visit of the second run, in which whatever was canary is stable."""
+        snapshot = self.engine.snapshot
+        second = Visit(self.engine, snapshot, self.lanes, view)
+        reason = Reason.ERROR if why is Supersede.RESCUE else Reason.KILL_SWITCH
+        second._given = {
+            name: snapshot.by_name[name].stable[reason] if assignment.is_canary else assignment
+            for name, assignment in self.exposed.items()
+        }
+        second._asked, second._visitor, second.failed = self._asked, self._visitor, self.failed
+        second._looked, second._known, second.issue = self._looked, self._known, self.issue
+        second.rescued = why is Supersede.RESCUE
+        second.span, second.begun = self.span, self.begun
+        view.inputs.extend(self.view.inputs)
+        return second
+
+    def abandon(self, why: Supersede) -> None:
+        """Book the first run of a superseded request: an outcome of its canaries, none of anything else."""
+        engine = self.engine
+        self.finished = True
+        kind = OutcomeClass.RESCUED if why is Supersede.RESCUE else OutcomeClass.SUPERSEDED
+        canaries = [booked for booked in self._booked if booked.is_canary]
+        engine.recorder.end(canaries, kind, engine.clock() - self.begun)
+        engine.recorder.withdraw(booked for booked in self._booked if not booked.is_canary)
+        if engine.observer is not None:
+            engine.observer.finished(self, kind, engine.clock() - self.begun)
+
+    def finish(self, kind: OutcomeClass, seconds: float | None = None) -> None:
+        """Book the outcome of every exposure, once; ``seconds`` defaults to the age of the visit."""
+        if self.finished:
+            return
+        self.finished = True
+        engine = self.engine
+        if seconds is None:
+            seconds = engine.clock() - self.begun
+        if self.rescued:
+            engine.recorder.leave_rescue()
+        if self.exposed:
+            engine.recorder.end(self._booked, kind, seconds)
+            if engine.observer is not None:
+                engine.observer.finished(self, kind, seconds)
+
+
+def as_visitor(found: Any) -> Visitor | None:
+    """What ``identify`` returned, as a visitor.
+
+    Raises:
+        TypeError: it is neither a ``Visitor`` nor a string nor ``None``.
+    """
+    if found is None or isinstance(found, Visitor):
+        return found
+    if isinstance(found, str):
+        return Visitor(found) if found else None
+    raise TypeError(f"identify must return Visitor, str or None, not {type(found).__name__}")
+
+
+def rebound(known: Known, binding: str) -> Known:
+    """The same visitor with the cookie bound to a subject, to be issued again."""
+    return Known(known.cookie.bound(binding), known.until, reissue=True)

@@ -1,0 +1,1 @@
+"""Where a version lives: a versioned handler, or an application of its own with its own lifespan."""

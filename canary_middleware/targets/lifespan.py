@@ -1,0 +1,184 @@
+"""The lifespan of the wrapped application and of each target application, side by side.
+
+The wrapped application's own start-up decides whether the server starts. A target that fails to start
+closes the canary arm of its rollout (``not_ready``) and harms nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, Final
+
+from canary_middleware.engine.engine import Engine
+
+logger = logging.getLogger("canary_middleware")
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+PATIENCE: Final = 10.0
+"""Seconds that a start-up waits for targets; a slower one joins when it is ready."""
+
+
+class TargetLifespan:
+    """One target application's lifespan, run in a task of its own."""
+
+    def __init__(self, name: str, app: App, engine: Engine) -> None:
+        self.state: dict[str, Any] = {}
+        self._name = name
+        self._app = app
+        self._engine = engine
+        self._messages: asyncio.Queue[Message] = asyncio.Queue()
+        self._settled = asyncio.Event()
+        self._answered = False
+        self._task = asyncio.create_task(self._run(), name=f"canary target {name}")
+        engine.set_ready(name, ready=False)
+        self._messages.put_nowait({"type": "lifespan.startup"})
+
+    async def settled(self) -> None:
+        """Wait until the target started, failed, or turned out to have no lifespan."""
+        await self._settled.wait()
+
+    async def stop(self) -> None:
+        """Shut the target down and wait for it."""
+        self._messages.put_nowait({"type": "lifespan.shutdown"})
+        await asyncio.wait([self._task], timeout=PATIENCE)
+        self._task.cancel()
+
+    async def _run(self) -> None:
+        scope = {
+            "type": "lifespan",
+            "asgi": {"version": "3.0", "spec_version": "2.0"},
+            "state": self.state,
+        }
+        try:
+            await self._app(scope, self._messages.get, self._send)
+        except Exception as error:  # any application may raise anything; only its own arm closes
+            if self._answered:
+                logger.error("target of %s: lifespan failed", self._name, exc_info=error)
+        # Neither complete nor failed was said: an application without lifespan, ready as it is.
+        if not self._answered:
+            self._settle(ready=True)
+
+    async def _send(self, message: Message) -> None:
+        if message["type"] == "lifespan.startup.complete":
+            self._settle(ready=True)
+        elif message["type"] == "lifespan.startup.failed":
+            logger.error(
+                "target of %s failed to start, its canary stays closed: %s",
+                self._name,
+                message.get("message", ""),
+            )
+            self._settle(ready=False)
+
+    def _settle(self, *, ready: bool) -> None:
+        self._answered = True
+        self._engine.set_ready(self._name, ready=ready)
+        self._settled.set()
+
+
+class Lifespans:
+    """All targets of one middleware. Started by the server's lifespan or, without one, by the first visit.
+
+    Attributes:
+        waiting: whether targets still have to be started in this process.
+    """
+
+    def __init__(self, targets: Mapping[str, App], engine: Engine) -> None:
+        self._targets = targets
+        self._engine = engine
+        self._running: dict[str, TargetLifespan] = {}
+        self.waiting = bool(targets)
+
+    def state(self, name: str) -> dict[str, Any]:
+        """A copy of the target's own lifespan state, for ``scope["state"]``."""
+        running = self._running.get(name)
+        return dict(running.state) if running else {}
+
+    async def start(self) -> None:
+        """Start all targets that have not been started, and wait for them within reason."""
+        if self.waiting:
+            self.waiting = False
+            self._running = {
+                name: TargetLifespan(name, app, self._engine) for name, app in self._targets.items()
+            }
+        waits = [asyncio.ensure_future(target.settled()) for target in self._running.values()]
+        if waits:
+            _, late = await asyncio.wait(waits, timeout=PATIENCE)
+            for wait in late:
+                wait.cancel()
+
+    async def stop(self) -> None:
+        """Shut all targets down."""
+        await asyncio.gather(*(target.stop() for target in self._running.values()))
+
+
+class Shared:
+    """The server's lifespan channel, listened to on the way in and spoken for if nobody else does.
+
+    Args:
+        arrive: awaited at start-up, before the application.
+        leave: awaited after the application's shutdown.
+    """
+
+    def __init__(
+        self,
+        receive: Receive,
+        send: Send,
+        arrive: Callable[[], Awaitable[None]],
+        leave: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._receive = receive
+        self._send = send
+        self._arrive = arrive
+        self._leave = leave
+        self._last = ""
+        self.answered = False
+
+    async def receive(self) -> Message:
+        """What the server says, after our own part of it."""
+        message = await self._receive()
+        self._last = message["type"]
+        if self._last == "lifespan.startup":
+            await self._arrive()
+        return message
+
+    async def send(self, message: Message) -> None:
+        """What the application answers."""
+        self.answered = True
+        if message["type"].startswith("lifespan.shutdown"):
+            await self._leave()
+        await self._send(message)
+
+    async def speak(self) -> None:
+        """Answer for an application that has no lifespan, so that ours is still started and stopped."""
+        if self._last != "lifespan.startup":
+            await self.receive()
+        await self.send({"type": "lifespan.startup.complete"})
+        while self._last != "lifespan.shutdown":
+            await self.receive()
+        await self.send({"type": "lifespan.shutdown.complete"})
+
+
+async def share_lifespan(
+    app: App, scope: MutableMapping[str, Any], receive: Receive, send: Send,
+    arrive: Callable[[], Awaitable[None]], leave: Callable[[], Awaitable[None]],
+) -> None:  # fmt: skip
+    """Run the wrapped application's lifespan with ours around it.
+
+    Raises:
+        Exception: whatever the application raises after it has answered the server.
+    """
+    shared = Shared(receive, send, arrive, leave)
+    try:
+        await app(scope, shared.receive, shared.send)
+    except Exception as error:  # raising is how an ASGI application says "no lifespan here"
+        if shared.answered:
+            raise
+        logger.debug("the application has no lifespan: %r", error)
+    if not shared.answered:
+        await shared.speak()

@@ -1,0 +1,321 @@
+"""The WSGI shell: translates environ, start_response and the closing iterator (PEP 3333), decides nothing.
+
+``app.wsgi_app = CanaryMiddleware(app.wsgi_app, canary=canary)`` in Flask, or around any WSGI application.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from os import getpid
+from types import TracebackType
+from typing import Any
+
+from canary_middleware.canary import Canary
+from canary_middleware.context import ENVIRON_KEY
+from canary_middleware.core.active import active_visit
+from canary_middleware.core.headers import HeaderRules
+from canary_middleware.core.outcomes import OutcomeClass, classify
+from canary_middleware.core.rescue import MAX_REPLAY, Supersede
+from canary_middleware.core.snapshot import Lane
+from canary_middleware.engine.views import WsgiView, wsgi_path
+from canary_middleware.engine.visit import Visit
+from canary_middleware.errors import ConfigurationError, Problem
+
+logger = logging.getLogger("canary_middleware")
+
+Environ = dict[str, Any]
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
+Write = Callable[[bytes], object]
+StartResponse = Callable[..., Write]
+App = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+RULES = HeaderRules(str)
+VARY_COOKIE = RULES.vary_line(["Cookie"])
+RAISED = 599
+"""Stands for the status of a canary that raised instead of answering."""
+
+
+class Superseded(BaseException):
+    """Unwinds a canary whose answer nobody will see; not an ``Exception``, see the ASGI shell."""
+
+
+class CanaryMiddleware:
+    """Puts every visitor of ``app`` on the stable or the canary version.
+
+    Args:
+        app: the application; it is the stable version, and the canary too where no target is given.
+        canary: the facade with rollouts, store and keys.
+        targets: by rollout, the application that serves the canary.
+
+    Raises:
+        ConfigurationError: an application is not WSGI, a target names no rollout, or ``identify``
+            is a coroutine function.
+    """
+
+    def __init__(
+        self, app: App, canary: Canary, targets: Mapping[str, App] | None = None
+    ) -> None:
+        self.app = app
+        self._canary = canary
+        self._engine = canary.engine
+        self._targets = dict(targets or {})
+        _check(app, canary, self._targets)
+        canary.attach("wsgi", targets=self._targets)
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """One request."""
+        snapshot = self._engine.snapshot
+        path = wsgi_path(environ)
+        if path.startswith(snapshot.below):
+            lanes = snapshot.match(path, environ["REQUEST_METHOD"])
+            if lanes and not self._entered(environ):
+                return self._covered(environ, start_response, lanes)
+        return self.app(environ, start_response)
+
+    def _entered(self, environ: Environ) -> bool:
+        """Whether this canary wraps the application twice; the outer one has decided."""
+        visit = environ.get(ENVIRON_KEY)
+        return visit is not None and visit.engine is self._engine
+
+    def _covered(
+        self, environ: Environ, start_response: StartResponse, lanes: Sequence[Lane]
+    ) -> Iterable[bytes]:
+        engine = self._engine
+        if self._canary.pid != getpid():
+            self._canary.arrive_blocking()
+        visit = Visit(engine, engine.snapshot, lanes, WsgiView(environ))
+        if engine.observer is not None:
+            engine.observer.entered(visit)
+        pristine = None
+        if environ["REQUEST_METHOD"] in visit.replay_methods:
+            pristine = replayable(environ)
+        answer = Answer(self, visit, environ, start_response, pristine)
+        return answer.begin()
+
+    def dispatch(self, visit: Visit) -> App:
+        """The application that serves this visit."""
+        for lane in visit.lanes if self._targets else ():
+            target = self._targets.get(lane.name)
+            if target is not None and visit.expose(lane.name).is_canary:
+                return target
+        return self.app
+
+
+class Answer:
+    """One answer on its way to the server; begins again on stable when the canary is superseded."""
+
+    __slots__ = (
+        "_environ", "_middleware", "_pristine", "_server", "_status", "_superseded", "visit",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        middleware: CanaryMiddleware,
+        visit: Visit,
+        environ: Environ,
+        start_response: StartResponse,
+        pristine: Environ | None,
+    ) -> None:
+        self.visit = visit
+        self._middleware = middleware
+        self._environ = environ
+        self._server = start_response
+        self._pristine = pristine
+        self._status = 0
+        self._superseded: Supersede | None = None
+
+    def begin(self) -> Iterable[bytes]:
+        """Call the application; the result closes the visit when the server closes it."""
+        visit = self.visit
+        self._environ[ENVIRON_KEY] = visit
+        active_visit.set(visit)
+        try:
+            body = self._middleware.dispatch(visit)(self._environ, self._start)
+        except BaseException as error:
+            if not self.survives(error):
+                self.end(_ending(error))
+                raise
+            return self.again()
+        if not visit.exposed and visit.started and isinstance(body, (list, tuple)):
+            # No code of the application runs any more, so nothing can still be exposed: the server
+            # gets the very object it would have got without us.
+            self.end()
+            return body
+        if self._is_file(body):
+            # Only the very object lets the server use sendfile; its end is out of sight.
+            self.end(classify(self._status))
+            return body
+        return (SizedBody if hasattr(body, "__len__") else Body)(self, body)
+
+    def again(self) -> Iterable[bytes]:
+        """Run stable in place of the superseded canary."""
+        why, pristine = self._superseded, self._pristine
+        assert why is not None and pristine is not None  # survives() said so
+        self.visit = self.visit.again(why, WsgiView(pristine))
+        self._environ, self._pristine, self._superseded = pristine, None, None
+        return self.begin()
+
+    def end(self, kind: OutcomeClass | None = None) -> None:
+        """Book the outcome, by default that of the status, and leave the request's context."""
+        self.visit.finish(classify(self._status) if kind is None else kind)
+        active_visit.set(None)
+
+    def survives(self, error: BaseException) -> bool:
+        """Whether the request goes on after this: the answer was superseded, or can be now."""
+        if self._superseded is not None:
+            return isinstance(error, (Exception, Superseded))
+        return isinstance(error, Exception) and self._rescue(error)
+
+    def _start(
+        self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
+    ) -> Write:
+        visit = self.visit
+        self._status = code = int(status[:3])
+        if visit.canary and not visit.started and self._may_repeat():
+            self._superseded = visit.supersede(code)
+            if self._superseded is not None:
+                visit.abandon(self._superseded)
+        if self._superseded is not None:
+            raise Superseded
+        visit.started = True
+        if visit.exposed:
+            headers = edited(visit, headers)
+        return self._server(status, headers, exc_info) if exc_info else self._server(status, headers)
+
+    def _may_repeat(self) -> bool:
+        return self._pristine is not None and self.visit.replayable()
+
+    def _rescue(self, error: Exception) -> bool:
+        visit = self.visit
+        if not visit.canary or visit.started:
+            return False
+        if self._may_repeat():
+            self._superseded = visit.supersede(RAISED)
+        if self._superseded is None:
+            return False
+        if self._superseded is Supersede.RESCUE:
+            logger.warning("a canary raised and was rescued by stable", exc_info=error)
+        visit.abandon(self._superseded)
+        return True
+
+    def _is_file(self, body: Iterable[bytes]) -> bool:
+        wrapper = self._environ.get("wsgi.file_wrapper")
+        return isinstance(wrapper, type) and isinstance(body, wrapper)
+
+
+class Body:
+    """The closing iterator. Not a generator: one that is closed before its first item runs no ``finally``."""
+
+    __slots__ = ("_answer", "_body", "_iterator", "_over")
+
+    def __init__(self, answer: Answer, body: Iterable[bytes]) -> None:
+        self._answer = answer
+        self._body = body
+        self._iterator: Iterator[bytes] | None = None
+        self._over = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            return self._next()
+        except StopIteration:
+            self._over = True
+            self._answer.end()
+            raise
+        except BaseException as error:
+            if not self._answer.survives(error):
+                self._over = True
+                self._answer.end(_ending(error))
+                raise
+        close(self._body)
+        self._body, self._iterator = self._answer.again(), None
+        return next(self)
+
+    def _next(self) -> bytes:
+        # The first item is asked for here and not before: a generator starts its response with it.
+        if self._iterator is None:
+            self._iterator = iter(self._body)
+        return next(self._iterator)
+
+    def close(self) -> None:
+        """Close what the application returned; a body that was not read to its end was aborted."""
+        try:
+            close(self._body)
+        finally:
+            self._answer.end(None if self._over else OutcomeClass.ABORTED)
+
+
+class SizedBody(Body):
+    """A body whose length servers use to set Content-Length (PEP 3333, "Handling the Content-Length")."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        return len(self._body)  # type: ignore[arg-type]  # only made for bodies that have a length
+
+
+def close(body: object) -> None:
+    """Call ``close()`` if there is one."""
+    closing = getattr(body, "close", None)
+    if closing is not None:
+        closing()
+
+
+def replayable(environ: Environ) -> Environ | None:
+    """A copy of the environ for a second run; ``None`` if the body is too large to be read twice."""
+    length = environ.get("CONTENT_LENGTH") or "0"
+    if environ.get("HTTP_TRANSFER_ENCODING") or not length.isdigit() or int(length) > MAX_REPLAY:
+        return None
+    copy = dict(environ)
+    if length != "0":
+        body = environ["wsgi.input"].read(int(length))
+        environ["wsgi.input"], copy["wsgi.input"] = io.BytesIO(body), io.BytesIO(body)
+    return copy
+
+
+def edited(visit: Visit, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The headers of an exposed visit, with ours."""
+    inputs = visit.inputs()
+    vary = RULES.vary_line(("Cookie", *inputs)) if inputs else VARY_COOKIE
+    result = RULES.edit(headers, vary, visit.cookie_line(), no_store=visit.rescued)
+    if result.refused:
+        visit.note_public()
+        return headers
+    return result.headers
+
+
+def _ending(error: BaseException) -> OutcomeClass:
+    gone = isinstance(error, (OSError, GeneratorExit))
+    return OutcomeClass.ABORTED if gone else OutcomeClass.EXCEPTION
+
+
+def _check(app: object, canary: Canary, targets: Mapping[str, object]) -> None:
+    candidates = (("app", app), *((f"targets[{name!r}]", t) for name, t in targets.items()))
+    problems = [
+        Problem(place, "this is not a WSGI application", "ASGI: canary_middleware.asgi")
+        for place, candidate in candidates
+        if not is_wsgi(candidate)
+    ]
+    problems += canary.unknown_targets(targets)
+    if canary.identify_is_async:
+        problems.append(Problem("identify", "WSGI cannot await a coroutine", "write a plain function"))
+    if problems:
+        raise ConfigurationError(problems)
+
+
+def is_wsgi(app: object) -> bool:
+    """Whether a callable takes ``(environ, start_response)``."""
+    if not callable(app) or inspect.iscoroutinefunction(app):
+        return False
+    try:
+        inspect.signature(app).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:  # a callable without a signature, written in C
+        return True
+    return True
