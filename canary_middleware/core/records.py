@@ -1,4 +1,4 @@
-"""What is kept beside the control state: the audit trail, and what each process reports of itself."""
+"""What is kept beside the control state: the audit trail, and the reports of processes."""
 
 from __future__ import annotations
 
