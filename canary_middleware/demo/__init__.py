@@ -1,0 +1,1 @@
+"""``canary demo``: two small shops under real servers, some thousand visitors, one kill."""
