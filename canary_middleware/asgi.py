@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from os import getpid
 from typing import Any
 
@@ -19,7 +19,7 @@ from canary_middleware.core.active import active_visit
 from canary_middleware.core.headers import HeaderRules
 from canary_middleware.core.outcomes import OutcomeClass, classify
 from canary_middleware.core.rescue import MAX_REPLAY, Supersede
-from canary_middleware.core.snapshot import Lane
+from canary_middleware.core.snapshot import Match
 from canary_middleware.engine.views import AsgiView, app_path
 from canary_middleware.engine.visit import Visit
 from canary_middleware.errors import ConfigurationError, Problem
@@ -77,9 +77,9 @@ class CanaryMiddleware:
             snapshot = self._engine.snapshot
             path = app_path(scope) if scope.get("root_path") else scope["path"]
             if path.startswith(snapshot.below):
-                lanes = snapshot.match(path, scope.get("method", "GET"))
-                if lanes and not self._entered(scope):
-                    await self._covered(scope, receive, send, lanes)
+                match = snapshot.match(path, scope.get("method", "GET"))
+                if match is not None and not self._entered(scope):
+                    await self._covered(scope, receive, send, match)
                     return
         elif kind == "lifespan":
             await share_lifespan(self.app, scope, receive, send, self._arrive, self._leave)
@@ -88,8 +88,7 @@ class CanaryMiddleware:
 
     def _entered(self, scope: Scope) -> bool:
         """Whether this canary wraps the application twice; the outer one has decided."""
-        visit = scope.get(SCOPE_KEY)
-        return visit is not None and visit.engine is self._engine
+        return SCOPE_KEY in scope and scope[SCOPE_KEY].engine is self._engine
 
     async def _arrive(self) -> None:
         await self._canary.arrive()
@@ -99,26 +98,25 @@ class CanaryMiddleware:
         await self._lifespans.stop()
         await asyncio.to_thread(self._canary.stop)
 
-    async def _covered(
-        self, scope: Scope, receive: Receive, send: Send, lanes: Sequence[Lane]
-    ) -> None:
+    async def _covered(self, scope: Scope, receive: Receive, send: Send, match: Match) -> None:
         engine = self._engine
         if self._canary.pid != getpid() or self._lifespans.waiting:
             await self._arrive()
-        visit = Visit(engine, engine.snapshot, lanes, AsgiView(scope))
+        visit = Visit(engine, match, AsgiView(scope))
         if engine.observer is not None:
             engine.observer.entered(visit)
         if self._canary.identify_is_async:
             await visit.identify()
         if scope["type"] == "websocket":
             await self._websocket(visit, scope, receive, send)
+        elif scope["method"] in match.replay_methods:
+            await self._repeatable(visit, scope, receive, send)
         else:
-            await self._http(visit, scope, receive, send)
-
-    async def _http(self, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] not in visit.replay_methods:
             await self._run(visit, scope, receive, Answer(visit, send, None))
-            return
+
+    async def _repeatable(
+        self, visit: Visit, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         pristine = fresh(scope)
         replay = Replay(receive)
         answer = Answer(visit, send, replay)
@@ -131,7 +129,9 @@ class CanaryMiddleware:
         scope[SCOPE_KEY] = visit
         token = active_visit.set(visit)
         try:
-            app, scope = self._dispatch(visit, scope)
+            app = self.app
+            if self._targets:
+                app, scope = self._dispatch(visit, scope)
             await app(scope, receive, answer.send)
         except BaseException as error:
             if not answer.survives(error):
@@ -139,13 +139,13 @@ class CanaryMiddleware:
                 raise
         finally:
             active_visit.reset(token)
-        if answer.superseded is None:
+        if not visit.finished:
             # The application returned without finishing its answer: the client went away.
             visit.finish(OutcomeClass.ABORTED)
 
     def _dispatch(self, visit: Visit, scope: Scope) -> tuple[App, Scope]:
         """The application that serves this visit, and the scope it gets."""
-        for lane in visit.lanes if self._targets else ():
+        for lane in visit.match.lanes:
             target = self._targets.get(lane.name)
             if target is not None and visit.expose(lane.name).is_canary:
                 return target, {**scope, "state": self._lifespans.state(lane.name)}
@@ -171,42 +171,46 @@ class Answer:
 
     Attributes:
         superseded: set when this answer was abandoned before its start.
-        send: what the application gets; a plain function, so that it costs no coroutine per message.
     """
 
-    __slots__ = ("_replay", "_status", "_visit", "send", "superseded")
+    superseded: Supersede | None = None
+    _status = 0
 
     def __init__(self, visit: Visit, send: Send, replay: Replay | None) -> None:
         self._visit = visit
+        self._send = send
         self._replay = replay
-        self._status = 0
-        self.superseded: Supersede | None = None
 
-        def sender(message: Message) -> Awaitable[None]:
-            kind = message["type"]
-            if kind == "http.response.start":
-                message = self._start(message)
-            elif kind == "http.response.body":
-                if not message.get("more_body"):
-                    visit.finish(classify(self._status))
-            elif kind == "http.response.pathsend":
-                visit.finish(classify(self._status))
-            if self.superseded is not None:
-                raise Superseded
-            return send(message)
-
-        self.send: Send = sender
+    def send(self, message: Message) -> Awaitable[None]:
+        """What the application gets as ``send``; a plain function, which costs no coroutine per message."""
+        kind = message["type"]
+        if kind == "http.response.start":
+            message = self._start(message)
+        elif self.superseded is not None:
+            raise Superseded
+        elif kind == "http.response.body":
+            if not message.get("more_body"):
+                self._visit.finish(classify(self._status))
+        elif kind == "http.response.pathsend":
+            self._visit.finish(classify(self._status))
+        return self._send(message)
 
     def _start(self, message: Message) -> Message:
         visit = self._visit
         self._status = status = message["status"]
-        if visit.canary and self.superseded is None and self._may_repeat():
-            self.superseded = visit.supersede(status)
-        if self.superseded is not None:
-            visit.abandon(self.superseded)
-            raise Superseded
+        if visit.canary:
+            self._reconsider(status)
         visit.started = True
         return edited(visit, message) if visit.exposed else message
+
+    def _reconsider(self, status: int) -> None:
+        visit = self._visit
+        if self.superseded is None and self._may_repeat():
+            self.superseded = visit.supersede(status)
+            if self.superseded is not None:
+                visit.abandon(self.superseded)
+        if self.superseded is not None:
+            raise Superseded
 
     def _may_repeat(self) -> bool:
         return self._replay is not None and self._replay.complete and self._visit.replayable()
@@ -263,13 +267,12 @@ class Replay:
         complete: everything received so far is remembered and the client is still there.
     """
 
-    __slots__ = ("_messages", "_receive", "_size", "complete")
+    complete = True
+    _size = 0
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._messages: list[Message] = []
-        self._size = 0
-        self.complete = True
 
     async def __call__(self) -> Message:
         message = await self._receive()
@@ -299,13 +302,13 @@ def edited(visit: Visit, message: Message) -> Message:
     """The start message of an exposed visit, with our headers."""
     inputs = visit.inputs()
     vary = RULES.vary_line(("Cookie", *inputs)) if inputs else VARY_COOKIE
-    line = visit.cookie_line()
+    line = visit.cookie_line() if visit.issue else None
     cookie = line.encode("ascii") if line else None
-    result = RULES.edit(message.get("headers", ()), vary, cookie, no_store=visit.rescued)
-    if result.refused:
+    headers = RULES.edit(message.get("headers", ()), vary, cookie, no_store=visit.rescued)
+    if headers is None:
         visit.note_public()
         return message
-    return {**message, "headers": result.headers}
+    return {**message, "headers": headers}
 
 
 def fresh(scope: Scope) -> Scope:

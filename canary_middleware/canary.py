@@ -9,13 +9,17 @@ import logging
 import os
 import secrets
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from canary_middleware import verbs
+from canary_middleware.agent import Agent
 from canary_middleware.core.cookie import CookieFormat, Secure
-from canary_middleware.core.model import Rollout
+from canary_middleware.core.model import Reason, Rollout
+from canary_middleware.core.state import Plan
 from canary_middleware.core.validate import (
     as_bytes,
     key_problems,
@@ -25,8 +29,12 @@ from canary_middleware.core.validate import (
     secret_problems,
     weight_problem,
 )
+from canary_middleware.core.weight import parse_weight
 from canary_middleware.engine.engine import Engine, Identify, Observer, Settings
 from canary_middleware.errors import ConfigurationError, Problem
+from canary_middleware.stores import open_store
+from canary_middleware.stores.memory import MemoryStore
+from canary_middleware.telemetry import Telemetry
 
 logger = logging.getLogger("canary_middleware")
 
@@ -94,3 +102,149 @@ class Canary:
         ]
         if problems:
             raise ConfigurationError(problems)
+        self.namespace = namespace or "canary"
+        self.identify_is_async = _is_async(identify)
+        self._settings = Settings(
+            namespace=self.namespace,
+            keys=tuple(as_bytes(key) for key in secret_keys),
+            bucket_secret=as_bytes(bucket_secret) if bucket_secret else b"",
+            cookie=CookieFormat(self.namespace, secure),
+            identify=identify,
+            vary=tuple(vary),
+            # One process is its own truth: there is nothing that could fail to confirm it.
+            max_staleness=max_staleness if shared else None,
+            debug=debug,
+            clock=clock,
+            wall=wall,
+        )
+        self.engine = Engine(rollouts, self._settings)
+        self.store = open_store(store, self.namespace)
+        self._lock = Lock()
+        self._kinds: list[str] = []
+        self._snapshot_path = Path(snapshot_path) if snapshot_path else None
+        self._poll = poll
+        self._first_load = first_load
+        self.engine.describe_with(_observer(telemetry, self.engine))
+        self.agent: Agent | None = None
+        self.pid = 0
+        if not shared:
+            self._be_local(autostart)
+
+    # --- what the shells ask --------------------------------------------------------------------
+
+    def attach(self, kind: str, targets: Mapping[str, object]) -> None:
+        """A middleware of this kind ("asgi", "wsgi") serves these targets.
+
+        Raises:
+            ConfigurationError: two targets whose scopes overlap.
+        """
+        self._kinds.append(kind)
+        problems = overlap_problems([r for r in self.engine.rollouts if r.name in targets])
+        if problems:
+            raise ConfigurationError(problems)
+
+    def unknown_targets(self, targets: Mapping[str, object]) -> list[Problem]:
+        """Targets that name no declared rollout."""
+        names = [rollout.name for rollout in self.engine.rollouts]
+        return [
+            Problem(f"targets[{name!r}]", "names no rollout", f"declared: {', '.join(names)}")
+            for name in targets
+            if name not in names
+        ]
+
+    async def arrive(self) -> None:
+        """As :meth:`arrive_blocking`, without blocking the event loop."""
+        if self.pid != os.getpid():
+            await asyncio.to_thread(self.arrive_blocking)
+
+    def arrive_blocking(self) -> None:
+        """Start this process's agent and wait for the first load, at most ``first_load`` seconds.
+
+        Called by the first visit or the lifespan, never at import: a server that forks after loading
+        the application would leave the threads and connections behind in the parent.
+        """
+        with self._lock:
+            if self.pid == os.getpid():
+                return
+            if self.agent is not None:
+                self.agent.ensure_started()
+                self.agent.wait_first_load(self._first_load)
+                atexit.register(self.stop)
+            self._announce()
+            self.pid = os.getpid()
+
+    def stop(self) -> None:
+        """Stop the agent's threads and close the connections that we opened; a visit starts them again."""
+        atexit.unregister(self.stop)
+        self.pid = 0
+        if self.agent is not None:
+            self.agent.stop()
+        self.store.close()
+
+    # --- private --------------------------------------------------------------------------------
+
+    def _be_local(self, autostart: str | None) -> None:
+        """``memory://``: this process is the whole namespace, so changes are adopted where they are made."""
+        store = self.store
+        assert isinstance(store, MemoryStore)
+        store.subscribe(self.engine.adopt)
+        for rollout in self.engine.rollouts if autostart else ():
+            verbs.start(
+                store, rollout.name, plan=Plan.from_rollout(rollout), weight=parse_weight(autostart),
+                by="autostart", why="Canary(autostart=...)",
+            )  # fmt: skip
+
+    def _forked(self) -> None:
+        # The child is single-threaded here. Locks may have been held in the parent, and what the
+        # parent counted is not ours to report.
+        self._lock = Lock()
+        self.engine.after_fork()
+
+    def _announce(self) -> None:
+        for lane in self.engine.snapshot.lanes:
+            if lane.gate is Reason.IDLE:
+                logger.info("%s: idle, run: canary start %s", lane.name, lane.name)
+
+
+def _forget_at_fork(canary: Canary) -> None:
+    """Renew a canary's locks in every child, for as long as the canary lives."""
+    reference = weakref.ref(canary)
+
+    def in_child() -> None:
+        alive = reference()
+        if alive is not None:
+            alive._forked()
+
+    os.register_at_fork(after_in_child=in_child)
+
+
+def _is_async(identify: Identify | None) -> bool:
+    call = getattr(identify, "__call__", None)
+    return inspect.iscoroutinefunction(identify) or inspect.iscoroutinefunction(call)
+
+
+def _observer(telemetry: Observer | bool | None, engine: Engine) -> Observer | None:
+    if telemetry is False:
+        return None
+    if telemetry is None or telemetry is True:
+        telemetry = Telemetry()
+    telemetry.watch(engine)
+    return telemetry
+
+
+def _identity_problems(identify: object, secret: str | bytes | None) -> list[Problem]:
+    hint = "python -c 'import secrets; print(secrets.token_urlsafe(32))'; it is never rotated"
+    if secret is not None:
+        return secret_problems(secret, "bucket_secret", hint)
+    if identify is not None:
+        return [Problem("bucket_secret", "is missing, and identify is given", hint)]
+    return []
+
+
+def _autostart_problems(autostart: object, *, shared: bool) -> list[Problem]:
+    if autostart is None:
+        return []
+    if shared:
+        hint = "with a shared store use: canary start NAME --weight 5%"
+        return [Problem("autostart", "works with memory:// only", hint)]
+    return weight_problem(autostart, "autostart")

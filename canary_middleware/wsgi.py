@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import io
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from os import getpid
 from types import TracebackType
 from typing import Any
@@ -19,7 +19,7 @@ from canary_middleware.core.active import active_visit
 from canary_middleware.core.headers import HeaderRules
 from canary_middleware.core.outcomes import OutcomeClass, classify
 from canary_middleware.core.rescue import MAX_REPLAY, Supersede
-from canary_middleware.core.snapshot import Lane
+from canary_middleware.core.snapshot import Match
 from canary_middleware.engine.views import WsgiView, wsgi_path
 from canary_middleware.engine.visit import Visit
 from canary_middleware.errors import ConfigurationError, Problem
@@ -70,34 +70,33 @@ class CanaryMiddleware:
         snapshot = self._engine.snapshot
         path = wsgi_path(environ)
         if path.startswith(snapshot.below):
-            lanes = snapshot.match(path, environ["REQUEST_METHOD"])
-            if lanes and not self._entered(environ):
-                return self._covered(environ, start_response, lanes)
+            match = snapshot.match(path, environ["REQUEST_METHOD"])
+            if match is not None and not self._entered(environ):
+                return self._covered(environ, start_response, match)
         return self.app(environ, start_response)
 
     def _entered(self, environ: Environ) -> bool:
         """Whether this canary wraps the application twice; the outer one has decided."""
-        visit = environ.get(ENVIRON_KEY)
-        return visit is not None and visit.engine is self._engine
+        return ENVIRON_KEY in environ and environ[ENVIRON_KEY].engine is self._engine
 
     def _covered(
-        self, environ: Environ, start_response: StartResponse, lanes: Sequence[Lane]
+        self, environ: Environ, start_response: StartResponse, match: Match
     ) -> Iterable[bytes]:
         engine = self._engine
         if self._canary.pid != getpid():
             self._canary.arrive_blocking()
-        visit = Visit(engine, engine.snapshot, lanes, WsgiView(environ))
+        visit = Visit(engine, match, WsgiView(environ))
         if engine.observer is not None:
             engine.observer.entered(visit)
         pristine = None
-        if environ["REQUEST_METHOD"] in visit.replay_methods:
+        if environ["REQUEST_METHOD"] in match.replay_methods:
             pristine = replayable(environ)
         answer = Answer(self, visit, environ, start_response, pristine)
         return answer.begin()
 
     def dispatch(self, visit: Visit) -> App:
         """The application that serves this visit."""
-        for lane in visit.lanes if self._targets else ():
+        for lane in visit.match.lanes if self._targets else ():
             target = self._targets.get(lane.name)
             if target is not None and visit.expose(lane.name).is_canary:
                 return target
@@ -282,11 +281,12 @@ def edited(visit: Visit, headers: list[tuple[str, str]]) -> list[tuple[str, str]
     """The headers of an exposed visit, with ours."""
     inputs = visit.inputs()
     vary = RULES.vary_line(("Cookie", *inputs)) if inputs else VARY_COOKIE
-    result = RULES.edit(headers, vary, visit.cookie_line(), no_store=visit.rescued)
-    if result.refused:
+    line = visit.cookie_line() if visit.issue else None
+    result = RULES.edit(headers, vary, line, no_store=visit.rescued)
+    if result is None:
         visit.note_public()
         return headers
-    return result.headers
+    return result
 
 
 def _ending(error: BaseException) -> OutcomeClass:

@@ -127,17 +127,13 @@ def find(header: bytes, name: bytes) -> bytes | None:
     Works on the raw bytes: a cookie header can carry anything that other applications put in it, and
     parsing all of it costs more than everything else that the middleware does.
     """
-    start = _position(header, name, 0)
+    start = header.find(name)
     if start < 0:
         return None
-    if _position(header, name, start + 1) >= 0:
-        return b""
+    if (start and header[start - 1] not in b"; ") or header.find(name, start + 1) >= 0:
+        # Part of another cookie's name or value, or there twice: look at each of them.
+        values = [part.strip() for part in header.split(b";")]
+        values = [value[len(name) :] for value in values if value.startswith(name)]
+        return (values[0] if len(values) == 1 else b"") if values else None
     end = header.find(b";", start)
     return header[start + len(name) : end if end >= 0 else None].strip()
-
-
-def _position(header: bytes, name: bytes, start: int) -> int:
-    position = header.find(name, start)
-    while position > 0 and header[position - 1] not in b"; ":
-        position = header.find(name, position + 1)
-    return position

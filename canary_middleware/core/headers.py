@@ -7,7 +7,7 @@ Set-Cookie), RFC 9213 (targeted cache control). One implementation serves ASGI (
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 Text = TypeVar("Text", bytes, str)
 
@@ -15,13 +15,6 @@ PUBLIC = frozenset({"public", "immutable", "s-maxage"})
 FRESHNESS = frozenset({"private", "no-cache", "max-age", "stale-while-revalidate", "stale-if-error"})
 TARGETED = frozenset({"cdn-cache-control", "surrogate-control", "x-accel-expires"})
 """Headers by which an application tells a shared cache to keep a page whatever Cache-Control says."""
-
-
-class Edited(NamedTuple, Generic[Text]):
-    """The new header list; ``refused``: the application made the page public, so nothing may change."""
-
-    headers: list[tuple[Text, Text]]
-    refused: bool
 
 
 class HeaderRules(Generic[Text]):
@@ -64,8 +57,8 @@ class HeaderRules(Generic[Text]):
         cookie: Text | None = None,
         *,
         no_store: bool = False,
-    ) -> Edited[Text]:
-        """Headers of an exposed response.
+    ) -> list[tuple[Text, Text]] | None:
+        """Headers of an exposed response; ``None`` if the application made it public: nothing may change.
 
         Args:
             headers: as the application gave them; not changed.
@@ -79,14 +72,14 @@ class HeaderRules(Generic[Text]):
             (special if line[0].lower() in self._special else plain).append(line)
         if special:
             if not no_store and self._is_public(special):
-                return Edited([], True)
+                return None
             self._edit_special(plain, special, vary, no_store)
         else:
             plain.append(self._no_store_line if no_store else self._private_line)
             plain.append((self._vary_name, vary))
         if cookie is not None:
             plain.append((self._cookie_name, cookie))
-        return Edited(plain, False)
+        return plain
 
     def _is_public(self, special: Sequence[tuple[Text, Text]]) -> bool:
         for name, value in special:

@@ -35,9 +35,12 @@ class OutcomeClass(enum.IntEnum):
         return f"{self.value}xx" if 1 <= self.value <= 5 else self.name.lower()
 
 
+_CLASSES: Final = tuple(OutcomeClass)
+
+
 def classify(status: int) -> OutcomeClass:
     """The class of an HTTP status; anything outside 100 to 599 is ``OTHER``."""
-    return OutcomeClass(status // 100) if 100 <= status < 600 else OutcomeClass.OTHER
+    return _CLASSES[status // 100] if 100 <= status < 600 else OutcomeClass.OTHER
 
 
 def _no_counts() -> list[int]:

@@ -44,10 +44,11 @@ class Scope:
 
     def covers(self, path: str, method: str) -> bool:
         """Whether a request belongs to the rollout."""
+        inside, outside = self.inside, self.outside
         return (
-            self.inside.cover(path)
+            (path in inside.exact or path.startswith(inside.below))
             and (not self.methods or method in self.methods)
-            and not self.outside.cover(path)
+            and not (path in outside.exact or path.startswith(outside.below))
         )
 
     def overlaps(self, other: Scope) -> bool:

@@ -7,7 +7,7 @@ consistent world. Everything a request could need is built here, once per change
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from canary_middleware.core.bucket import lane_key, threshold
@@ -76,24 +76,61 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Match:
+    """The lanes that cover a request; one per combination of lanes, shared by all such requests.
+
+    Attributes:
+        lanes: in the order of declaration.
+        names: their rollouts.
+        replay_methods: methods that at least one of them lets run twice.
+    """
+
+    lanes: tuple[Lane, ...]
+    names: frozenset[str]
+    replay_methods: frozenset[str]
+
+    @classmethod
+    def of(cls, lanes: tuple[Lane, ...]) -> Match:
+        """The match of these lanes."""
+        methods = frozenset[str]().union(*(lane.track.rescue_methods for lane in lanes))
+        return cls(lanes, frozenset(lane.name for lane in lanes), methods)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """All lanes under one control state."""
+    """All lanes under one control state.
+
+    Attributes:
+        document: what it was compiled from.
+        lanes: in the order of declaration.
+        by_name: the same by rollout.
+        below: what every covered path starts with; a first check that costs one call.
+    """
 
     document: Document | None
     lanes: tuple[Lane, ...]
     by_name: Mapping[str, Lane]
     below: tuple[str, ...]
+    _matches: dict[int, Match] = field(default_factory=dict)
 
     @property
     def revision(self) -> int:
         """Revision of the control state, 0 while none was ever seen."""
         return self.document.revision if self.document else 0
 
-    def match(self, path: str, method: str) -> Sequence[Lane]:
-        """The lanes whose scope holds this request; empty for most requests of most applications."""
-        if not path.startswith(self.below):
-            return ()
-        return [lane for lane in self.lanes if lane.track.scope.covers(path, method)]
+    def match(self, path: str, method: str) -> Match | None:
+        """The lanes whose scope holds this request; ``None`` for most requests of most applications."""
+        mask = 0
+        bit = 1
+        for lane in self.lanes:
+            if lane.track.scope.covers(path, method):
+                mask += bit
+            bit += bit
+        return (self._matches.get(mask) or self._remember(mask)) if mask else None
+
+    def _remember(self, mask: int) -> Match:
+        lanes = tuple(lane for index, lane in enumerate(self.lanes) if mask >> index & 1)
+        return self._matches.setdefault(mask, Match.of(lanes))
 
 
 def compile_snapshot(

@@ -32,19 +32,17 @@ class Known:
         drawn: what buckets are drawn by.
         until: wall-clock second from which the cookie must be looked at again.
         reissue: write it again: signed by an older key, half of its life gone, or from the future.
-        snapshot: the snapshot that ``memo`` belongs to.
-        memo: assignments by rollout for an anonymous visitor.
+        memo: a snapshot, and the assignments of this visitor by rollout under it.
     """
 
-    __slots__ = ("cookie", "drawn", "memo", "reissue", "snapshot", "until")
+    __slots__ = ("cookie", "drawn", "memo", "reissue", "until")
 
     def __init__(self, cookie: Cookie, until: float, *, reissue: bool) -> None:
         self.cookie = cookie
         self.drawn = Drawn.anonymous(cookie.id)
         self.until = until
         self.reissue = reissue
-        self.snapshot: Snapshot | None = None
-        self.memo: dict[str, Assignment] = {}
+        self.memo: tuple[Snapshot | None, dict[str, Assignment]] = (None, {})
 
 
 class Visitors:
@@ -84,13 +82,13 @@ class Visitors:
             return None
         for name in self._names:
             value = find(header, name)
-            if value is not None:
-                known = self._cache.get(value)
-                if known is not None and self._wall() < known.until:
-                    return known
+            if value is None:
+                continue
+            known = self._cache.get(value)
+            if known is None or self._wall() >= known.until:
                 known = self._verified(value, name)
-                if known is not None:
-                    return known
+            if known is not None:
+                return known
         return None
 
     def _verified(self, value: bytes, name: bytes) -> Known | None:

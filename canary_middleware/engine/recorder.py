@@ -54,17 +54,13 @@ class Recorder:
     def begin(self, assignment: Assignment) -> None:
         """An exposure began."""
         with self._lock:
-            tally = self._of.get(assignment)
-            if tally is None:
-                tally = self._find(assignment)
-            tally.begun += 1
+            (self._of.get(assignment) or self._find(assignment)).begun += 1
 
     def end(self, exposed: Iterable[Assignment], kind: OutcomeClass, seconds: float) -> None:
         """The request of these exposures ended."""
         with self._lock:
             for assignment in exposed:
-                tally = self._of.get(assignment)
-                (tally or self._find(assignment)).cell.add(kind, seconds)
+                (self._of.get(assignment) or self._find(assignment)).cell.add(kind, seconds)
 
     def withdraw(self, exposed: Iterable[Assignment]) -> None:
         """These exposures will be told again by the second run of their request."""

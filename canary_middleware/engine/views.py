@@ -15,7 +15,7 @@ class RequestView(Protocol):
     """
 
     native: Any
-    inputs: list[str]
+    inputs: tuple[str, ...]
 
     @property
     def method(self) -> str:
@@ -67,11 +67,10 @@ FETCH_METADATA = ("Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest")
 class AsgiView:
     """A scope of type ``http`` or ``websocket``."""
 
-    __slots__ = ("inputs", "native")
+    inputs: tuple[str, ...] = ()
 
     def __init__(self, scope: Any) -> None:
         self.native = scope
-        self.inputs: list[str] = []
 
     @property
     def method(self) -> str:
@@ -95,7 +94,7 @@ class AsgiView:
 
     def header(self, name: str) -> str | None:
         """A header's value; several are joined with a comma."""
-        self.inputs.append(name)
+        self.inputs += (name,)
         return self._header(name)
 
     def _header(self, name: str) -> str | None:
@@ -116,7 +115,7 @@ class AsgiView:
 
     def fetch_metadata(self) -> tuple[str | None, str | None, str | None]:
         """Site, mode and destination, lower case."""
-        self.inputs.extend(FETCH_METADATA)
+        self.inputs += FETCH_METADATA
         site, mode, dest = map(self._header, FETCH_METADATA)
         return site, mode, dest
 
@@ -124,11 +123,10 @@ class AsgiView:
 class WsgiView:
     """A WSGI environ (PEP 3333: values are bytes decoded as latin-1)."""
 
-    __slots__ = ("inputs", "native")
+    inputs: tuple[str, ...] = ()
 
     def __init__(self, environ: Any) -> None:
         self.native = environ
-        self.inputs: list[str] = []
 
     @property
     def method(self) -> str:
@@ -149,7 +147,7 @@ class WsgiView:
 
     def header(self, name: str) -> str | None:
         """A header's value; servers join several with a comma."""
-        self.inputs.append(name)
+        self.inputs += (name,)
         return self._header(name)
 
     def _header(self, name: str) -> str | None:
@@ -169,7 +167,7 @@ class WsgiView:
 
     def fetch_metadata(self) -> tuple[str | None, str | None, str | None]:
         """Site, mode and destination, lower case."""
-        self.inputs.extend(FETCH_METADATA)
+        self.inputs += FETCH_METADATA
         site, mode, dest = map(self._header, FETCH_METADATA)
         return site, mode, dest
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from canary_middleware.core.fetch import may_draw
@@ -11,7 +11,7 @@ from canary_middleware.core.model import Assignment, Cohort, Reason, Visitor
 from canary_middleware.core.outcomes import OutcomeClass
 from canary_middleware.core.rescue import Supersede
 from canary_middleware.core.routing import Drawn, Standing, gate, needs_bucket, route
-from canary_middleware.core.snapshot import Lane, Snapshot
+from canary_middleware.core.snapshot import Lane, Match, Snapshot
 from canary_middleware.engine.identity import Known
 from canary_middleware.engine.views import RequestView
 
@@ -20,86 +20,89 @@ if TYPE_CHECKING:
 
 
 class Visit:
-    """The per-request object; made by :meth:`Engine.visit` for requests that some lane covers.
+    """The per-request object, made for requests that some lane covers.
 
     Attributes:
-        exposed: assignments that mattered, by rollout.
+        engine: the engine of the process.
+        match: the lanes that cover the request.
+        view: the request.
+        exposed: assignments that mattered, by rollout, in the order of exposure.
+        snapshot: what the last exposure was routed by.
+        begun: monotonic seconds of the arrival.
+        canary: some exposed assignment is canary.
         started: the response has started, so headers are out of reach.
+        finished: the outcome is booked.
+        rescued: this is the second run of a request whose canary failed.
+        failed: ``identify`` raised.
+        issue: the cookie has to be written.
         span: what telemetry remembered at the entry.
+        spans: server spans that started inside the request.
     """
 
-    __slots__ = (
-        "_asked", "_booked", "_given", "_known", "_late", "_looked", "_visitor", "begun", "canary", "engine",
-        "exposed", "failed", "finished", "issue", "lanes", "rescued", "snapshot", "span", "spans",
-        "started", "view",
-    )  # fmt: skip
+    # Defaults stand in the class and not in __init__: most visits never change most of them, and a
+    # visit is made for every covered request.
+    snapshot: Snapshot
+    canary = False
+    started = False
+    finished = False
+    rescued = False
+    failed = False
+    issue = False
+    span: Any = None
+    spans: list[Any] | None = None
+    _asked = False
+    _looked = False
+    _late = False
+    _known: Known | None = None
+    _visitor: Visitor | None = None
+    _given: Mapping[str, Assignment] | None = None
 
-    def __init__(
-        self, engine: Engine, snapshot: Snapshot, lanes: Sequence[Lane], view: RequestView
-    ) -> None:
+    def __init__(self, engine: Engine, match: Match, view: RequestView) -> None:
         self.engine = engine
-        self.snapshot = snapshot
-        self.lanes = lanes
+        self.match = match
         self.view = view
         self.begun = engine.clock()
         self.exposed: dict[str, Assignment] = {}
-        self.canary = False
-        self.started = False
-        self.finished = False
-        self.rescued = False
-        self.failed = False
-        self.issue = False
-        self.span: Any = None
-        self.spans: list[Any] | None = None
-        self._asked = False
-        self._looked = False
-        self._known: Known | None = None
-        self._visitor: Visitor | None = None
-        self._given: Mapping[str, Assignment] | None = None
-        self._late = False
         self._booked: list[Assignment] = []
 
     # --- exposure -------------------------------------------------------------------------------
 
     def expose(self, name: str) -> Assignment:
         """The assignment of a rollout; routed, booked and told to telemetry at the first call."""
-        assignment = self.exposed.get(name)
-        if assignment is None:
-            for lane in self.lanes:
-                if lane.track.rollout.name == name:
-                    return self._expose(name)
-            return self.engine.not_covered(name)
-        return assignment
-
-    def _expose(self, name: str) -> Assignment:
+        found = self.exposed.get(name)
+        if found is not None:
+            return found
         engine = self.engine
+        if name not in self.match.names:
+            return engine.not_covered(name)
         # The newest snapshot, not the one of the request's arrival: whoever is routed after the
         # process heard of a kill gets stable, however long the request has been waiting.
         self.snapshot = snapshot = engine.snapshot
         lane = snapshot.by_name[name]
         assignment = self._given.get(name) if self._given is not None else None
         if assignment is None:
-            assignment = self._route(lane)
+            plain = engine.identify is None and not engine.unready and not engine.stale()
+            assignment = self._route_anonymous(lane) if plain else self._route(lane)
         self.exposed[name] = assignment
         if assignment.cohort is Cohort.CANARY:
             self.canary = True
         if self.started:
             self._note_late(lane)
-        if self.finished:  # a background task asks after the fact: nothing is left to count
-            return assignment
-        if not self.rescued or assignment.reason is not Reason.ERROR:
-            self._booked.append(assignment)
-            engine.recorder.begin(assignment)
+        if not self.finished:  # a background task may ask after the fact: nothing is left to count
+            self._book(assignment)
         if engine.observer is not None:
             engine.observer.exposed(self, assignment)
         return assignment
 
+    def _book(self, assignment: Assignment) -> None:
+        # What stable answered for a failed canary is the canary's outcome, booked by `abandon`.
+        if not self.rescued or assignment.reason is not Reason.ERROR:
+            self._booked.append(assignment)
+            self.engine.recorder.begin(assignment)
+
     def _route(self, lane: Lane) -> Assignment:
         engine = self.engine
-        stale = engine.stale()
-        if engine.identify is None and not stale and lane.name not in engine.unready:
-            return self._route_anonymous(lane)
-        standing = Standing(stale=stale, ready=lane.name not in engine.unready)
+        standing = Standing(stale=engine.stale(), ready=lane.name not in engine.unready)
         reason = gate(lane, standing)
         if reason is not None:
             return lane.stable[reason]
@@ -120,14 +123,15 @@ class Visit:
             return route(lane, None, self._first_draw(lane))
         if known.reissue:
             self.issue = True
-        snapshot = self.snapshot
-        if known.snapshot is not snapshot:
-            known.memo = {}
-            known.snapshot = snapshot
+        # One tuple, read and replaced as a whole: threads share this visitor.
+        snapshot, memo = known.memo
+        if snapshot is not self.snapshot:
+            memo = {}
+            known.memo = (self.snapshot, memo)
         name = lane.track.rollout.name
-        assignment = known.memo.get(name)
+        assignment = memo.get(name)
         if assignment is None:
-            assignment = known.memo[name] = route(lane, None, known.drawn)
+            assignment = memo[name] = route(lane, None, known.drawn)
         return assignment
 
     def _note_late(self, lane: Lane) -> None:
@@ -213,7 +217,8 @@ class Visit:
 
     def inputs(self) -> tuple[str, ...]:
         """Header names that the answer depends on beside Cookie."""
-        return (*dict.fromkeys(self.view.inputs), *self.engine.vary)
+        read, fixed = self.view.inputs, self.engine.vary
+        return tuple(dict.fromkeys(read + fixed)) if read or fixed else ()
 
     def tag(self, span: Any) -> None:
         """Remember a server span that started inside the request."""
@@ -223,19 +228,12 @@ class Visit:
 
     def note_public(self) -> None:
         """The application made an exposed answer public: one version would be kept for everybody."""
-        prefix = self.lanes[0].track.prefix
+        prefix = self.match.lanes[0].track.prefix
         self.engine.faults.warn(
-            "public_response:" + self.lanes[0].name,
+            "public_response:" + self.match.lanes[0].name,
             "an answer below %s that depends on the version is marked public: no cookie was set and "
             "caches will mix the versions; drop `public` there or exclude the path (logged once)",
             prefix,
-        )
-
-    @property
-    def replay_methods(self) -> frozenset[str]:
-        """Methods that at least one lane lets run twice."""
-        return self.lanes[0].track.rescue_methods.union(
-            *(lane.track.rescue_methods for lane in self.lanes[1:])
         )
 
     def supersede(self, status: int) -> Supersede | None:
@@ -250,7 +248,7 @@ class Visit:
             return Supersede.KILL
         if status < 500:
             return None
-        tracks = [lane.track for lane in self.lanes if self._is_canary(lane)]
+        tracks = [lane.track for lane in self.match.lanes if self._is_canary(lane)]
         if not all(track.rollout.rescue.enabled for track in tracks):
             return None
         share = min(track.rescue_share for track in tracks)
@@ -259,7 +257,7 @@ class Visit:
     def replayable(self) -> bool:
         """Whether every canary lane lets this method run twice."""
         method = self.view.method
-        return all(method in la.track.rescue_methods for la in self.lanes if self._is_canary(la))
+        return all(method in la.track.rescue_methods for la in self.match.lanes if self._is_canary(la))
 
     def _is_canary(self, lane: Lane) -> bool:
         assignment = self.exposed.get(lane.track.rollout.name)
@@ -278,7 +276,7 @@ class Visit:
     def again(self, why: Supersede, view: RequestView) -> Visit:
         """The visit of the second run, in which whatever was canary is stable."""
         snapshot = self.engine.snapshot
-        second = Visit(self.engine, snapshot, self.lanes, view)
+        second = Visit(self.engine, self.match, view)
         reason = Reason.ERROR if why is Supersede.RESCUE else Reason.KILL_SWITCH
         second._given = {
             name: snapshot.by_name[name].stable[reason] if assignment.is_canary else assignment
@@ -288,7 +286,7 @@ class Visit:
         second._looked, second._known, second.issue = self._looked, self._known, self.issue
         second.rescued = why is Supersede.RESCUE
         second.span, second.begun = self.span, self.begun
-        view.inputs.extend(self.view.inputs)
+        view.inputs = self.view.inputs
         return second
 
     def abandon(self, why: Supersede) -> None:
