@@ -10,7 +10,6 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from os import getpid
 from typing import Any
 
 from canary_middleware.canary import Canary
@@ -100,7 +99,7 @@ class CanaryMiddleware:
 
     async def _covered(self, scope: Scope, receive: Receive, send: Send, match: Match) -> None:
         engine = self._engine
-        if self._canary.pid != getpid() or self._lifespans.waiting:
+        if not self._canary.awake or self._lifespans.waiting:
             await self._arrive()
         visit = Visit(engine, match, AsgiView(scope))
         if engine.observer is not None:
@@ -109,23 +108,11 @@ class CanaryMiddleware:
             await visit.identify()
         if scope["type"] == "websocket":
             await self._websocket(visit, scope, receive, send)
-        elif scope["method"] in match.replay_methods:
-            await self._repeatable(visit, scope, receive, send)
-        else:
-            await self._run(visit, scope, receive, Answer(visit, send, None))
-
-    async def _repeatable(
-        self, visit: Visit, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        pristine = fresh(scope)
-        replay = Replay(receive)
-        answer = Answer(visit, send, replay)
-        await self._run(visit, scope, replay, answer)
-        if answer.superseded is not None:
-            second = visit.again(answer.superseded, AsgiView(pristine))
-            await self._run(second, pristine, replay.again(), Answer(second, send, None))
-
-    async def _run(self, visit: Visit, scope: Scope, receive: Receive, answer: Answer) -> None:
+            return
+        answer = Answer(visit, receive, send)
+        if scope["method"] in match.replay_methods:
+            answer.pristine = fresh(scope)
+            receive = answer.receive
         scope[SCOPE_KEY] = visit
         token = active_visit.set(visit)
         try:
@@ -139,9 +126,29 @@ class CanaryMiddleware:
                 raise
         finally:
             active_visit.reset(token)
-        if not visit.finished:
+        if answer.superseded is not None:
+            await self._again(visit, answer, send)
+        elif not visit.finished:
             # The application returned without finishing its answer: the client went away.
             visit.finish(OutcomeClass.ABORTED)
+
+    async def _again(self, first: Visit, abandoned: Answer, send: Send) -> None:
+        """The second run of a superseded request, on stable."""
+        scope, why = abandoned.pristine, abandoned.superseded
+        assert scope is not None and why is not None  # `survives` and `send` saw to it
+        visit = first.again(why, AsgiView(scope))
+        answer = Answer(visit, abandoned.replay(), send)
+        scope[SCOPE_KEY] = visit
+        token = active_visit.set(visit)
+        try:
+            app, scope = self._dispatch(visit, scope)
+            await app(scope, answer.receive, answer.send)
+        except BaseException as error:
+            visit.finish(_ending(error))
+            raise
+        finally:
+            active_visit.reset(token)
+        visit.finish(OutcomeClass.ABORTED)
 
     def _dispatch(self, visit: Visit, scope: Scope) -> tuple[App, Scope]:
         """The application that serves this visit, and the scope it gets."""
@@ -170,22 +177,34 @@ class Answer:
     """The way of one answer to the server: edits the start, notes the end, lets everything else pass.
 
     Attributes:
+        pristine: a copy of the scope for a second run; ``None`` where the method may not run twice.
         superseded: set when this answer was abandoned before its start.
     """
 
+    # Defaults in the class: an answer is made for every covered request, and most stay plain.
+    pristine: Scope | None = None
     superseded: Supersede | None = None
     _status = 0
+    _kept: tuple[Message, ...] = ()
+    _size = 0
+    _complete = True
 
-    def __init__(self, visit: Visit, send: Send, replay: Replay | None) -> None:
+    def __init__(self, visit: Visit, receive: Receive, send: Send) -> None:
         self._visit = visit
+        self._receive = receive
         self._send = send
-        self._replay = replay
 
     def send(self, message: Message) -> Awaitable[None]:
         """What the application gets as ``send``; a plain function, which costs no coroutine per message."""
         kind = message["type"]
         if kind == "http.response.start":
-            message = self._start(message)
+            visit = self._visit
+            self._status = message["status"]
+            if visit.canary or self.superseded is not None:
+                self._reconsider()
+            visit.started = True
+            if visit.exposed:
+                message = edited(visit, message)
         elif self.superseded is not None:
             raise Superseded
         elif kind == "http.response.body":
@@ -195,45 +214,52 @@ class Answer:
             self._visit.finish(classify(self._status))
         return self._send(message)
 
-    def _start(self, message: Message) -> Message:
-        visit = self._visit
-        self._status = status = message["status"]
-        if visit.canary:
-            self._reconsider(status)
-        visit.started = True
-        return edited(visit, message) if visit.exposed else message
+    async def receive(self) -> Message:
+        """What the application gets as ``receive``: remembers a small body for a second run."""
+        message = await self._receive()
+        if message["type"] != "http.request":
+            self._complete = False
+        elif self._complete:
+            self._size += len(message.get("body", b""))
+            self._complete = self._size <= MAX_REPLAY
+            self._kept = (*self._kept, message) if self._complete else ()
+        return message
 
-    def _reconsider(self, status: int) -> None:
-        visit = self._visit
-        if self.superseded is None and self._may_repeat():
-            self.superseded = visit.supersede(status)
-            if self.superseded is not None:
-                visit.abandon(self.superseded)
-        if self.superseded is not None:
-            raise Superseded
+    def replay(self) -> Receive:
+        """``receive`` for the second run: what was remembered, then what is still to come."""
+        kept = iter(self._kept)
 
-    def _may_repeat(self) -> bool:
-        return self._replay is not None and self._replay.complete and self._visit.replayable()
+        async def receive() -> Message:
+            for message in kept:
+                return message
+            return await self._receive()
+
+        return receive
 
     def survives(self, error: BaseException) -> bool:
         """Whether the request goes on after this: the answer was superseded, or can be now."""
         if self.superseded is not None:
             # Not the cancellation of the request itself. Task groups wrap what unwinds them.
             return isinstance(error, (Exception, Superseded, BaseExceptionGroup))
-        return isinstance(error, Exception) and self._rescue(error)
-
-    def _rescue(self, error: Exception) -> bool:
-        visit = self._visit
-        if not visit.canary or visit.started:
+        if not isinstance(error, Exception) or not self._visit.canary or self._visit.started:
             return False
-        if self._may_repeat():
-            self.superseded = visit.supersede(RAISED)
-        if self.superseded is None:
-            return False
+        self._supersede(RAISED)
         if self.superseded is Supersede.RESCUE:
             logger.warning("a canary raised and was rescued by stable", exc_info=error)
-        visit.abandon(self.superseded)
-        return True
+        return self.superseded is not None
+
+    def _reconsider(self) -> None:
+        if self.superseded is None:
+            self._supersede(self._status)
+        if self.superseded is not None:
+            raise Superseded
+
+    def _supersede(self, status: int) -> None:
+        visit = self._visit
+        if self.pristine is not None and self._complete and visit.replayable():
+            self.superseded = visit.supersede(status)
+            if self.superseded is not None:
+                visit.abandon(self.superseded)
 
 
 class Handshake:
@@ -258,44 +284,6 @@ class Handshake:
             return send(message)
 
         self.send: Send = sender
-
-
-class Replay:
-    """``receive`` that remembers a small body, so that a second run can read it again.
-
-    Attributes:
-        complete: everything received so far is remembered and the client is still there.
-    """
-
-    complete = True
-    _size = 0
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._messages: list[Message] = []
-
-    async def __call__(self) -> Message:
-        message = await self._receive()
-        if message["type"] != "http.request":
-            self.complete = False
-        elif self.complete:
-            self._size += len(message.get("body", b""))
-            self._messages.append(message)
-            if self._size > MAX_REPLAY:
-                self.complete = False
-                self._messages.clear()
-        return message
-
-    def again(self) -> Receive:
-        """``receive`` for the second run: what was remembered, then what is still to come."""
-        messages = iter(self._messages)
-
-        async def receive() -> Message:
-            for message in messages:
-                return message
-            return await self._receive()
-
-        return receive
 
 
 def edited(visit: Visit, message: Message) -> Message:

@@ -126,7 +126,8 @@ class Canary:
         self._first_load = first_load
         self.engine.describe_with(_observer(telemetry, self.engine))
         self.agent: Agent | None = None
-        self.pid = 0
+        self.awake = False
+        _forget_at_fork(self)
         if not shared:
             self._be_local(autostart)
 
@@ -154,7 +155,7 @@ class Canary:
 
     async def arrive(self) -> None:
         """As :meth:`arrive_blocking`, without blocking the event loop."""
-        if self.pid != os.getpid():
+        if not self.awake:
             await asyncio.to_thread(self.arrive_blocking)
 
     def arrive_blocking(self) -> None:
@@ -164,19 +165,19 @@ class Canary:
         the application would leave the threads and connections behind in the parent.
         """
         with self._lock:
-            if self.pid == os.getpid():
+            if self.awake:
                 return
             if self.agent is not None:
                 self.agent.ensure_started()
                 self.agent.wait_first_load(self._first_load)
                 atexit.register(self.stop)
             self._announce()
-            self.pid = os.getpid()
+            self.awake = True
 
     def stop(self) -> None:
         """Stop the agent's threads and close the connections that we opened; a visit starts them again."""
         atexit.unregister(self.stop)
-        self.pid = 0
+        self.awake = False
         if self.agent is not None:
             self.agent.stop()
         self.store.close()
@@ -198,6 +199,7 @@ class Canary:
         # The child is single-threaded here. Locks may have been held in the parent, and what the
         # parent counted is not ours to report.
         self._lock = Lock()
+        self.awake = False
         self.engine.after_fork()
 
     def _announce(self) -> None:

@@ -9,7 +9,6 @@ import inspect
 import io
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from os import getpid
 from types import TracebackType
 from typing import Any
 
@@ -83,7 +82,7 @@ class CanaryMiddleware:
         self, environ: Environ, start_response: StartResponse, match: Match
     ) -> Iterable[bytes]:
         engine = self._engine
-        if self._canary.pid != getpid():
+        if not self._canary.awake:
             self._canary.arrive_blocking()
         visit = Visit(engine, match, WsgiView(environ))
         if engine.observer is not None:

@@ -127,13 +127,12 @@ def find(header: bytes, name: bytes) -> bytes | None:
     Works on the raw bytes: a cookie header can carry anything that other applications put in it, and
     parsing all of it costs more than everything else that the middleware does.
     """
-    start = header.find(name)
-    if start < 0:
+    before, there, after = header.partition(name)
+    if not there:
         return None
-    if (start and header[start - 1] not in b"; ") or header.find(name, start + 1) >= 0:
-        # Part of another cookie's name or value, or there twice: look at each of them.
-        values = [part.strip() for part in header.split(b";")]
-        values = [value[len(name) :] for value in values if value.startswith(name)]
+    if name in after or (before and before[-1] not in b"; "):
+        # There twice, or part of another cookie's name or value: look at each of them.
+        parts = [part.strip() for part in header.split(b";")]
+        values = [part[len(name) :] for part in parts if part.startswith(name)]
         return (values[0] if len(values) == 1 else b"") if values else None
-    end = header.find(b";", start)
-    return header[start + len(name) : end if end >= 0 else None].strip()
+    return after.partition(b";")[0].strip()

@@ -127,7 +127,7 @@ def apply(document: Document, command: Command, now: float) -> Document:
         return _revive(document, command, now)
     if command.verb is not Verb.ROLLBACK and document.killed(command.rollout):
         raise _refused(
-            command, "it is killed", f"`canary revive {_scope(document, command)}` first"
+            command, "it is killed", f"`{_revival(document, command)}` first"
         )
     revision = document.revision + 1
     state = document.rollouts.get(command.rollout, RolloutState())
@@ -153,8 +153,8 @@ def _refused(command: Command, message: str, hint: str) -> VerbRefusedError:
     return VerbRefusedError(f"{command.rollout}: {message}", rollout=command.rollout, hint=hint)
 
 
-def _scope(document: Document, command: Command) -> str:
-    return "--all" if EVERYTHING in document.kills else command.rollout
+def _revival(document: Document, command: Command) -> str:
+    return "canary revive" + ("" if EVERYTHING in document.kills else f" {command.rollout}")
 
 
 def _next(phase: Phase, command: Command) -> Phase:
@@ -274,7 +274,7 @@ def _revive(document: Document, command: Command, now: float) -> Document:
 
 def _not_killed(document: Document, command: Command) -> VerbRefusedError:
     if EVERYTHING in document.kills:
-        return _refused(command, "the whole namespace is killed", "`canary revive --all`")
+        return _refused(command, "the whole namespace is killed", "lift it with `canary revive`")
     others = ", ".join(sorted(document.kills))
     hint = f"killed are: {others}" if others else "nothing is killed"
     return _refused(command, "it is not killed", hint)

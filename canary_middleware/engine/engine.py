@@ -118,7 +118,9 @@ class Engine:
             self._recompile()
             killed = _newly_killed(before, self.snapshot)
         if killed:
-            self.recorder.count("in_flight_at_kill", self.recorder.in_flight(Cohort.CANARY))
+            running = self.recorder.in_flight()
+            canaries = sum(n for series, n in running.items() if series.cohort is Cohort.CANARY)
+            self.recorder.count("in_flight_at_kill", canaries)
             for listener in self._on_kill:
                 listener()
 

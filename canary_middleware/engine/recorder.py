@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from threading import Lock
+from typing import Protocol
 
 from canary_middleware.core.model import Assignment, Cohort
 from canary_middleware.core.outcomes import Cell, OutcomeClass
@@ -25,63 +26,52 @@ class Series:
     version: str
 
 
-@dataclass(slots=True)
-class Tally:
-    """One series: outcomes so far and exposures begun."""
-
-    cell: Cell = field(default_factory=Cell)
-    begun: int = 0
+class Running(Protocol):
+    """A visit with exposures that has not ended."""
 
     @property
-    def in_flight(self) -> int:
-        """Exposures that have not ended."""
-        return self.begun - self.cell.total
+    def exposed(self) -> Mapping[str, Assignment]:
+        """Its assignments by rollout."""
 
 
 class Recorder:
-    """Counts exposures and outcomes. One per process: after a fork the child starts its own."""
+    """Counts exposures and outcomes. One per process: after a fork the child starts its own.
+
+    Attributes:
+        running: visits under way, by identity. Single dictionary operations are atomic in CPython,
+            so requests add and remove themselves without a lock.
+        events: rare things by name: late exposures, rescues, refused cookies, errors of hooks.
+    """
 
     def __init__(self) -> None:
-        self._lock = Lock()
-        self._tallies: dict[Series, Tally] = {}
-        # Assignments are prebuilt per snapshot, so their identity finds the tally without hashing
-        # four strings; emptied when snapshots have replaced enough of them.
-        self._of: dict[Assignment, Tally] = {}
-        self._rescuing = 0
+        self.running: dict[Running, None] = {}
         self.events: Counter[str] = Counter()
-        """Rare things by name: late exposures, rescues, refused cookies, errors of hooks."""
-
-    def begin(self, assignment: Assignment) -> None:
-        """An exposure began."""
-        with self._lock:
-            (self._of.get(assignment) or self._find(assignment)).begun += 1
+        self._lock = Lock()
+        self._cells: dict[Series, Cell] = {}
+        # Assignments are prebuilt per snapshot, so their identity finds the cell without hashing
+        # four strings; emptied when snapshots have replaced enough of them.
+        self._of: dict[Assignment, Cell] = {}
+        self._rescuing = 0
 
     def end(self, exposed: Iterable[Assignment], kind: OutcomeClass, seconds: float) -> None:
         """The request of these exposures ended."""
         with self._lock:
             for assignment in exposed:
-                (self._of.get(assignment) or self._find(assignment)).cell.add(kind, seconds)
+                (self._of.get(assignment) or self._find(assignment)).add(kind, seconds)
 
-    def withdraw(self, exposed: Iterable[Assignment]) -> None:
-        """These exposures will be told again by the second run of their request."""
-        with self._lock:
-            for assignment in exposed:
-                (self._of.get(assignment) or self._find(assignment)).begun -= 1
-
-    def _find(self, assignment: Assignment) -> Tally:
+    def _find(self, assignment: Assignment) -> Cell:
         if len(self._of) > 4096:
             self._of.clear()
         series = Series(
             assignment.rollout, assignment.release, assignment.cohort, assignment.version
         )
-        tally = self._of[assignment] = self._tallies.setdefault(series, Tally())
-        return tally
+        cell = self._of[assignment] = self._cells.setdefault(series, Cell())
+        return cell
 
     def enter_rescue(self, share: int) -> bool:
         """Take a place in the rescue budget, if there is one; give it back by :meth:`leave_rescue`."""
         with self._lock:
-            active = sum(tally.in_flight for tally in self._tallies.values())
-            allowed = within_budget(self._rescuing, active, share)
+            allowed = within_budget(self._rescuing, len(self.running), share)
             self._rescuing += allowed
             self.events["rescues" if allowed else "rescues_over_budget"] += 1
         return allowed
@@ -96,14 +86,18 @@ class Recorder:
         with self._lock:
             self.events[event] += times
 
-    def tallies(self) -> dict[Series, Tally]:
-        """A copy of the index; the tallies themselves go on counting."""
+    def cells(self) -> dict[Series, Cell]:
+        """A copy of the index; the cells themselves go on counting."""
         with self._lock:
-            return dict(self._tallies)
+            return dict(self._cells)
 
-    def in_flight(self, cohort: Cohort) -> int:
-        """Exposures of one cohort that have not ended."""
-        return sum(t.in_flight for s, t in self.tallies().items() if s.cohort is cohort)
+    def in_flight(self) -> Counter[Series]:
+        """Exposures that have not ended, by series."""
+        return Counter(
+            Series(found.rollout, found.release, found.cohort, found.version)
+            for visit in list(self.running)
+            for found in list(visit.exposed.values())
+        )
 
 
 class Faults:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from canary_middleware.core.fetch import may_draw
@@ -63,7 +63,6 @@ class Visit:
         self.view = view
         self.begun = engine.clock()
         self.exposed: dict[str, Assignment] = {}
-        self._booked: list[Assignment] = []
 
     # --- exposure -------------------------------------------------------------------------------
 
@@ -88,17 +87,11 @@ class Visit:
             self.canary = True
         if self.started:
             self._note_late(lane)
-        if not self.finished:  # a background task may ask after the fact: nothing is left to count
-            self._book(assignment)
+        else:
+            engine.recorder.running[self] = None
         if engine.observer is not None:
             engine.observer.exposed(self, assignment)
         return assignment
-
-    def _book(self, assignment: Assignment) -> None:
-        # What stable answered for a failed canary is the canary's outcome, booked by `abandon`.
-        if not self.rescued or assignment.reason is not Reason.ERROR:
-            self._booked.append(assignment)
-            self.engine.recorder.begin(assignment)
 
     def _route(self, lane: Lane) -> Assignment:
         engine = self.engine
@@ -294,9 +287,9 @@ class Visit:
         engine = self.engine
         self.finished = True
         kind = OutcomeClass.RESCUED if why is Supersede.RESCUE else OutcomeClass.SUPERSEDED
-        canaries = [booked for booked in self._booked if booked.is_canary]
+        engine.recorder.running.pop(self, None)
+        canaries = [found for found in self.exposed.values() if found.is_canary]
         engine.recorder.end(canaries, kind, engine.clock() - self.begun)
-        engine.recorder.withdraw(booked for booked in self._booked if not booked.is_canary)
         if engine.observer is not None:
             engine.observer.finished(self, kind, engine.clock() - self.begun)
 
@@ -311,9 +304,16 @@ class Visit:
         if self.rescued:
             engine.recorder.leave_rescue()
         if self.exposed:
-            engine.recorder.end(self._booked, kind, seconds)
+            engine.recorder.running.pop(self, None)
+            engine.recorder.end(self._outcomes(), kind, seconds)
             if engine.observer is not None:
                 engine.observer.finished(self, kind, seconds)
+
+    def _outcomes(self) -> Iterable[Assignment]:
+        if self.rescued:
+            # What stable answered for a failed canary is the canary's outcome, booked by `abandon`.
+            return [found for found in self.exposed.values() if found.reason is not Reason.ERROR]
+        return self.exposed.values()
 
 
 def as_visitor(found: Any) -> Visitor | None:
