@@ -15,11 +15,11 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from canary_middleware import verbs
-from canary_middleware.agent import Agent
 from canary_middleware.core.cookie import CookieFormat, Secure
 from canary_middleware.core.model import Reason, Rollout
-from canary_middleware.core.state import Plan
+from canary_middleware.core.records import Audit
+from canary_middleware.core.state import Document, Plan, Verb
+from canary_middleware.core.transitions import Command, apply
 from canary_middleware.core.validate import (
     as_bytes,
     key_problems,
@@ -34,7 +34,6 @@ from canary_middleware.engine.engine import Engine, Identify, Observer, Settings
 from canary_middleware.errors import ConfigurationError, Problem
 from canary_middleware.stores import open_store
 from canary_middleware.stores.memory import MemoryStore
-from canary_middleware.telemetry import Telemetry
 
 logger = logging.getLogger("canary_middleware")
 
@@ -125,7 +124,7 @@ class Canary:
         self._poll = poll
         self._first_load = first_load
         self.engine.describe_with(_observer(telemetry, self.engine))
-        self.agent: Agent | None = None
+        self.agent: Any = None
         self.awake = False
         _forget_at_fork(self)
         if not shared:
@@ -189,11 +188,19 @@ class Canary:
         store = self.store
         assert isinstance(store, MemoryStore)
         store.subscribe(self.engine.adopt)
-        for rollout in self.engine.rollouts if autostart else ():
-            verbs.start(
-                store, rollout.name, plan=Plan.from_rollout(rollout), weight=parse_weight(autostart),
-                by="autostart", why="Canary(autostart=...)",
-            )  # fmt: skip
+        if autostart is not None:
+            self._autostart(parse_weight(autostart))
+
+    def _autostart(self, weight: int) -> None:
+        now = self._settings.wall()
+        document = Document(secrets.token_hex(8))
+        why = "Canary(autostart=...)"
+        for rollout in self.engine.rollouts:
+            plan = Plan.from_rollout(rollout)
+            command = Command(Verb.START, rollout.name, why, plan=plan, weight=weight)
+            document = apply(document, command, now)
+        audit = Audit(now, "autostart", "start", "*", "", "paused", why, document.revision)
+        self.store.swap(None, document, audit)
 
     def _forked(self) -> None:
         # The child is single-threaded here. Locks may have been held in the parent, and what the
@@ -229,8 +236,7 @@ def _observer(telemetry: Observer | bool | None, engine: Engine) -> Observer | N
     if telemetry is False:
         return None
     if telemetry is None or telemetry is True:
-        telemetry = Telemetry()
-    telemetry.watch(engine)
+        return None
     return telemetry
 
 
