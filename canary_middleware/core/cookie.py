@@ -7,6 +7,7 @@ that this version does not know are kept as they are, so that two versions can s
 
 from __future__ import annotations
 
+import re
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,6 +21,8 @@ FORMAT: Final = "1"
 MAX_AGE: Final = 90 * 24 * 3600
 SKEW: Final = 60
 """Seconds by which a cookie may come from the future before it is issued again."""
+
+_TIME: Final = re.compile(r"[0-9a-z]{1,8}")
 
 Secure = bool | Literal["auto"]
 
@@ -77,7 +80,7 @@ def read(verified: Verified, now: float) -> Cookie:
         TokenError: ``malformed`` or ``expired``.
     """
     fields = verified.fields
-    if len(fields) < 3 or fields[0] != FORMAT or not all(fields):
+    if len(fields) < 3 or fields[0] != FORMAT or not all(fields) or not _TIME.fullmatch(fields[2]):
         raise TokenError("malformed")
     issued = int(fields[2], 36)
     if now - issued > MAX_AGE:
@@ -87,7 +90,7 @@ def read(verified: Verified, now: float) -> Cookie:
 
 def _base36(number: int) -> str:
     digits = ""
-    while number:
+    while number > 0:
         number, rest = divmod(number, 36)
         digits = "0123456789abcdefghijklmnopqrstuvwxyz"[rest] + digits
     return digits or "0"
@@ -130,7 +133,7 @@ def find(header: bytes, name: bytes) -> bytes | None:
     before, there, after = header.partition(name)
     if not there:
         return None
-    if name in after or (before and before[-1] not in b"; "):
+    if name in after or before[-2:] not in (b"", b"; "):
         # There twice, or part of another cookie's name or value: look at each of them.
         parts = [part.strip() for part in header.split(b";")]
         values = [part[len(name) :] for part in parts if part.startswith(name)]

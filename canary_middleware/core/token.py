@@ -64,7 +64,7 @@ class TokenCodec:
         if len(token) > MAX_TOKEN:
             raise TokenError("oversized")
         body, _, signature = token.rpartition(b".")
-        if not body:
+        if not body or not body.isascii():
             raise TokenError("malformed")
         for index, key in enumerate(self._derived):
             # The text is compared, not the decoded bytes: base64 has several spellings of one

@@ -12,6 +12,8 @@ from typing import Final
 FULL: Final = 100_000
 """100 % in units of 0.001 %."""
 
+_STEP: Final = Decimal("0.001")
+
 
 def parse_weight(text: object) -> int:
     """``"5%"`` → 5000 (units of 0.001 %).
@@ -25,14 +27,16 @@ def parse_weight(text: object) -> int:
     if not body.endswith("%"):
         raise ValueError(f"{text!r} has no percent sign; write \"{body or '5'}%\"")
     try:
-        units = Decimal(body[:-1].strip()) * 1000
+        share = Decimal(body[:-1].strip())
     except InvalidOperation:
         raise ValueError(f"{text!r} is not a percentage; write something like \"5%\"") from None
-    if not units.is_finite() or units < 0 or units > FULL:
+    # Compared before any arithmetic: comparing is exact, multiplying overflows, underflows and rounds.
+    if not share.is_finite() or not 0 <= share <= 100:
         raise ValueError(f"{text!r} is outside 0% to 100%")
-    if units != units.to_integral_value():
+    rounded = share.quantize(_STEP)
+    if rounded != share:
         raise ValueError(f"{text!r} is finer than the resolution of 0.001%")
-    return int(units)
+    return int(rounded * 1000)
 
 
 def format_weight(weight: int) -> str:
