@@ -15,7 +15,7 @@ from typing import Any
 from canary_middleware.canary import Canary
 from canary_middleware.context import SCOPE_KEY
 from canary_middleware.core.active import active_visit
-from canary_middleware.core.headers import HeaderRules
+from canary_middleware.core.headers import asgi_rules
 from canary_middleware.core.outcomes import OutcomeClass, classify
 from canary_middleware.core.rescue import MAX_REPLAY, Supersede
 from canary_middleware.core.snapshot import Match
@@ -32,7 +32,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-RULES = HeaderRules(bytes)
+RULES = asgi_rules()
 VARY_COOKIE = RULES.vary_line(["Cookie"])
 RAISED = 599
 """Stands for the status of a canary that raised instead of answering."""
@@ -184,7 +184,6 @@ class Answer:
     # Defaults in the class: an answer is made for every covered request, and most stay plain.
     pristine: Scope | None = None
     superseded: Supersede | None = None
-    _status = 0
     _kept: tuple[Message, ...] = ()
     _size = 0
     _complete = True
@@ -209,9 +208,9 @@ class Answer:
             raise Superseded
         elif kind == "http.response.body":
             if not message.get("more_body"):
-                self._visit.finish(classify(self._status))
+                self._visit.finish(classify(self._visit.status))
         elif kind == "http.response.pathsend":
-            self._visit.finish(classify(self._status))
+            self._visit.finish(classify(self._visit.status))
         return self._send(message)
 
     async def receive(self) -> Message:
@@ -243,23 +242,22 @@ class Answer:
             return isinstance(error, (Exception, Superseded, BaseExceptionGroup))
         if not isinstance(error, Exception) or not self._visit.canary or self._visit.started:
             return False
-        self._supersede(RAISED)
-        if self.superseded is Supersede.RESCUE:
-            logger.warning("a canary raised and was rescued by stable", exc_info=error)
+        if self._supersede(RAISED):
+            # The server would have logged it, had it arrived there.
+            logger.warning("a canary raised; stable answered in its place", exc_info=error)
         return self.superseded is not None
 
     def _reconsider(self) -> None:
-        if self.superseded is None:
-            self._supersede(self._status)
-        if self.superseded is not None:
+        if self.superseded is not None or self._supersede(self._status):
             raise Superseded
 
-    def _supersede(self, status: int) -> None:
+    def _supersede(self, status: int) -> bool:
         visit = self._visit
         if self.pristine is not None and self._complete and visit.replayable():
             self.superseded = visit.supersede(status)
             if self.superseded is not None:
                 visit.abandon(self.superseded)
+        return self.superseded is not None
 
 
 class Handshake:
@@ -276,11 +274,13 @@ class Handshake:
             if not visit.started and kind in ("websocket.accept", "websocket.http.response.start"):
                 visit.started = True
                 self.seconds = visit.engine.clock() - visit.begun
-                self.kind = classify(message.get("status", 101))
+                visit.status = message.get("status", 101)
+                self.kind = classify(visit.status)
                 if visit.exposed:
                     message = edited(visit, message)
             elif kind == "websocket.close" and not visit.started:
-                self.kind = OutcomeClass.CLIENT_ERROR  # the server answers 403
+                visit.status = 403  # what the server answers then
+                self.kind = OutcomeClass.CLIENT_ERROR
             return send(message)
 
         self.send: Send = sender

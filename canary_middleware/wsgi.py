@@ -15,7 +15,7 @@ from typing import Any
 from canary_middleware.canary import Canary
 from canary_middleware.context import ENVIRON_KEY
 from canary_middleware.core.active import active_visit
-from canary_middleware.core.headers import HeaderRules
+from canary_middleware.core.headers import wsgi_rules
 from canary_middleware.core.outcomes import OutcomeClass, classify
 from canary_middleware.core.rescue import MAX_REPLAY, Supersede
 from canary_middleware.core.snapshot import Match
@@ -31,7 +31,7 @@ Write = Callable[[bytes], object]
 StartResponse = Callable[..., Write]
 App = Callable[[Environ, StartResponse], Iterable[bytes]]
 
-RULES = HeaderRules(str)
+RULES = wsgi_rules()
 VARY_COOKIE = RULES.vary_line(["Cookie"])
 RAISED = 599
 """Stands for the status of a canary that raised instead of answering."""
@@ -85,11 +85,11 @@ class CanaryMiddleware:
         if not self._canary.awake:
             self._canary.arrive_blocking()
         visit = Visit(engine, match, WsgiView(environ))
-        if engine.observer is not None:
-            engine.observer.entered(visit)
         pristine = None
         if environ["REQUEST_METHOD"] in match.replay_methods:
             pristine = replayable(environ)
+        if engine.observer is not None:
+            engine.observer.entered(visit)
         answer = Answer(self, visit, environ, start_response, pristine)
         return answer.begin()
 
@@ -106,7 +106,7 @@ class Answer:
     """One answer on its way to the server; begins again on stable when the canary is superseded."""
 
     __slots__ = (
-        "_environ", "_middleware", "_pristine", "_server", "_status", "_superseded", "visit",
+        "_environ", "_middleware", "_pristine", "_server", "_superseded", "visit",
     )  # fmt: skip
 
     def __init__(
@@ -122,7 +122,6 @@ class Answer:
         self._environ = environ
         self._server = start_response
         self._pristine = pristine
-        self._status = 0
         self._superseded: Supersede | None = None
 
     def begin(self) -> Iterable[bytes]:
@@ -144,7 +143,7 @@ class Answer:
             return body
         if self._is_file(body):
             # Only the very object lets the server use sendfile; its end is out of sight.
-            self.end(classify(self._status))
+            self.end(classify(self.visit.status))
             return body
         return (SizedBody if hasattr(body, "__len__") else Body)(self, body)
 
@@ -158,8 +157,11 @@ class Answer:
 
     def end(self, kind: OutcomeClass | None = None) -> None:
         """Book the outcome, by default that of the status, and leave the request's context."""
-        self.visit.finish(classify(self._status) if kind is None else kind)
+        visit = self.visit
+        visit.finish(classify(visit.status) if kind is None else kind)
         active_visit.set(None)
+        if visit.leave is not None:
+            visit.leave()
 
     def survives(self, error: BaseException) -> bool:
         """Whether the request goes on after this: the answer was superseded, or can be now."""
@@ -171,7 +173,7 @@ class Answer:
         self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
     ) -> Write:
         visit = self.visit
-        self._status = code = int(status[:3])
+        visit.status = code = int(status[:3])
         if visit.canary and not visit.started and self._may_repeat():
             self._superseded = visit.supersede(code)
             if self._superseded is not None:

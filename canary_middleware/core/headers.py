@@ -6,49 +6,49 @@ Set-Cookie), RFC 9213 (targeted cache control). One implementation serves ASGI (
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Generic, TypeVar
 
 Text = TypeVar("Text", bytes, str)
 
-PUBLIC = frozenset({"public", "immutable", "s-maxage"})
-FRESHNESS = frozenset({"private", "no-cache", "max-age", "stale-while-revalidate", "stale-if-error"})
-TARGETED = frozenset({"cdn-cache-control", "surrogate-control", "x-accel-expires"})
+PUBLIC: Final = frozenset({"public", "immutable", "s-maxage"})
+FRESHNESS: Final = frozenset(
+    {"private", "no-cache", "max-age", "stale-while-revalidate", "stale-if-error"}
+)
+TARGETED: Final = frozenset({"cdn-cache-control", "surrogate-control", "x-accel-expires"})
 """Headers by which an application tells a shared cache to keep a page whatever Cache-Control says."""
+
+PRIVATE: Final = "private, no-cache"
+NO_STORE: Final = "no-store"
 
 
 class HeaderRules(Generic[Text]):
     """The rules in the string type of one interface.
 
     Args:
-        kind: ``bytes`` for ASGI, ``str`` for WSGI.
+        encode: from text to that type.
+        decode: back; header values are latin-1 in both interfaces, so nothing is lost.
+        lower: whether names are written in lower case, as ASGI demands.
     """
 
-    def __init__(self, kind: type[Text]) -> None:
-        def text(value: str) -> Text:
-            return value if kind is str else value.encode("ascii")  # type: ignore[return-value]  # mypy cannot narrow a TypeVar by a value
+    def __init__(
+        self, encode: Callable[[str], Text], decode: Callable[[Text], str], *, lower: bool
+    ) -> None:
+        def name(text: str) -> Text:
+            return encode(text.lower() if lower else text)
 
-        self._text = text
-        self._vary = text("vary")
-        self._cache_control = text("cache-control")
-        self._vary_name = text("Vary" if kind is str else "vary")
-        self._cache_name = text("Cache-Control" if kind is str else "cache-control")
-        self._cookie_name = text("Set-Cookie" if kind is str else "set-cookie")
-        self._private = text("private, no-cache")
-        self._no_store = text("no-store")
-        self._star = text("*")
-        self._comma = text(",")
-        self._equals = text("=")
-        self._joint = text(", ")
-        self._public = frozenset(map(text, PUBLIC))
-        self._freshness = frozenset(map(text, FRESHNESS))
-        self._special = frozenset(map(text, TARGETED | {"vary", "cache-control"}))
-        self._private_line = (self._cache_name, self._private)
-        self._no_store_line = (self._cache_name, self._no_store)
+        self._encode: Callable[[str], Text] = encode
+        self._decode: Callable[[Text], str] = decode
+        self._vary = name("Vary")
+        self._cache_control = name("Cache-Control")
+        self._set_cookie = name("Set-Cookie")
+        self._special = frozenset(map(encode, TARGETED | {"vary", "cache-control"}))
+        self._private_line: tuple[Text, Text] = (self._cache_control, encode(PRIVATE))
+        self._no_store_line: tuple[Text, Text] = (self._cache_control, encode(NO_STORE))
 
     def vary_line(self, names: Iterable[str]) -> Text:
         """``Vary`` value for these request header names, to be prebuilt."""
-        return self._text(", ".join(names))
+        return self._encode(", ".join(names))
 
     def edit(
         self,
@@ -66,63 +66,65 @@ class HeaderRules(Generic[Text]):
             cookie: a Set-Cookie line to add, if any.
             no_store: for a rescued answer, which must be kept by nobody.
         """
-        plain: list[tuple[Text, Text]] = []
+        lines: list[tuple[Text, Text]] = []
         special: list[tuple[Text, Text]] = []
         for line in headers:
-            (special if line[0].lower() in self._special else plain).append(line)
+            (special if line[0].lower() in self._special else lines).append(line)
+        cache_line = self._no_store_line if no_store else self._private_line
         if special:
-            if not no_store and self._is_public(special):
-                return None
-            self._edit_special(plain, special, vary, no_store)
-        else:
-            plain.append(self._no_store_line if no_store else self._private_line)
-            plain.append((self._vary_name, vary))
+            texts = [(self._decode(key).lower(), self._decode(value)) for key, value in special]
+            if not no_store:
+                if is_public(texts):
+                    return None
+                cache_line = (self._cache_control, self._encode(strict(texts)))
+            vary = self._encode(appended(texts, self._decode(vary)))
+        lines.append(cache_line)
+        lines.append((self._vary, vary))
         if cookie is not None:
-            plain.append((self._cookie_name, cookie))
-        return plain
+            lines.append((self._set_cookie, cookie))
+        return lines
 
-    def _is_public(self, special: Sequence[tuple[Text, Text]]) -> bool:
-        for name, value in special:
-            key = name.lower()
-            if key == self._cache_control:
-                if not self._public.isdisjoint(self._directives(value)):
-                    return True
-            elif key != self._vary:
-                return True
-        return False
 
-    def _edit_special(
-        self,
-        plain: list[tuple[Text, Text]],
-        special: Sequence[tuple[Text, Text]],
-        vary: Text,
-        no_store: bool,
-    ) -> None:
-        named = [value for name, value in special if name.lower() == self._vary]
-        cache = [value for name, value in special if name.lower() == self._cache_control]
-        plain.append((self._cache_name, self._no_store if no_store else self._strict(cache)))
-        plain.append((self._vary_name, self._appended(named, vary)))
+def is_public(lines: Sequence[tuple[str, str]]) -> bool:
+    """Whether the application lets shared caches give its answer to everybody."""
+    if any(name in TARGETED for name, _ in lines):
+        return True
+    return not PUBLIC.isdisjoint(map(_directive, _parts(lines, "cache-control")))
 
-    def _strict(self, values: Sequence[Text]) -> Text:
-        parts = [part for value in values for part in self._parts(value)]
-        if any(part.lower() == self._no_store for part in parts):
-            return self._joint.join(parts)
-        kept = [part for part in parts if self._directive(part) not in self._freshness]
-        return self._joint.join([self._private, *kept])
 
-    def _appended(self, values: Sequence[Text], vary: Text) -> Text:
-        parts = [part for value in values for part in self._parts(value)]
-        if self._star in parts:
-            return self._joint.join(parts)
-        seen = {part.lower() for part in parts}
-        parts += [part for part in self._parts(vary) if part.lower() not in seen]
-        return self._joint.join(parts)
+def strict(lines: Sequence[tuple[str, str]]) -> str:
+    """``private, no-cache`` with what the application said beside freshness; ``no-store`` is stricter."""
+    parts = _parts(lines, "cache-control")
+    if NO_STORE in map(_directive, parts):
+        return ", ".join(parts)
+    return ", ".join([PRIVATE, *(part for part in parts if _directive(part) not in FRESHNESS)])
 
-    def _directives(self, value: Text) -> set[Text]:
-        return {self._directive(part) for part in self._parts(value)}
 
-    def _directive(self, part: Text) -> Text:
-        return part.partition(self._equals)[0].strip().lower()
+def appended(lines: Sequence[tuple[str, str]], vary: str) -> str:
+    """The application's Vary and ours, each name once; ``*`` already says more."""
+    parts = _parts(lines, "vary")
+    if "*" in parts:
+        return "*"
+    seen = {part.lower() for part in parts}
+    return ", ".join([*parts, *(name for name in vary.split(", ") if name.lower() not in seen)])
 
-    def _parts(self, value: Text) -> list[Text]:
-        return [part.strip() for part in value.split(self._comma) if part.strip()]
+
+def _parts(lines: Sequence[tuple[str, str]], wanted: str) -> list[str]:
+    values = (value for name, value in lines if name == wanted)
+    return [part.strip() for value in values for part in value.split(",") if part.strip()]
+
+
+def _directive(part: str) -> str:
+    return part.partition("=")[0].strip().lower()
+
+
+def asgi_rules() -> HeaderRules[bytes]:
+    """Rules for ASGI messages."""
+    return HeaderRules[bytes](
+        lambda text: text.encode("latin-1"), lambda data: data.decode("latin-1"), lower=True
+    )
+
+
+def wsgi_rules() -> HeaderRules[str]:
+    """Rules for WSGI's native strings (PEP 3333)."""
+    return HeaderRules[str](str, str, lower=False)

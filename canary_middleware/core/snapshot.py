@@ -29,7 +29,7 @@ class Track:
 
     rollout: Rollout
     scope: Scope
-    key: bytes
+    key: bytes = field(repr=False)  # secret: a repr ends up in logs
     rescue_methods: frozenset[str]
     rescue_share: int
     prefix: str

@@ -6,8 +6,8 @@ import logging
 import math
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Protocol
 
@@ -34,14 +34,22 @@ class Observer(Protocol):
     def describe(self) -> Describe:
         """Span attributes of an assignment, prebuilt when a snapshot is compiled."""
 
+    def watch(self, engine: Engine) -> None:
+        """Publish what the engine counts for as long as it lives."""
+
     def entered(self, visit: Visit) -> None:
-        """A covered request arrived; ``visit.span`` may be set."""
+        """A covered request arrived; ``visit.span`` and ``visit.leave`` may be set."""
 
     def exposed(self, visit: Visit, assignment: Assignment) -> None:
         """A rollout mattered for the first time in this request."""
 
-    def finished(self, visit: Visit, kind: OutcomeClass, seconds: float) -> None:
-        """The outcome of a visit with exposures was booked."""
+    def repeated(self, visit: Visit, given: Mapping[str, Assignment]) -> None:
+        """A superseded request runs again; ``given`` is what its first run's rollouts serve now."""
+
+    def finished(
+        self, visit: Visit, booked: Sequence[Assignment], kind: OutcomeClass, seconds: float
+    ) -> None:
+        """A visit with exposures, or with something to leave, is over; ``booked`` was counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +57,8 @@ class Settings:
     """What the engine needs beside the rollouts; the facade checks it."""
 
     namespace: str
-    keys: tuple[bytes, ...]
-    bucket_secret: bytes = b""
+    keys: tuple[bytes, ...] = field(repr=False)
+    bucket_secret: bytes = field(default=b"", repr=False)
     cookie: CookieFormat = CookieFormat("canary")
     identify: Identify | None = None
     vary: tuple[str, ...] = ()
@@ -74,6 +82,7 @@ class Engine:
 
     def __init__(self, rollouts: Sequence[Rollout], settings: Settings) -> None:
         self.settings = settings
+        self.namespace = settings.namespace
         self.rollouts = tuple(rollouts)
         self.clock = settings.clock
         self.identify = settings.identify
