@@ -39,10 +39,10 @@ class HeaderRules(Generic[Text]):
 
         self._encode: Callable[[str], Text] = encode
         self._decode: Callable[[Text], str] = decode
-        self._vary = name("Vary")
-        self._cache_control = name("Cache-Control")
-        self._set_cookie = name("Set-Cookie")
-        self._special = frozenset(map(encode, TARGETED | {"vary", "cache-control"}))
+        self._vary: Text = name("Vary")
+        self._cache_control: Text = name("Cache-Control")
+        self._set_cookie: Text = name("Set-Cookie")
+        self._special: frozenset[Text] = frozenset(map(encode, TARGETED | {"vary", "cache-control"}))
         self._private_line: tuple[Text, Text] = (self._cache_control, encode(PRIVATE))
         self._no_store_line: tuple[Text, Text] = (self._cache_control, encode(NO_STORE))
 
