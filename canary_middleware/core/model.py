@@ -47,15 +47,23 @@ class Visitor:
             in clear: buckets and bindings use a keyed hash of it.
         groups: names that :class:`Audience` can ask for, such as ``"beta"``.
         attributes: whatever a predicate wants to look at.
-        anonymous: set by the middleware for visitors known by a signed random id only.
+
+    Raises:
+        TypeError: the subject is not a string (``user.id`` often is not), or it is empty.
     """
 
     subject: str
     groups: frozenset[str] = frozenset()
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    anonymous: bool = False
 
     def __post_init__(self) -> None:
+        subject: object = self.subject
+        if not (isinstance(subject, str) and subject):
+            kind = type(subject).__name__
+            raise TypeError(f"a visitor's subject must be a non-empty str, not this {kind}")
+        groups: object = self.groups
+        if isinstance(groups, str):
+            raise TypeError("a visitor's groups must be a collection of str, not one str")
         object.__setattr__(self, "groups", frozenset(self.groups))
 
 
@@ -66,7 +74,8 @@ class Audience:
     Args:
         subjects: subjects as ``identify`` returns them.
         groups: a visitor in any of these groups belongs to the audience.
-        predicate: called with the :class:`Visitor`; an exception in it counts as "error", hence stable.
+        predicate: called with the :class:`Visitor`, not awaited; an exception in it counts as
+            "error", hence stable.
     """
 
     subjects: frozenset[str] = frozenset()
@@ -79,16 +88,18 @@ class Audience:
         groups: Iterable[str] = (),
         predicate: Callable[[Visitor], bool] | None = None,
     ) -> None:
-        object.__setattr__(self, "subjects", frozenset(subjects))
-        object.__setattr__(self, "groups", frozenset(groups))
+        # As in Rollout: a lone string is kept for the validator to refuse. As a set of characters
+        # it would match nobody, and nobody would notice that a denied group is not denied.
+        for name, value in (("subjects", subjects), ("groups", groups)):
+            object.__setattr__(self, name, value if isinstance(value, str) else frozenset(value))
         object.__setattr__(self, "predicate", predicate)
 
     def __bool__(self) -> bool:
         return bool(self.subjects or self.groups or self.predicate)
 
     def includes(self, visitor: Visitor) -> bool:
-        """Whether the visitor belongs; anonymous visitors can only match by predicate."""
-        if not visitor.anonymous and visitor.subject in self.subjects:
+        """Whether the visitor belongs; whoever was not identified is never asked for."""
+        if visitor.subject in self.subjects:
             return True
         if not self.groups.isdisjoint(visitor.groups):
             return True
