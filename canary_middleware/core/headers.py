@@ -6,6 +6,7 @@ Set-Cookie), RFC 9213 (targeted cache control). One implementation serves ASGI (
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Generic, TypeVar
 
@@ -20,6 +21,9 @@ TARGETED: Final = frozenset({"cdn-cache-control", "surrogate-control", "x-accel-
 
 PRIVATE: Final = "private, no-cache"
 NO_STORE: Final = "no-store"
+
+# RFC 9110 section 5.6.1: a comma inside quotes does not separate, as in private="set-cookie, etag".
+_PART: Final = re.compile(r'(?:"(?:\\.|[^"\\])*"|[^,])+')
 
 
 class HeaderRules(Generic[Text]):
@@ -48,7 +52,7 @@ class HeaderRules(Generic[Text]):
 
     def vary_line(self, names: Iterable[str]) -> Text:
         """``Vary`` value for these request header names, to be prebuilt."""
-        return self._encode(", ".join(names))
+        return self._encode(_each_once(names))
 
     def edit(
         self,
@@ -105,13 +109,16 @@ def appended(lines: Sequence[tuple[str, str]], vary: str) -> str:
     parts = _parts(lines, "vary")
     if "*" in parts:
         return "*"
-    seen = {part.lower() for part in parts}
-    return ", ".join([*parts, *(name for name in vary.split(", ") if name.lower() not in seen)])
+    return _each_once([*parts, *vary.split(", ")])
+
+
+def _each_once(names: Iterable[str]) -> str:
+    return ", ".join({name.lower(): name for name in names}.values())
 
 
 def _parts(lines: Sequence[tuple[str, str]], wanted: str) -> list[str]:
     values = (value for name, value in lines if name == wanted)
-    return [part.strip() for value in values for part in value.split(",") if part.strip()]
+    return [part.strip() for value in values for part in _PART.findall(value) if part.strip()]
 
 
 def _directive(part: str) -> str:
