@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -29,6 +30,11 @@ sys.path.insert(0, sys.argv[1])
 import canary_middleware
 assert canary_middleware.__file__.startswith(sys.argv[1]), canary_middleware.__file__
 print(sorted(sys.modules.keys() & {set(OPTIONAL)!r}))
+"""
+RUN_ON_WHEEL = """
+import sys, canary_middleware, pytest
+assert canary_middleware.__file__.startswith(sys.argv[1]), canary_middleware.__file__
+sys.exit(pytest.main(sys.argv[2:]))
 """
 
 
@@ -118,3 +124,23 @@ def test_the_bare_wheel_imports_without_extras_sockets_or_threads(
     command = [sys.executable, "-I", "-c", BARE_IMPORT, str(tmp_path)]
     answer = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
     assert (answer.stdout, answer.stderr) == ("[]\n", "")
+
+
+@pytest.mark.parametrize("tests", ["tests/core", pytest.param("tests", marks=pytest.mark.faults)])
+def test_the_tests_pass_on_the_wheel_without_the_source(
+    wheel: Path, tmp_path: Path, tests: str
+) -> None:
+    site, clone = tmp_path / "site", tmp_path / "clone"
+    zipfile.ZipFile(wheel).extractall(site)
+    for path in tracked():
+        name = path.relative_to(ROOT)
+        if name.parts[0] != "canary_middleware":
+            (clone / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, clone / name)
+    options = ["-q", "-m", "not faults", "-p", "no:cacheprovider", "--ignore=tests/test_project.py"]
+    command = [sys.executable, "-c", RUN_ON_WHEEL, str(site), *options, tests]
+    env = {**os.environ, "PYTHONPATH": str(site)}
+    answer = subprocess.run(
+        command, check=False, capture_output=True, text=True, cwd=clone, env=env
+    )
+    assert answer.returncode == 0, answer.stdout[-4000:] + answer.stderr[-2000:]
