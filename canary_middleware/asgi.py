@@ -116,9 +116,7 @@ class CanaryMiddleware:
         scope[SCOPE_KEY] = visit
         token = active_visit.set(visit)
         try:
-            app = self.app
-            if self._targets:
-                app, scope = self._dispatch(visit, scope)
+            app, scope = self._dispatch(visit, scope) if self._targets else (self.app, scope)
             await app(scope, receive, answer.send)
         except BaseException as error:
             if not answer.survives(error):
@@ -126,10 +124,16 @@ class CanaryMiddleware:
                 raise
         finally:
             active_visit.reset(token)
+            if visit.leave is not None and answer.superseded is None:
+                visit.leave()
+        if answer.superseded is not None or not visit.finished:
+            await self._unanswered(visit, answer, send)
+
+    async def _unanswered(self, visit: Visit, answer: Answer, send: Send) -> None:
+        """The application gave no whole answer: it was superseded, or the client went away."""
         if answer.superseded is not None:
             await self._again(visit, answer, send)
-        elif not visit.finished:
-            # The application returned without finishing its answer: the client went away.
+        else:
             visit.finish(OutcomeClass.ABORTED)
 
     async def _again(self, first: Visit, abandoned: Answer, send: Send) -> None:
@@ -148,6 +152,8 @@ class CanaryMiddleware:
             raise
         finally:
             active_visit.reset(token)
+            if visit.leave is not None:
+                visit.leave()
         visit.finish(OutcomeClass.ABORTED)
 
     def _dispatch(self, visit: Visit, scope: Scope) -> tuple[App, Scope]:
@@ -170,6 +176,8 @@ class CanaryMiddleware:
             raise
         finally:
             active_visit.reset(token)
+            if visit.leave is not None:
+                visit.leave()
         visit.finish(answer.kind, answer.seconds)
 
 
@@ -198,7 +206,7 @@ class Answer:
         kind = message["type"]
         if kind == "http.response.start":
             visit = self._visit
-            self._status = message["status"]
+            visit.status = message["status"]
             if visit.canary or self.superseded is not None:
                 self._reconsider()
             visit.started = True
@@ -248,7 +256,7 @@ class Answer:
         return self.superseded is not None
 
     def _reconsider(self) -> None:
-        if self.superseded is not None or self._supersede(self._status):
+        if self.superseded is not None or self._supersede(self._visit.status):
             raise Superseded
 
     def _supersede(self, status: int) -> bool:

@@ -20,6 +20,14 @@ class ActiveVisit(Protocol):
     def exposed(self) -> Mapping[str, Assignment]:
         """Assignments that mattered so far, by rollout, in the order of exposure."""
 
+    @property
+    def rescued(self) -> bool:
+        """This is the second run of a request whose canary failed."""
+
+    @property
+    def finished(self) -> bool:
+        """The outcome is booked."""
+
     def expose(self, name: str) -> Assignment:
         """The assignment of a rollout, routed now if this is the first time."""
 

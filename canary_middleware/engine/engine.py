@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Protocol
@@ -47,7 +47,7 @@ class Observer(Protocol):
         """A superseded request runs again; ``given`` is what its first run's rollouts serve now."""
 
     def finished(
-        self, visit: Visit, booked: Sequence[Assignment], kind: OutcomeClass, seconds: float
+        self, visit: Visit, booked: Iterable[Assignment], kind: OutcomeClass, seconds: float
     ) -> None:
         """A visit with exposures, or with something to leave, is over; ``booked`` was counted."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from canary_middleware.core.fetch import may_draw
 from canary_middleware.core.model import Assignment, Cohort, Reason, Visitor
@@ -36,6 +36,8 @@ class Visit:
         failed: ``identify`` raised.
         issue: the cookie has to be written.
         span: what telemetry remembered at the entry.
+        leave: what telemetry wants done when the request is over, in the frame that it came in.
+        status: of the answer; 0 until it starts.
         spans: server spans that started inside the request.
     """
 
@@ -48,7 +50,9 @@ class Visit:
     rescued = False
     failed = False
     issue = False
+    status = 0
     span: Any = None
+    leave: Callable[[], object] | None = None
     spans: list[Any] | None = None
     _asked = False
     _looked = False
@@ -165,7 +169,7 @@ class Visit:
         try:
             found = identify(self.view) if identify is not None else None
             if inspect.isawaitable(found):
-                found = await cast("Awaitable[Visitor | str | None]", found)
+                found = await found
             self._visitor = as_visitor(found)
         except Exception as error:  # as in visitor()
             self._failed_to_identify(error)
@@ -278,8 +282,10 @@ class Visit:
         second._asked, second._visitor, second.failed = self._asked, self._visitor, self.failed
         second._looked, second._known, second.issue = self._looked, self._known, self.issue
         second.rescued = why is Supersede.RESCUE
-        second.span, second.begun = self.span, self.begun
+        second.span, second.leave, second.begun = self.span, self.leave, self.begun
         view.inputs = self.view.inputs
+        if self.engine.observer is not None:
+            self.engine.observer.repeated(second, second._given)
         return second
 
     def abandon(self, why: Supersede) -> None:
@@ -289,9 +295,10 @@ class Visit:
         kind = OutcomeClass.RESCUED if why is Supersede.RESCUE else OutcomeClass.SUPERSEDED
         engine.recorder.running.pop(self, None)
         canaries = [found for found in self.exposed.values() if found.is_canary]
-        engine.recorder.end(canaries, kind, engine.clock() - self.begun)
+        seconds = engine.clock() - self.begun
+        engine.recorder.end(canaries, kind, seconds)
         if engine.observer is not None:
-            engine.observer.finished(self, kind, engine.clock() - self.begun)
+            engine.observer.finished(self, canaries, kind, seconds)
 
     def finish(self, kind: OutcomeClass, seconds: float | None = None) -> None:
         """Book the outcome of every exposure, once; ``seconds`` defaults to the age of the visit."""
@@ -306,8 +313,8 @@ class Visit:
         if self.exposed:
             engine.recorder.running.pop(self, None)
             engine.recorder.end(self._outcomes(), kind, seconds)
-            if engine.observer is not None:
-                engine.observer.finished(self, kind, seconds)
+        if engine.observer is not None and (self.exposed or self.leave is not None):
+            engine.observer.finished(self, self._outcomes(), kind, seconds)
 
     def _outcomes(self) -> Iterable[Assignment]:
         if self.rescued:
