@@ -7,13 +7,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from threading import Lock
-from typing import Protocol
+from typing import Final, Protocol
 
 from canary_middleware.core.model import Assignment, Cohort
 from canary_middleware.core.outcomes import Cell, OutcomeClass
 from canary_middleware.core.rescue import within_budget
 
 logger = logging.getLogger("canary_middleware")
+
+MAX_PLACES: Final = 256
+"""Places of which the first fault is logged; beyond that faults are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +120,18 @@ class Faults:
         self._recorder.count(f"error_{place}")
         if self._debug:
             raise error
-        if place not in self._seen:
-            self._seen.add(place)
+        if self._first(place):
             logger.error("%s failed; stable is served (logged once)", place, exc_info=error)
 
     def warn(self, place: str, message: str, *args: object) -> None:
         """Note something that the user should change; logged once per place."""
         self._recorder.count(place.partition(":")[0])
-        if place not in self._seen:
-            self._seen.add(place)
+        if self._first(place):
             logger.warning(message, *args)
+
+    def _first(self, place: str) -> bool:
+        # Bounded: a place can hold a name that the application took from a visitor.
+        if place in self._seen or len(self._seen) >= MAX_PLACES:
+            return False
+        self._seen.add(place)
+        return True

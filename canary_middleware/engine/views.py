@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 
 class RequestView(Protocol):
@@ -30,7 +31,11 @@ class RequestView(Protocol):
         """``http``, ``https``, ``ws`` or ``wss``, as the server saw it."""
 
     def header(self, name: str) -> str | None:
-        """A header's value (several are joined with a comma); the answer will vary on it."""
+        """A header's value (several are joined with a comma); the answer will vary on it.
+
+        Raises:
+            ValueError: no header can have this name; as part of ``Vary`` it would break the answer.
+        """
 
     def cookie(self, name: str) -> str | None:
         """The first cookie of that name, unverified."""
@@ -61,7 +66,17 @@ def named_cookie(header: bytes, name: str) -> str | None:
     return None
 
 
-FETCH_METADATA = ("Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest")
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+def header_name(name: str) -> str:
+    """The name, if it is one (RFC 9110 section 5.6.2)."""
+    if not _HEADER_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not a header name")
+    return name
+
+
+FETCH_METADATA: Final = ("Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest")
 
 
 class AsgiView:
@@ -94,7 +109,7 @@ class AsgiView:
 
     def header(self, name: str) -> str | None:
         """A header's value; several are joined with a comma."""
-        self.inputs += (name,)
+        self.inputs += (header_name(name),)
         return self._header(name)
 
     def _header(self, name: str) -> str | None:
@@ -147,7 +162,7 @@ class WsgiView:
 
     def header(self, name: str) -> str | None:
         """A header's value; servers join several with a comma."""
-        self.inputs += (name,)
+        self.inputs += (header_name(name),)
         return self._header(name)
 
     def _header(self, name: str) -> str | None:
