@@ -26,7 +26,10 @@ from canary_middleware.core.validate import (
     namespace_problems,
     overlap_problems,
     rollout_problems,
+    seconds_problems,
     secret_problems,
+    secure_problems,
+    vary_problems,
     weight_problem,
 )
 from canary_middleware.core.weight import parse_weight
@@ -98,7 +101,13 @@ class Canary:
             *key_problems(secret_keys),
             *_identity_problems(identify, bucket_secret),
             *_autostart_problems(autostart, shared=shared),
+            *vary_problems(vary),
+            *secure_problems(secure),
+            *seconds_problems(poll, "poll", "such as 0.8"),
+            *seconds_problems(first_load, "first_load", "such as 0.25"),
         ]
+        if max_staleness is not None:
+            problems += seconds_problems(max_staleness, "max_staleness", "or None for never")
         if problems:
             raise ConfigurationError(problems)
         self.namespace = namespace or "canary"
