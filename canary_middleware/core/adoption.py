@@ -15,8 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
-from canary_middleware.core.state import Document, Kill
+from canary_middleware.core.state import EVERYTHING, Document, Kill
+from canary_middleware.core.transitions import strike
+
+KILL_KEY: Final = "kill key"
+"""``by`` of a kill that was struck with the plain kill key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,23 @@ def decide(held: Document | None, loaded: Document | None) -> Adoption:
     if behind:
         return Adoption(held, restore=True, note=f"the store went back to {loaded.revision}")
     return Adoption(loaded)
+
+
+def with_kill_key(
+    document: Document | None, reason: str | None, *, lineage: str, now: float
+) -> Document | None:
+    """What a state means while the plain kill key stands beside it.
+
+    Args:
+        document: the state.
+        reason: text of the key; ``None`` when there is no key.
+        lineage: for a new document, where there is no state to kill.
+        now: wall-clock seconds since the epoch.
+    """
+    if reason is None or (document and EVERYTHING in document.kills):
+        return document
+    document = document or Document(lineage)
+    return strike(document, EVERYTHING, by=KILL_KEY, why=reason, now=now)
 
 
 def _answered(base: Document, other: Document, scope: str) -> bool:

@@ -198,7 +198,7 @@ def test_revive_lifts_only_the_scope_that_it_names() -> None:
     search = revived.entry("search", "2")
     assert search is not None
     assert search.phase is Phase.RAMPING
-    with pytest.raises(VerbRefusedError, match="revive --all"):
+    with pytest.raises(VerbRefusedError, match="whole namespace"):
         run(revived, do(Verb.REVIVE))
     with pytest.raises(VerbRefusedError, match="nothing is killed"):
         run(EMPTY, do(Verb.REVIVE))

@@ -1,0 +1,148 @@
+"""Starts and stops the two threads of a process, and starts them anew in a forked one."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock, Thread
+from typing import Final
+
+from canary_middleware.agent.chores import Chores
+from canary_middleware.agent.disk import Disk
+from canary_middleware.agent.follower import Followed, Follower
+from canary_middleware.agent.listener import Listener
+from canary_middleware.core.codec import printable
+from canary_middleware.core.records import ProcessReport
+from canary_middleware.core.state import Plan
+from canary_middleware.stores.protocol import StateStore
+
+STOP_WITHIN: Final = 1.0
+"""Seconds that :meth:`Agent.stop` waits for the threads, at most."""
+
+
+class Agent:
+    """Keeps an engine in step with a shared store.
+
+    Args:
+        engine: adopts and confirms, from the agent's threads.
+        store: where the state lives; not for ``memory://``, which needs no threads.
+        namespace: names the files on disk.
+        poll: longest seconds between two looks at the store while all is well.
+        snapshot_path: directory for the last state and the kill file, or ``None``.
+        kind: of application, for reports.
+        in_flight: counts the canary requests that are running.
+        clock: monotonic seconds.
+        wall: wall-clock seconds.
+    """
+
+    def __init__(
+        self,
+        engine: Followed,
+        store: StateStore,
+        *,
+        namespace: str,
+        poll: float = 0.8,
+        snapshot_path: Path | None = None,
+        kind: Callable[[], str] = lambda: "python",
+        in_flight: Callable[[], int] = lambda: 0,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._engine = engine
+        self._store = store
+        self._disk = Disk(snapshot_path, namespace) if snapshot_path else None
+        self._poll = poll
+        self._kind = kind
+        self._in_flight = in_flight
+        self._clock = clock
+        self._wall = wall
+        self._lives: dict[int, _Life] = {}
+
+    def ensure_started(self) -> None:
+        """Start the threads unless this very process has them; cheap when it has."""
+        pid = os.getpid()
+        life = self._lives.get(pid)
+        if life is None:
+            # No lock that a fork could have left locked: dict.setdefault is atomic.
+            life = self._lives.setdefault(pid, self._make())
+        life.start()
+
+    def wait_first_load(self, timeout: float) -> bool:
+        """Wait until the first look at the store ended, well or not; ``timeout`` in seconds."""
+        life = self._lives.get(os.getpid())
+        return life is not None and life.chores.first_look.wait(timeout)
+
+    def stop(self) -> None:
+        """End the threads of this process; :meth:`ensure_started` starts new ones."""
+        life = self._lives.pop(os.getpid(), None)
+        self._lives.clear()
+        if life is not None:
+            life.stop()
+
+    def _make(self) -> _Life:
+        identity = secrets.token_hex(8)
+        follower = Follower(self._engine, self._clock, self._wall)
+        host = printable(socket.gethostname(), 200) or "unknown"
+        chores = Chores(
+            self._store,
+            follower,
+            report=lambda: self._report(identity, host),
+            held=lambda: self._engine.document,
+            disk=self._disk,
+            poll=self._poll,
+            clock=self._clock,
+            wall=self._wall,
+            name=f"agent {os.getpid()}@{host}",
+        )
+        listener = Listener(
+            self._store, follower.pushed, chores.look, chores.online, chores.stopping
+        )
+        return _Life(chores, listener)
+
+    def _report(self, identity: str, host: str) -> ProcessReport:
+        document = self._engine.document
+        age = self._clock() - self._engine.confirmed_at
+        return ProcessReport(
+            id=identity,
+            host=host,
+            pid=os.getpid(),
+            kind=self._kind(),
+            revision=document.revision if document else -1,
+            staleness=max(0.0, age) if age != float("inf") else None,
+            plans={rollout.name: Plan.from_rollout(rollout) for rollout in self._engine.rollouts},
+            in_flight=self._in_flight(),
+        )
+
+
+class _Life:
+    """The threads of one process; a forked child gets its own."""
+
+    def __init__(self, chores: Chores, listener: Listener) -> None:
+        self.chores = chores
+        self._listener = listener
+        self._lock = Lock()
+        self._threads: tuple[Thread, ...] = ()
+
+    def start(self) -> None:
+        if self._threads:
+            return
+        with self._lock:
+            if self._threads:
+                return
+            threads = (
+                Thread(target=self.chores.run, name="canary-chores", daemon=True),
+                Thread(target=self._listener.run, name="canary-listener", daemon=True),
+            )
+            for thread in threads:
+                thread.start()
+            self._threads = threads
+
+    def stop(self) -> None:
+        self.chores.stop()
+        until = time.monotonic() + STOP_WITHIN
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))

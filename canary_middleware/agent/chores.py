@@ -1,0 +1,215 @@
+"""The chores: look at the store, restore what it lost, report, keep the snapshot on disk."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from threading import Event
+from typing import Final
+
+from canary_middleware.agent.disk import Disk
+from canary_middleware.agent.follower import Follower, Restore
+from canary_middleware.core.records import Audit, ProcessReport
+from canary_middleware.core.state import EVERYTHING, Document
+from canary_middleware.errors import StoreError
+from canary_middleware.stores.protocol import StateStore
+
+logger = logging.getLogger("canary_middleware")
+
+BACK_OFF: Final = 1.0
+"""Least seconds between two looks at a store that fails."""
+SPACING: Final = 0.05
+"""Least seconds between two looks, however often somebody asks for one."""
+REPORT_EVERY: Final = 5.0
+"""Seconds between two reports of this process."""
+RACES: Final = 3
+"""How often a lost restore is tried again before the next look."""
+
+
+class Troubles:
+    """One log line when something breaks and one when it works again, never one per attempt."""
+
+    def __init__(self) -> None:
+        self._present: set[str] = set()
+
+    def begin(self, what: str, error: object) -> None:
+        """It fails; told once."""
+        if what not in self._present:
+            self._present.add(what)
+            logger.warning("%s: degraded: %s", what, error)
+
+    def end(self, what: str) -> None:
+        """It works; told if it did not before."""
+        if what in self._present:
+            self._present.remove(what)
+            logger.warning("%s: recovered", what)
+
+
+class Chores:
+    """Body of the chores thread.
+
+    Args:
+        store: the shared state.
+        follower: this process's view of it.
+        report: makes the present report of this process.
+        held: the document that is followed now.
+        disk: snapshot on disk, or ``None``.
+        poll: longest seconds between two looks while all is well.
+        clock: monotonic seconds.
+        wall: wall-clock seconds.
+        name: of this process, for the audit trail.
+    """
+
+    def __init__(
+        self,
+        store: StateStore,
+        follower: Follower,
+        *,
+        report: Callable[[], ProcessReport],
+        held: Callable[[], Document | None],
+        disk: Disk | None,
+        poll: float,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+        name: str,
+    ) -> None:
+        self._store = store
+        self._follower = follower
+        self._report = report
+        self._held = held
+        self._disk = disk
+        self._poll = poll
+        self._clock = clock
+        self._wall = wall
+        self._name = name
+        self._troubles = Troubles()
+        self._reported_at: float | None = None
+        self._on_disk: Document | None = None
+        self._asked = Event()
+        self.online = Event()
+        self.stopping = Event()
+        self.first_look = Event()
+
+    def look(self) -> None:
+        """Ask for a look at the store soon."""
+        self._asked.set()
+
+    def stop(self) -> None:
+        """Ask the thread to end."""
+        self.stopping.set()
+        self._asked.set()
+
+    def run(self) -> None:
+        """Until it shall stop."""
+        self.read_disk()
+        while not self.stopping.is_set():
+            self.turn()
+            self.first_look.set()
+            self._rest()
+        try:
+            self._store.withdraw(self._report().id)
+        except StoreError as error:
+            logger.debug("not withdrawn: %s", error)
+
+    def turn(self) -> None:
+        """One round of everything that is due."""
+        self._check_kill_file()
+        self._look_at_store()
+        self._write_disk()
+        self._tell()
+
+    def read_disk(self) -> None:
+        """Begin with what an earlier process left behind."""
+        if self._disk is None:
+            return
+        try:
+            self._on_disk = self._disk.read()
+        except (OSError, StoreError) as error:
+            self._troubles.begin("snapshot", error)
+        self._follower.from_disk(self._on_disk)
+
+    # --- private --------------------------------------------------------------------------------
+
+    def _rest(self) -> None:
+        if not self.online.is_set():
+            # Spread, so that the processes of a site do not come back in step.
+            self.stopping.wait(BACK_OFF * random.uniform(1.0, 1.2))
+            return
+        self._asked.wait(self._poll * random.uniform(0.75, 1.0))
+        self._asked.clear()
+        self.stopping.wait(SPACING)
+
+    def _look_at_store(self) -> None:
+        try:
+            for _ in range(RACES):
+                restore = self._look_once()
+                if restore is None or self._restored(restore):
+                    return
+        except StoreError as error:
+            self.online.clear()
+            self._troubles.begin("store", error)
+
+    def _look_once(self) -> Restore | None:
+        asked_at = self._clock()
+        loaded = self._store.load()
+        self.online.set()
+        self._troubles.end("store")
+        if loaded.corrupt is not None:
+            self._troubles.begin("state", loaded.corrupt)
+        else:
+            self._troubles.end("state")
+        return self._follower.loaded(loaded, asked_at)
+
+    def _restored(self, restore: Restore) -> bool:
+        document = restore.document
+        audit = Audit(
+            at=self._wall(),
+            by=self._name,
+            action="restore",
+            scope=EVERYTHING,
+            old=f"revision {restore.expected[1]}" if restore.expected else "empty",
+            new=f"revision {document.revision}",
+            why=restore.why,
+            revision=document.revision,
+        )
+        try:
+            written = self._store.swap(restore.expected, document, audit)
+        except StoreError as error:
+            # It answers, so what is followed stays confirmed; the next look tries again.
+            self._troubles.begin("writing", error)
+            return True
+        self._troubles.end("writing")
+        return written
+
+    def _tell(self) -> None:
+        now = self._clock()
+        due = self._reported_at is None or now - self._reported_at >= REPORT_EVERY
+        if not due or not self.online.is_set():
+            return
+        self._reported_at = now
+        try:
+            self._store.report(self._report())
+        except StoreError as error:
+            self._troubles.begin("reports", error)
+        else:
+            self._troubles.end("reports")
+
+    def _check_kill_file(self) -> None:
+        if self._disk is None:
+            return
+        reason = self._disk.kill_reason()
+        if self._follower.set_local_kill(reason):
+            logger.warning("kill file: %s", "gone" if reason is None else f"found: {reason!r}")
+
+    def _write_disk(self) -> None:
+        held = self._held()
+        if self._disk is None or held is None or held == self._on_disk:
+            return
+        try:
+            self._disk.write(held)
+        except (OSError, StoreError) as error:
+            self._troubles.begin("snapshot", error)
+        else:
+            self._on_disk = held
+            self._troubles.end("snapshot")

@@ -1,0 +1,33 @@
+-- KEYS: 1 reports by process id, 2 when each was last heard. ARGV: life in seconds, then for a
+-- report the process id and its text. The clock is the store's, so that processes need none.
+-- Returns {time, report, time, report, ...} of those who live.
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+for key, kind in pairs({[KEYS[1]] = 'hash', [KEYS[2]] = 'zset'}) do
+  local found = redis.call('TYPE', key).ok
+  if found ~= kind and found ~= 'none' then redis.call('DEL', key) end
+end
+if ARGV[2] then
+  redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
+  redis.call('ZADD', KEYS[2], string.format('%.3f', now), ARGV[2])
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now - ARGV[1], 'LIMIT', 0, 100)) do
+    redis.call('HDEL', KEYS[1], id)
+    redis.call('ZREM', KEYS[2], id)
+  end
+  -- Nobody left: nothing stays behind.
+  redis.call('EXPIRE', KEYS[1], 60)
+  redis.call('EXPIRE', KEYS[2], 60)
+  return {}
+end
+local alive = {}
+local heard = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. (now - ARGV[1]), '+inf', 'WITHSCORES', 'LIMIT', 0, 5000)
+for i = 1, #heard, 2 do
+  if redis.call('HSTRLEN', KEYS[1], heard[i]) <= 65536 then
+    local report = redis.call('HGET', KEYS[1], heard[i])
+    if report then
+      alive[#alive + 1] = heard[i + 1]
+      alive[#alive + 1] = report
+    end
+  end
+end
+return alive

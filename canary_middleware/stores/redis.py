@@ -1,0 +1,314 @@
+"""The control state in Redis or Valkey 6.2 and newer; the only module that imports redis-py.
+
+Every change is one Lua script, so that it is atomic with its audit entry and its push. redis-py's
+own defaults block for seconds (over 25 s against a stopped server), hence explicit time-outs and no
+retries: who calls us tries again at its own pace.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from importlib.resources import files
+from types import TracebackType
+from typing import Any, Final, Self
+
+from canary_middleware.core.codec import (
+    MAX_BYTES,
+    decode,
+    decode_audit,
+    decode_report,
+    encode,
+    encode_audit,
+    encode_body,
+    encode_kill,
+    encode_report,
+    printable,
+)
+from canary_middleware.core.records import Audit, ProcessReport
+from canary_middleware.core.state import EVERYTHING, Document, Kill
+from canary_middleware.core.transitions import strike
+from canary_middleware.errors import (
+    ConfigurationError,
+    MissingExtraError,
+    NotPersistedError,
+    Problem,
+    StoreCorruptError,
+    StoreUnavailableError,
+)
+from canary_middleware.stores.protocol import REPORT_LIFE, Key, Loaded
+
+try:
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.cluster import RedisCluster
+    from redis.retry import Retry
+except ImportError as error:
+    raise MissingExtraError("redis", "redis") from error
+
+PING_AFTER: Final = 1.0
+"""Seconds of silence after which a subscription asks whether its server is still there."""
+
+
+class RedisStore:
+    """One namespace in one Redis; made by :meth:`from_url` or :meth:`from_client`.
+
+    Args:
+        connect: makes a client; called once per process, because a fork must not share sockets.
+        namespace: names every key.
+        owned: whether :meth:`close` closes the client.
+    """
+
+    def __init__(self, connect: Callable[[], Any], namespace: str, *, owned: bool) -> None:
+        self._connect = connect
+        self._owned = owned
+        self._client: Any = None
+        self._pid = 0
+        tag = f"canary:{{{namespace}}}"
+        self._channel = f"{tag}:push"
+        self._keys = [f"{tag}:state", f"{tag}:audit", f"{tag}:kill"]
+        self._process_keys = [f"{tag}:processes", f"{tag}:heard"]
+        self._bare_kill_key = f"canary:{namespace}:kill"
+        self._scripts = _read_scripts()
+
+    @classmethod
+    def from_url(
+        cls, url: str, namespace: str, *, connect_timeout: float, timeout: float
+    ) -> RedisStore:
+        """A store with its own connections; time-outs in seconds, those in the URL come first.
+
+        Raises:
+            ConfigurationError: redis-py does not understand the URL.
+        """
+
+        def connect() -> redis.Redis:
+            return redis.Redis.from_url(
+                url,
+                socket_connect_timeout=connect_timeout,
+                socket_timeout=timeout,
+                retry=Retry(NoBackoff(), 0),
+                protocol=2,
+            )
+
+        try:
+            connect()
+        except ValueError as error:
+            # Not the URL itself: it may carry a password.
+            problem = Problem("store", str(error), "write redis://host:6379/0")
+            raise ConfigurationError([problem]) from error
+        return cls(connect, namespace, owned=True)
+
+    @classmethod
+    def from_client(cls, client: Any, namespace: str) -> RedisStore:
+        """A store on a client that somebody else closes.
+
+        Raises:
+            ConfigurationError: it is no blocking redis-py client.
+        """
+        if not isinstance(client, redis.Redis | RedisCluster):
+            hint = "pass a URL, a redis.Redis or a redis.cluster.RedisCluster (not redis.asyncio)"
+            raise ConfigurationError([Problem("store", f"{type(client)!r} is no store", hint)])
+        return cls(lambda: client, namespace, owned=False)
+
+    # --- questions ------------------------------------------------------------------------------
+
+    def load(self) -> Loaded:
+        """State and plain kill key in one round trip."""
+        text, reason, corrupt = self._run("load", self._state_keys())
+        kill_key = None if reason is None else _bytes(reason).decode(errors="replace")
+        if corrupt is not None:
+            why = StoreCorruptError(f"state {_bytes(corrupt).decode(errors='replace')}")
+            return Loaded(None, kill_key, why)
+        try:
+            return Loaded(None if text is None else decode(_bytes(text)), kill_key)
+        except StoreCorruptError as error:
+            return Loaded(None, kill_key, error)
+
+    def swap(
+        self, expected: Key | None, new: Document, audit: Audit, *, clears: str | None = None
+    ) -> bool:
+        """One script: compare, write, remember, push."""
+        encode(new)  # refuses what would be too large to be read again
+        lineage, revision = expected or ("", 0)
+        kills: list[str | bytes] = []
+        for scope, kill in new.kills.items():
+            kills += [f"kill:{scope}", encode_kill(kill)]
+        arguments = [
+            lineage, revision, new.lineage, new.revision, encode_body(new), encode_audit(audit),
+            self._channel, "-" if clears is None else f"+{clears}", *kills,
+        ]  # fmt: skip
+        return bool(self._run("swap", self._state_keys(), arguments))
+
+    def kill(self, scope: str, *, by: str, why: str, now: float) -> Document:
+        """One script, which is never refused; see :class:`~canary_middleware.stores.StateStore`."""
+        fresh = Document(secrets.token_hex(8))
+        audit = Audit(now, by, "kill", scope, "", "killed", why, 0)
+        arguments = [
+            scope, _open(encode_kill(Kill(by, why, now, 0))), _open(encode_audit(audit)),
+            fresh.lineage, encode_body(fresh), self._channel,
+        ]  # fmt: skip
+        text, refused, corrupt = self._run("kill", self._state_keys(), arguments)
+        try:
+            if corrupt is not None:
+                raise StoreCorruptError(f"state {_bytes(corrupt)!r}")
+            struck = decode(_bytes(text))
+        except StoreCorruptError:
+            struck = strike(fresh, EVERYTHING, by=by, why=why, now=now)
+            refused = self._mark(scope, why, struck)
+        if refused is not None:
+            reason = _bytes(refused).decode(errors="replace")
+            raise NotPersistedError(f"the kill was pushed, but not written: {reason}")
+        return struck
+
+    def history(self, scope: str | None, limit: int) -> list[Audit]:
+        """Newest first; lines that are not ours are left out."""
+        found = []
+        for line in self._run("history", self._state_keys()):
+            with suppress(StoreCorruptError):
+                found.append(decode_audit(_bytes(line)))
+        return [audit for audit in found if scope in (None, audit.scope)][:limit]
+
+    def listen(self) -> RedisSubscription:
+        """A subscription on its own connection."""
+        return RedisSubscription(self._pubsub, self._channel)
+
+    def report(self, report: ProcessReport) -> None:
+        """Write under the process id, with the clock of the store."""
+        arguments = [REPORT_LIFE, report.id, encode_report(report)]
+        self._run("processes", self._process_keys, arguments)
+
+    def processes(self) -> list[ProcessReport]:
+        """Who lives; reports that are not ours are left out."""
+        flat = self._run("processes", self._process_keys, [REPORT_LIFE])
+        found = []
+        for heard, text in zip(flat[::2], flat[1::2], strict=True):
+            with suppress(StoreCorruptError):
+                found.append(replace(decode_report(_bytes(text)), at=float(heard)))
+        return found
+
+    def withdraw(self, process_id: str) -> None:
+        """Forget a process at once."""
+        with _errors():
+            self._connected().hdel(self._process_keys[0], process_id)
+
+    def close(self) -> None:
+        """Close the client, if it is ours."""
+        client, self._client, self._pid = self._client, None, 0
+        if self._owned and client is not None:
+            client.close()
+
+    # --- private --------------------------------------------------------------------------------
+
+    def _connected(self) -> Any:
+        client = self._client
+        if client is None or self._pid != os.getpid():
+            client = self._client = self._connect()
+            self._pid = os.getpid()
+        return client
+
+    def _pubsub(self) -> Any:
+        return self._connected().pubsub()
+
+    def _state_keys(self) -> list[str]:
+        # On a cluster a script reaches one slot only, and without braces a key is in another one.
+        if isinstance(self._connected(), RedisCluster):
+            return self._keys
+        return [*self._keys, self._bare_kill_key]
+
+    def _mark(self, scope: str, why: str, struck: Document) -> Any:
+        reason = why if scope == EVERYTHING else f"kill of {scope}, state unreadable: {why}"
+        arguments = [reason, self._channel, encode(struck)]
+        return self._run("mark", self._state_keys(), arguments)
+
+    def _run(self, script: str, keys: Sequence[str], arguments: Sequence[Any] = ()) -> Any:
+        # EVAL with the text, not EVALSHA: a kill must not depend on a script cache.
+        with _errors():
+            return self._connected().eval(self._scripts[script], len(keys), *keys, *arguments)
+
+
+class RedisSubscription:
+    """Pushes, and the certainty that a silent server is noticed."""
+
+    def __init__(self, open_pubsub: Callable[[], Any], channel: str) -> None:
+        self._open = open_pubsub
+        self._channel = channel
+        self._pubsub: Any = None
+        self._silent = 0.0
+        self._asked = False
+
+    def __enter__(self) -> Self:
+        with _errors():
+            self._pubsub = self._open()
+            try:
+                self._pubsub.subscribe(self._channel)
+            except BaseException:
+                self._pubsub.close()
+                raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with suppress(redis.RedisError, OSError):
+            self._pubsub.close()
+
+    def receive(self, timeout: float) -> Document | None:
+        """The next push; see :class:`~canary_middleware.stores.Subscription`."""
+        with _errors():
+            message = self._pubsub.get_message(timeout=timeout)
+            if message is None:
+                self._ask(timeout)
+                return None
+        self._silent, self._asked = 0.0, False
+        if message["type"] != "message":
+            return None
+        return decode(_bytes(message["data"]))
+
+    def _ask(self, waited: float) -> None:
+        self._silent += waited
+        if self._asked and self._silent >= 2 * PING_AFTER:
+            raise StoreUnavailableError("the subscription gets no answer")
+        if not self._asked and self._silent >= PING_AFTER:
+            self._asked = True
+            self._pubsub.ping()
+
+
+def _read_scripts() -> dict[str, str]:
+    folder = files("canary_middleware.stores") / "lua"
+    common = (folder / "common.lua").read_text()
+    names = ("load", "swap", "kill", "mark", "history")
+    scripts = {name: common + (folder / f"{name}.lua").read_text() for name in names}
+    return {**scripts, "processes": (folder / "processes.lua").read_text()}
+
+
+def _bytes(value: Any) -> bytes:
+    # A ready client may decode its answers.
+    data = value.encode(errors="surrogateescape") if isinstance(value, str) else bytes(value)
+    if len(data) > 2 * MAX_BYTES:
+        raise StoreCorruptError(f"an answer takes {len(data)} bytes")
+    return data
+
+
+def _open(data: bytes) -> bytes:
+    # {"by":..,"revision":0,..} → {"by":..,.. without its end: the script knows the revision.
+    return data.replace(b'"revision":0,', b"", 1).removesuffix(b"}")
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except redis.ResponseError as error:
+        if str(error).startswith("WRONGTYPE"):
+            raise StoreCorruptError(printable(str(error))) from error
+        raise StoreUnavailableError(printable(str(error))) from error
+    except UnicodeDecodeError as error:
+        raise StoreCorruptError("the answer is no UTF-8") from error
+    except (redis.RedisError, OSError) as error:
+        raise StoreUnavailableError(printable(str(error)) or type(error).__name__) from error

@@ -1,0 +1,306 @@
+"""What people and machines do to a rollout: plain functions over a store, used by every surface.
+
+Each verb loads the state, applies itself through the transition table and writes the result with
+its audit entry by compare-and-swap; when somebody else was faster it looks again.
+"""
+
+from __future__ import annotations
+
+import getpass
+import secrets
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from canary_middleware.core.adoption import with_kill_key
+from canary_middleware.core.codec import printable
+from canary_middleware.core.records import Audit, ProcessReport
+from canary_middleware.core.state import EVERYTHING, Document, Entry, Kill, Phase, Plan, Verb
+from canary_middleware.core.transitions import Command, apply
+from canary_middleware.core.weight import format_weight
+from canary_middleware.errors import StoreUnavailableError, VerbRefusedError
+from canary_middleware.stores.protocol import Loaded, StateStore
+
+ATTEMPTS: Final = 10
+"""How often a verb looks again after a lost race."""
+
+
+def whoami() -> str:
+    """``user@host``, for ``by``."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        # Containers often run under a number that has no name.
+        user = "unknown"
+    return printable(f"{user}@{socket.gethostname()}", 200)
+
+
+def start(
+    store: StateStore,
+    rollout: str,
+    *,
+    by: str,
+    why: str = "",
+    plan: Plan | None = None,
+    release: str | None = None,
+    weight: int | None = None,
+    again: bool = False,
+) -> Document:
+    """Make a release current and begin its ramp.
+
+    Args:
+        store: where the state lives.
+        rollout: its name.
+        by: who does it.
+        why: the reason, kept in history.
+        plan: the declaration to freeze; ``None`` takes it from the processes that declare it.
+        release: which canary label, where processes declare several.
+        weight: start paused at this weight (0.001 %) instead of ramping.
+        again: start a release that was rolled back.
+
+    Raises:
+        VerbRefusedError: no process declares it, several labels are declared, or it does not fit.
+    """
+    plan = plan or _declared(store, rollout, release)
+    command = Command(
+        Verb.START, rollout, printable(why), plan=plan, weight=weight, acknowledge=again
+    )
+    return _do(store, command, by)
+
+
+def weight(
+    store: StateStore,
+    rollout: str,
+    weight: int,
+    *,
+    by: str,
+    why: str = "",
+    release: str | None = None,
+) -> Document:
+    """Set the weight (0.001 %) by hand; the ramp pauses."""
+    command = Command(Verb.WEIGHT, rollout, printable(why), release=release, weight=weight)
+    return _do(store, command, by)
+
+
+def pause(
+    store: StateStore, rollout: str, *, by: str, why: str = "", release: str | None = None
+) -> Document:
+    """Stop the ramp at its present weight."""
+    return _do(store, Command(Verb.PAUSE, rollout, printable(why), release=release), by)
+
+
+def resume(
+    store: StateStore, rollout: str, *, by: str, why: str = "", release: str | None = None
+) -> Document:
+    """Go on with the first step at or above the present weight."""
+    return _do(store, Command(Verb.RESUME, rollout, printable(why), release=release), by)
+
+
+def promote(
+    store: StateStore, rollout: str, *, by: str, why: str = "", release: str | None = None
+) -> Document:
+    """Everybody gets the canary; it fails static from now on."""
+    return _do(store, Command(Verb.PROMOTE, rollout, printable(why), release=release), by)
+
+
+def rollback(
+    store: StateStore, rollout: str, *, by: str, why: str = "", release: str | None = None
+) -> Document:
+    """Everybody gets stable, and the release must be acknowledged before it starts again."""
+    return _do(store, Command(Verb.ROLLBACK, rollout, printable(why), release=release), by)
+
+
+def finish(
+    store: StateStore, rollout: str, *, by: str, why: str = "", release: str | None = None
+) -> Document:
+    """Close a promoted release; it can leave the code now."""
+    return _do(store, Command(Verb.FINISH, rollout, printable(why), release=release), by)
+
+
+def revive(store: StateStore, scope: str = EVERYTHING, *, by: str, why: str = "") -> Document:
+    """Lift a kill; ramps are paused at their old weight. Of everything it clears the kill key."""
+    return _do(store, Command(Verb.REVIVE, scope, printable(why)), by)
+
+
+def kill(store: StateStore, scope: str = EVERYTHING, *, by: str, why: str = "") -> Document:
+    """Send everybody to stable, unconditionally.
+
+    Raises:
+        NotPersistedError: every listening process was told, but the store refused to keep it.
+    """
+    return store.kill(scope, by=printable(by, 200), why=printable(why), now=time.time())
+
+
+def history(store: StateStore, rollout: str | None = None, limit: int = 20) -> list[Audit]:
+    """The latest changes, newest first."""
+    return store.history(rollout, limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A declared release that nobody started.
+
+    Attributes:
+        rollout: its name.
+        release: its canary label.
+        command: what to type.
+    """
+
+    rollout: str
+    release: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutStatus:
+    """One rollout: its current release, all that are remembered, and the kill in force."""
+
+    name: str
+    current: Entry | None
+    entries: tuple[Entry, ...]
+    killed: Kill | None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Everything that a person wants to see at once.
+
+    Attributes:
+        document: the state; ``None`` when nothing was ever started or killed.
+        kill_key: reason in the plain kill key, ``None`` without one.
+        kills: kills in force by scope, the plain key included.
+        rollouts: by name.
+        processes: who lives, with the revision that each follows.
+        waiting: declared releases that are idle.
+    """
+
+    document: Document | None
+    kill_key: str | None
+    kills: Mapping[str, Kill]
+    rollouts: tuple[RolloutStatus, ...]
+    processes: tuple[ProcessReport, ...]
+    waiting: tuple[Waiting, ...]
+
+    def behind(self, process: ProcessReport) -> bool:
+        """Whether a process does not follow the present state."""
+        return self.document is not None and process.revision != self.document.revision
+
+
+def status(store: StateStore) -> Status:
+    """Look at the store.
+
+    Raises:
+        StoreCorruptError: what is there is no control state.
+    """
+    loaded = _load(store)
+    document = _with_kill_key(loaded, time.time())
+    reports = sorted(store.processes(), key=lambda report: (report.host, report.pid))
+    return Status(
+        document=loaded.document,
+        kill_key=loaded.kill_key,
+        kills=document.kills if document else {},
+        rollouts=_rollouts(document) if document else (),
+        processes=tuple(reports),
+        waiting=_waiting(document, reports),
+    )
+
+
+# --- private ------------------------------------------------------------------------------------
+
+
+def _load(store: StateStore) -> Loaded:
+    loaded = store.load()
+    if loaded.corrupt is not None:
+        raise loaded.corrupt
+    return loaded
+
+
+def _with_kill_key(loaded: Loaded, now: float) -> Document | None:
+    # Perhaps no process runs that turns the key into a record; it must count all the same.
+    reason = None if loaded.kill_key is None else printable(loaded.kill_key)
+    return with_kill_key(loaded.document, reason, lineage=secrets.token_hex(8), now=now)
+
+
+def _do(store: StateStore, command: Command, by: str) -> Document:
+    for _ in range(ATTEMPTS):
+        loaded = _load(store)
+        now = time.time()
+        before = _with_kill_key(loaded, now) or Document(secrets.token_hex(8))
+        after = apply(before, command, now)
+        audit = Audit(
+            at=now,
+            by=printable(by, 200),
+            action=command.verb.value,
+            scope=command.rollout,
+            old=_describe(before, command),
+            new=_describe(after, command),
+            why=command.why,
+            revision=after.revision,
+        )
+        lifts_all = command.verb is Verb.REVIVE and command.rollout == EVERYTHING
+        clears = loaded.kill_key if lifts_all else None
+        expected = loaded.document.key if loaded.document else None
+        if store.swap(expected, after, audit, clears=clears):
+            return after
+    raise StoreUnavailableError(f"lost {ATTEMPTS} races against other changes; try again")
+
+
+def _describe(document: Document, command: Command) -> str:
+    if command.verb is Verb.REVIVE:
+        return "killed" if command.rollout in document.kills else "revived"
+    state = document.rollouts.get(command.rollout)
+    release = command.release or (command.plan.canary if command.plan else None)
+    entry = state.entries.get(release or state.current or "") if state else None
+    if entry is None:
+        return Phase.IDLE.value
+    return f"{entry.release} {entry.phase.value} {format_weight(entry.weight)}"
+
+
+def _declared(store: StateStore, rollout: str, release: str | None) -> Plan:
+    reports = sorted(store.processes(), key=lambda report: report.at)
+    plans = [report.plans[rollout] for report in reports if rollout in report.plans]
+    labels = sorted({plan.canary for plan in plans})
+    chosen = [plan for plan in plans if release in (None, plan.canary)]
+    if not chosen:
+        names = sorted({name for report in reports for name in report.plans})
+        known = f"declared are: {', '.join(labels or names)}" if names else "no process reports"
+        raise VerbRefusedError(
+            f"{rollout}: no running process declares {f'release {release}' if release else 'it'}",
+            rollout=rollout,
+            hint=f"{known}; start an application that declares it",
+        )
+    if release is None and len(labels) > 1:
+        raise VerbRefusedError(
+            f"{rollout}: running processes declare several releases: {', '.join(labels)}",
+            rollout=rollout,
+            hint=f"say which: `canary start {rollout} --release {labels[-1]}`",
+        )
+    return chosen[-1]
+
+
+def _rollouts(document: Document) -> tuple[RolloutStatus, ...]:
+    return tuple(
+        RolloutStatus(
+            name=name,
+            current=state.entries.get(state.current or ""),
+            entries=tuple(state.entries.values()),
+            killed=document.killed(name),
+        )
+        for name, state in sorted(document.rollouts.items())
+    )
+
+
+def _waiting(document: Document | None, reports: list[ProcessReport]) -> tuple[Waiting, ...]:
+    declared = {(name, plan.canary) for report in reports for name, plan in report.plans.items()}
+    several = {name for name, _ in declared if sum(name == other for other, _ in declared) > 1}
+    return tuple(
+        Waiting(
+            name,
+            release,
+            f"canary start {name}" + (f" --release {release}" if name in several else ""),
+        )
+        for name, release in sorted(declared)
+        if document is None or document.entry(name, release) is None
+    )
