@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from canary_middleware.core.fetch import may_draw
@@ -57,6 +57,7 @@ class Visit:
     _asked = False
     _looked = False
     _late = False
+    _place = False
     _known: Known | None = None
     _visitor: Visitor | None = None
     _given: Mapping[str, Assignment] | None = None
@@ -78,24 +79,32 @@ class Visit:
         engine = self.engine
         if name not in self.match.names:
             return engine.not_covered(name)
-        # The newest snapshot, not the one of the request's arrival: whoever is routed after the
-        # process heard of a kill gets stable, however long the request has been waiting.
-        self.snapshot = snapshot = engine.snapshot
-        lane = snapshot.by_name[name]
         assignment = self._given.get(name) if self._given is not None else None
         if assignment is None:
-            plain = engine.identify is None and not engine.unready and not engine.stale()
-            assignment = self._route_anonymous(lane) if plain else self._route(lane)
-        self.exposed[name] = assignment
+            assignment = self._routed(name)
+        # The first answer stays: identify, or another thread of the handler, may have asked meanwhile.
+        assignment = self.exposed.setdefault(name, assignment)
         if assignment.cohort is Cohort.CANARY:
             self.canary = True
         if self.started:
-            self._note_late(lane)
-        else:
+            self._note_late(engine.snapshot.by_name[name])
+        elif not self.finished:  # threads of a request that was cancelled go on asking
             engine.recorder.running[self] = None
         if engine.observer is not None:
             engine.observer.exposed(self, assignment)
         return assignment
+
+    def _routed(self, name: str) -> Assignment:
+        engine = self.engine
+        while True:
+            # The newest snapshot, not the one of the request's arrival: whoever is dispatched after
+            # the process heard of a kill gets stable, however long identify and predicates take.
+            self.snapshot = snapshot = engine.snapshot
+            lane = snapshot.by_name[name]
+            plain = engine.identify is None and not engine.unready and not engine.stale()
+            assignment = self._route_anonymous(lane) if plain else self._route(lane)
+            if engine.snapshot is snapshot:
+                return assignment
 
     def _route(self, lane: Lane) -> Assignment:
         engine = self.engine
@@ -103,10 +112,10 @@ class Visit:
         reason = gate(lane, standing)
         if reason is not None:
             return lane.stable[reason]
+        visitor = self.visitor()
+        if self.failed:
+            return lane.stable[Reason.ERROR]
         try:
-            visitor = self.visitor()
-            if self.failed:
-                return lane.stable[Reason.ERROR]
             return route(lane, visitor, self._drawn(lane, visitor), standing)
         except Exception as error:  # an audience's predicate is the user's code and may raise anything
             engine.faults.report("audience", error)
@@ -154,29 +163,28 @@ class Visit:
         """Who ``identify`` says it is; asked once, and only if something depends on it."""
         if not self._asked:
             self._asked = True
+            self.failed = True  # until it has answered: it may itself ask for current()
             identify = self.engine.identify
             try:
-                found = identify(self.view) if identify is not None else None
-                self._visitor = as_visitor(found)
+                self._visitor = as_visitor(identify(self.view) if identify is not None else None)
+                self.failed = False
             except Exception as error:  # the user's hook may raise anything; the host must not break
-                self._failed_to_identify(error)
+                self.engine.faults.report("identify", error)
         return self._visitor
 
     async def identify(self) -> None:
         """As :meth:`visitor` for an ``identify`` that has to be awaited, before the application runs."""
         self._asked = True
+        self.failed = True
         identify = self.engine.identify
         try:
             found = identify(self.view) if identify is not None else None
             if inspect.isawaitable(found):
                 found = await found
             self._visitor = as_visitor(found)
+            self.failed = False
         except Exception as error:  # as in visitor()
-            self._failed_to_identify(error)
-
-    def _failed_to_identify(self, error: Exception) -> None:
-        self.failed = True
-        self.engine.faults.report("identify", error)
+            self.engine.faults.report("identify", error)
 
     def _drawn(self, lane: Lane, visitor: Visitor | None) -> Drawn | None:
         """What to draw by. The first draw wins: after sign-in a browser keeps its anonymous bucket."""
@@ -249,7 +257,8 @@ class Visit:
         if not all(track.rollout.rescue.enabled for track in tracks):
             return None
         share = min(track.rescue_share for track in tracks)
-        return Supersede.RESCUE if self.engine.recorder.enter_rescue(share) else None
+        self._place = self.engine.recorder.enter_rescue(share)
+        return Supersede.RESCUE if self._place else None
 
     def replayable(self) -> bool:
         """Whether every canary lane lets this method run twice."""
@@ -261,27 +270,29 @@ class Visit:
         return assignment is not None and assignment.cohort is Cohort.CANARY
 
     def _killed(self) -> bool:
-        snapshot = self.engine.snapshot
-        if snapshot is self.snapshot:
-            return False
-        return any(
-            snapshot.by_name[name].gate is Reason.KILL_SWITCH
-            for name, assignment in self.exposed.items()
-            if assignment.cohort is Cohort.CANARY
-        )
+        lanes = self.engine.snapshot.by_name
+        return any(lanes[found.rollout].gate is Reason.KILL_SWITCH for found in self._canaries())
+
+    def _canaries(self) -> list[Assignment]:
+        return [found for found in self._assignments() if found.is_canary]
+
+    def _assignments(self) -> list[Assignment]:
+        # A copy in one operation: threads of an abandoned handler go on and expose more.
+        return list(self.exposed.values())
 
     def again(self, why: Supersede, view: RequestView) -> Visit:
         """The visit of the second run, in which whatever was canary is stable."""
-        snapshot = self.engine.snapshot
+        lanes = self.engine.snapshot.by_name
         second = Visit(self.engine, self.match, view)
         reason = Reason.ERROR if why is Supersede.RESCUE else Reason.KILL_SWITCH
         second._given = {
-            name: snapshot.by_name[name].stable[reason] if assignment.is_canary else assignment
-            for name, assignment in self.exposed.items()
+            found.rollout: lanes[found.rollout].stable[reason] if found.is_canary else found
+            for found in self._assignments()
         }
         second._asked, second._visitor, second.failed = self._asked, self._visitor, self.failed
         second._looked, second._known, second.issue = self._looked, self._known, self.issue
         second.rescued = why is Supersede.RESCUE
+        second._place, self._place = self._place, False
         second.span, second.leave, second.begun = self.span, self.leave, self.begun
         view.inputs = self.view.inputs
         if self.engine.observer is not None:
@@ -290,11 +301,13 @@ class Visit:
 
     def abandon(self, why: Supersede) -> None:
         """Book the first run of a superseded request: an outcome of its canaries, none of anything else."""
-        engine = self.engine
+        if self.finished:
+            return
         self.finished = True
+        engine = self.engine
         kind = OutcomeClass.RESCUED if why is Supersede.RESCUE else OutcomeClass.SUPERSEDED
         engine.recorder.running.pop(self, None)
-        canaries = [found for found in self.exposed.values() if found.is_canary]
+        canaries = self._canaries()
         seconds = engine.clock() - self.begun
         engine.recorder.end(canaries, kind, seconds)
         if engine.observer is not None:
@@ -302,25 +315,27 @@ class Visit:
 
     def finish(self, kind: OutcomeClass, seconds: float | None = None) -> None:
         """Book the outcome of every exposure, once; ``seconds`` defaults to the age of the visit."""
+        engine = self.engine
+        if self._place:  # also that of a first run whose second run never came about
+            self._place = False
+            engine.recorder.leave_rescue()
         if self.finished:
             return
         self.finished = True
-        engine = self.engine
         if seconds is None:
             seconds = engine.clock() - self.begun
-        if self.rescued:
-            engine.recorder.leave_rescue()
-        if self.exposed:
+        if self.exposed or self.leave is not None:
+            booked = self._outcomes()
             engine.recorder.running.pop(self, None)
-            engine.recorder.end(self._outcomes(), kind, seconds)
-        if engine.observer is not None and (self.exposed or self.leave is not None):
-            engine.observer.finished(self, self._outcomes(), kind, seconds)
+            engine.recorder.end(booked, kind, seconds)
+            if engine.observer is not None:
+                engine.observer.finished(self, booked, kind, seconds)
 
-    def _outcomes(self) -> Iterable[Assignment]:
+    def _outcomes(self) -> list[Assignment]:
         if self.rescued:
             # What stable answered for a failed canary is the canary's outcome, booked by `abandon`.
-            return [found for found in self.exposed.values() if found.reason is not Reason.ERROR]
-        return self.exposed.values()
+            return [found for found in self._assignments() if found.reason is not Reason.ERROR]
+        return self._assignments()
 
 
 def as_visitor(found: Any) -> Visitor | None:
