@@ -169,10 +169,11 @@ class Engine:
         lane = self.snapshot.by_name.get(name)
         if lane is not None:
             return lane.stable[Reason.OUT_OF_SCOPE]
+        shown = str(name)[:64]
         self.faults.warn(
-            f"unknown_rollout:{name[:64]}",
+            f"unknown_rollout:{shown}",
             "current(%r): no such rollout; declared are %s (logged once)",
-            name[:64],
+            shown,
             ", ".join(rollout.name for rollout in self.rollouts),
         )
         return no_request(name)
