@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from canary_middleware.core.cookie import (
@@ -74,7 +75,7 @@ class Visitors:
         self._recorder = recorder
         # Only genuine cookies get in, so nobody can fill it with forgeries; genuine ones are cheap
         # to make for a bot that drops its cookie, hence the bound.
-        self._cache: dict[bytes, Known] = {}
+        self._cache: OrderedDict[bytes, Known] = OrderedDict()
 
     def known(self, header: bytes) -> Known | None:
         """The visitor in a Cookie header; ``None`` if there is no acceptable cookie."""
@@ -103,13 +104,14 @@ class Visitors:
         until = cookie.issued + (MAX_AGE if due else MAX_AGE / 2)
         known = Known(cookie, until, reissue=due)
         if len(self._cache) >= CACHE_SIZE:
-            self._forget_oldest()
+            # One operation: a dict that another thread fills meanwhile cannot be asked for its first.
+            self._cache.popitem(last=False)
         self._cache[value] = known
         return known
 
-    def _forget_oldest(self) -> None:
-        # Threads race here in WSGI: whoever finds the entry gone already has nothing left to do.
-        self._cache.pop(next(iter(self._cache), b""), None)
+    def forget(self) -> None:
+        """Verify every cookie anew at its next sight."""
+        self._cache.clear()
 
     def draw(self) -> Known:
         """A new anonymous visitor."""
