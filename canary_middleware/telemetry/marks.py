@@ -35,24 +35,14 @@ class Marks(dict[str, str | bool]):
             names.FLAG_VERSION: str(assignment.period),
         }
         super().__init__({**flag, **own} if spans else {})
-        self.labels = _labels(assignment)
+        self.labels = {
+            names.ROLLOUT: assignment.rollout,
+            names.VERSION: assignment.version,
+            names.COHORT: cohort,
+        }
         # On a span error.type would call the request failed; on the event it says why it defaulted.
         failed = assignment.reason is Reason.ERROR
         self.event = {**flag, names.ERROR_TYPE: "general"} if failed else flag
-
-
-def labels(assignment: Assignment) -> dict[str, str]:
-    """What a metric point is counted by."""
-    marks = assignment.attributes
-    return marks.labels if isinstance(marks, Marks) else _labels(assignment)
-
-
-def _labels(assignment: Assignment) -> dict[str, str]:
-    return {
-        names.ROLLOUT: assignment.rollout,
-        names.VERSION: assignment.version,
-        names.COHORT: assignment.cohort.value,
-    }
 
 
 def annotate(span: Span, exposed: Sequence[Assignment], *, rescued: bool) -> None:
@@ -75,5 +65,6 @@ def annotate(span: Span, exposed: Sequence[Assignment], *, rescued: bool) -> Non
 def tell(span: Span, assignments: Iterable[Assignment]) -> None:
     """One ``feature_flag.evaluation`` event each."""
     for assignment in assignments:
-        if isinstance(assignment.attributes, Marks):
-            span.add_event(names.FLAG_EVENT, assignment.attributes.event)
+        marks = assignment.attributes
+        if isinstance(marks, Marks) and marks:
+            span.add_event(names.FLAG_EVENT, marks.event)

@@ -31,7 +31,7 @@ from canary_middleware.core.model import Assignment
 from canary_middleware.core.outcomes import OutcomeClass
 from canary_middleware.telemetry import names
 from canary_middleware.telemetry.carrier import Incoming
-from canary_middleware.telemetry.marks import Marks, annotate, labels, tell
+from canary_middleware.telemetry.marks import Marks, annotate, tell
 from canary_middleware.telemetry.metrics import Published, WatchedEngine, duration_histogram
 
 logger = logging.getLogger("canary_middleware")
@@ -103,7 +103,8 @@ class Telemetry:
         duration: bool = True,
     ) -> None:
         provider = meter_provider or get_meter_provider()
-        self._spans = spans
+        self._marks = spans != "off"
+        self._creates = spans == "create"
         self._tracer = get_tracer(names.SCOPE, tracer_provider=tracer_provider)
         self._published = Published(provider)
         self._record = duration_histogram(provider).record if duration else None
@@ -116,14 +117,14 @@ class Telemetry:
 
     def describe(self, assignment: Assignment) -> Marks:
         """Everything that will be written about an assignment, built once."""
-        return Marks(assignment, spans=self._spans != "off")
+        return Marks(assignment, spans=self._marks)
 
     def entered(self, visit: TracedVisit) -> None:
         """Remember the span that a covered request arrived in, or open one."""
         try:
-            if get_current() and get_current_span().is_recording():
+            if self._marks and get_current() and get_current_span().is_recording():
                 visit.span = get_current_span()
-            elif self._spans == "create":
+            elif self._creates:
                 self._open(visit)
         except Exception as error:  # noqa: BLE001  # providers and samplers are the user's
             _ignore(visit, error)
@@ -131,7 +132,7 @@ class Telemetry:
     def exposed(self, visit: TracedVisit, assignment: Assignment) -> None:
         """Tag the spans that are open now; the processor tags those that start later."""
         try:
-            if visit.span is not None or visit.spans or get_current():
+            if self._marks and (visit.span is not None or visit.spans or get_current()):
                 _tag(visit, assignment)
         except Exception as error:  # noqa: BLE001  # spans and processors are the user's
             _ignore(visit, error)
@@ -151,9 +152,12 @@ class Telemetry:
         try:
             if self._record is not None:
                 for assignment in booked:
-                    self._record(seconds, labels(assignment))
+                    marks = assignment.attributes
+                    if isinstance(marks, Marks):
+                        self._record(seconds, marks.labels)
             if kind in ABANDONED:
-                _mark_abandoned(visit, kind)
+                if self._marks:
+                    _mark_abandoned(visit, kind)
             elif visit.leave is not None:
                 _close(visit, kind)
         except Exception as error:  # noqa: BLE001  # views and exporters are the user's
