@@ -117,12 +117,12 @@ class RedisStore:
 
     def load(self) -> Loaded:
         """State and plain kill key in one round trip."""
-        text, reason, corrupt = self._run("load", self._state_keys())
-        kill_key = None if reason is None else _bytes(reason).decode(errors="replace")
-        if corrupt is not None:
-            why = StoreCorruptError(f"state {_bytes(corrupt).decode(errors='replace')}")
-            return Loaded(None, kill_key, why)
+        kill_key = None
         try:
+            text, reason, corrupt = self._run("load", self._state_keys())
+            kill_key = None if reason is None else _bytes(reason).decode(errors="replace")
+            if corrupt is not None:
+                raise StoreCorruptError(f"state {_bytes(corrupt).decode(errors='replace')}")
             return Loaded(None if text is None else decode(_bytes(text)), kill_key)
         except StoreCorruptError as error:
             return Loaded(None, kill_key, error)
@@ -150,8 +150,8 @@ class RedisStore:
             scope, _open(encode_kill(Kill(by, why, now, 0))), _open(encode_audit(audit)),
             fresh.lineage, encode_body(fresh), self._channel,
         ]  # fmt: skip
-        text, refused, corrupt = self._run("kill", self._state_keys(), arguments)
         try:
+            text, refused, corrupt = self._run("kill", self._state_keys(), arguments)
             if corrupt is not None:
                 raise StoreCorruptError(f"state {_bytes(corrupt)!r}")
             struck = decode(_bytes(text))

@@ -1,0 +1,352 @@
+"""What only a real server can do to us: other people's values, no memory, no permission."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from canary_middleware.core.codec import MAX_BYTES, encode_body
+from canary_middleware.core.records import Audit, ProcessReport
+from canary_middleware.core.state import EVERYTHING, Document, Plan, Verb
+from canary_middleware.core.transitions import Command, apply
+from canary_middleware.errors import (
+    ConfigurationError,
+    NotPersistedError,
+    StoreCorruptError,
+    StoreUnavailableError,
+)
+from canary_middleware.stores import open_store
+from canary_middleware.stores.protocol import Subscription
+from canary_middleware.stores.redis import RedisStore
+from tests.support.redis import RedisServer, SharedRedis
+
+STARTED = apply(Document("ab12"), Command(Verb.START, "checkout", plan=Plan("1", "2")), 5.5)
+AUDIT = Audit(5.5, "me", "start", "checkout", "idle", "paused", "", 1)
+
+
+class Shop:
+    """One namespace, and the keys that anybody may write to."""
+
+    def __init__(self, url: str, namespace: str) -> None:
+        self.namespace = namespace
+        self.store = open_store(url, namespace, timeout=5.0)
+        self.client = redis.Redis.from_url(url, socket_timeout=5.0)
+        self.state, self.audit, self.kill_key, self.processes, self.heard = (
+            f"canary:{{{namespace}}}:{name}"
+            for name in ("state", "audit", "kill", "processes", "heard")
+        )
+
+    def start(self) -> None:
+        assert self.store.swap(None, STARTED, AUDIT)
+
+    def close(self) -> None:
+        self.store.close()
+        self.client.close()
+
+
+def pushes(subscription: Subscription) -> list[Document]:
+    """What arrives within four seconds, and at once after it; raises what the subscription does."""
+    found: list[Document | None] = []
+    until = time.monotonic() + 4.0
+    while not any(found) and time.monotonic() < until:
+        found.append(subscription.receive(0.25))
+    found.append(subscription.receive(0.1))
+    return [document for document in found if document]
+
+
+@pytest.fixture
+def shop(shared_redis: SharedRedis, namespace: str) -> Iterator[Shop]:
+    shop = Shop(shared_redis.url, namespace)
+    yield shop
+    shop.close()
+
+
+def test_keys_share_one_hash_tag_and_reports_expire(shop: Shop) -> None:
+    shop.start()
+    shop.store.kill(EVERYTHING, by="me", why="", now=1.0)
+    shop.store.report(ProcessReport("p", "h", 1, "asgi", 1, None))
+    expected = {shop.state, shop.audit, shop.processes, shop.heard}
+    assert set(shop.client.keys(f"*{shop.namespace}*")) == {key.encode() for key in expected}
+    assert 0 < shop.client.ttl(shop.processes) <= 60
+    assert 0 < shop.client.ttl(shop.heard) <= 60
+
+
+@pytest.mark.parametrize("braces", [True, False])
+def test_the_plain_kill_key_counts_with_and_without_braces(shop: Shop, braces: bool) -> None:
+    key = shop.kill_key if braces else f"canary:{shop.namespace}:kill"
+    shop.client.set(key, "smoke ☁")
+    assert shop.store.load().kill_key == "smoke ☁"
+    shop.client.set(key, b"\xff\x00" + b"x" * 100_000)
+    assert len(shop.store.load().kill_key or "") == 2_000
+    shop.client.set(key, "")
+    assert shop.store.load().kill_key == ""
+    shop.client.delete(key)
+    shop.client.lpush(key, "x")
+    assert shop.store.load().kill_key == "the kill key is a list"
+    shop.client.delete(key)
+    assert shop.store.load().kill_key is None
+
+
+def test_a_swap_clears_only_the_kill_key_that_was_seen(shop: Shop) -> None:
+    shop.client.set(shop.kill_key, "one")
+    shop.client.set(f"canary:{shop.namespace}:kill", "two")
+    assert not shop.store.swap(None, STARTED, AUDIT, clears="two")
+    assert shop.store.load().document is None
+    assert shop.store.swap(None, STARTED, AUDIT, clears="one")
+    assert shop.store.load().kill_key is None
+
+
+def hash_with(**fields: str | bytes) -> Callable[[Shop], object]:
+    good: dict[Any, Any] = {
+        "lineage": "ab12",
+        "revision": "1",
+        "body": encode_body(STARTED),
+        **fields,
+    }
+    return lambda shop: shop.client.hset(shop.state, mapping=good)
+
+
+GARBAGE: dict[str, Callable[[Shop], object]] = {
+    "a string": lambda shop: shop.client.set(shop.state, "{}"),
+    "a list": lambda shop: shop.client.lpush(shop.state, "x"),
+    "a missing field": lambda shop: shop.client.hset(shop.state, "lineage", "ab12"),
+    "truncated JSON": hash_with(body=encode_body(STARTED)[:-9]),
+    "no UTF-8": hash_with(body=b'{"lifted":{},"rollouts":{"\xff":{}}}'),
+    "NaN": hash_with(body=encode_body(STARTED).replace(b'"weight":0', b'"weight":NaN')),
+    "-1": hash_with(body=encode_body(STARTED).replace(b'"weight":0', b'"weight":-1')),
+    "1e308": hash_with(body=encode_body(STARTED).replace(b'"weight":0', b'"weight":1e308')),
+    "a pickle": hash_with(body=b"\x80\x04cos\nsystem\n(S'true'\ntR."),
+    "a kill that is none": hash_with(**{"kill:*": "yes"}),
+    "revision in words": hash_with(revision="many"),
+    "lineage that breaks out": hash_with(lineage='a","revision":9,"x":"'),
+    "64 MB in the body": hash_with(body=b"x" * 64 * 2**20),
+    "64 MB in a kill": hash_with(**{"kill:*": b"x" * 64 * 2**20}),
+    "many fields": lambda shop: shop.client.hset(
+        shop.state, mapping={f"f{number}": "x" for number in range(2_000)}
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", GARBAGE)
+def test_garbage_in_the_state_is_told_and_never_transferred(shop: Shop, kind: str) -> None:
+    GARBAGE[kind](shop)
+    shop.client.set(shop.kill_key, "still honoured")
+    before = time.perf_counter()
+    loaded = shop.store.load()
+    assert time.perf_counter() - before < 1.0
+    assert loaded.document is None
+    assert isinstance(loaded.corrupt, StoreCorruptError)
+    assert loaded.kill_key == "still honoured"
+    assert not shop.store.swap(None, STARTED, AUDIT), "nobody overwrites what is not understood"
+
+
+@pytest.mark.parametrize("kind", GARBAGE)
+def test_a_kill_over_garbage_sets_the_plain_key(shop: Shop, kind: str) -> None:
+    GARBAGE[kind](shop)
+    with shop.store.listen() as subscription:
+        assert subscription.receive(0.2) is None
+        struck = shop.store.kill("checkout", by="me", why="smoke", now=7.0)
+        with pytest.raises(StoreCorruptError):
+            pushes(subscription)
+    assert EVERYTHING in struck.kills
+    assert shop.store.load().kill_key == "kill of checkout, state unreadable: smoke"
+
+
+def test_garbage_beside_the_state_stops_nothing(shop: Shop) -> None:
+    for key in (shop.audit, shop.processes, shop.heard):
+        shop.client.set(key, "garbage")
+    shop.start()
+    assert shop.store.history(None, 9) == [AUDIT]
+    shop.client.lpush(shop.audit, b"\xff", "{}", "x" * 100_000)
+    assert shop.store.history(None, 9) == [AUDIT]
+    report = ProcessReport("p", "h", 1, "asgi", 1, None)
+    shop.store.report(report)
+    for number, junk in enumerate((b"\xff", b"{}", b"x" * 2**20)):
+        shop.client.hset(shop.processes, f"j{number}", junk)
+        shop.client.zadd(shop.heard, {f"j{number}": time.time()})
+    assert [found.id for found in shop.store.processes()] == ["p"]
+
+
+def test_silent_processes_are_forgotten_and_pruned(shop: Shop) -> None:
+    for name in ("old", "new"):
+        shop.store.report(ProcessReport(name, "h", 1, "asgi", 1, None))
+    shop.client.zadd(shop.heard, {"old": time.time() - 20})
+    assert [report.id for report in shop.store.processes()] == ["new"]
+    shop.store.report(ProcessReport("new", "h", 1, "asgi", 2, None))
+    assert shop.client.hkeys(shop.processes) == [b"new"]
+
+
+def test_history_keeps_a_thousand_lines(shop: Shop) -> None:
+    shop.start()
+    shop.client.rpush(shop.audit, *["{}"] * 1_500)
+    shop.store.kill(EVERYTHING, by="me", why="", now=1.0)
+    assert shop.client.llen(shop.audit) == 1_000
+
+
+def test_a_document_too_large_to_be_read_is_never_written(shop: Shop) -> None:
+    plan = Plan("1", "2", paths=tuple(f"/{number:0900}" for number in range(300)))
+    large = apply(Document("ab12"), Command(Verb.START, "checkout", plan=plan), 5.5)
+    assert len(encode_body(large)) > MAX_BYTES
+    with pytest.raises(Exception, match="would take"):
+        shop.store.swap(None, large, AUDIT)
+    assert shop.store.load().document is None
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"\xff", b"x" * 300_000])
+def test_a_push_that_is_no_state_does_not_end_the_subscription(shop: Shop, data: bytes) -> None:
+    with shop.store.listen() as subscription:
+        assert subscription.receive(0.2) is None
+        shop.client.publish(f"canary:{{{shop.namespace}}}:push", data)
+        with pytest.raises(StoreCorruptError):
+            pushes(subscription)
+        shop.start()
+        assert pushes(subscription) == [STARTED]
+
+
+def test_out_of_memory_a_kill_is_pushed_but_not_written(redis_server: RedisServer) -> None:
+    shop = Shop(redis_server.url, "shop")
+    shop.start()
+    with shop.store.listen() as subscription:
+        assert subscription.receive(0.2) is None
+        shop.client.config_set("maxmemory", "1")
+        with pytest.raises(NotPersistedError, match=r"OOM|maxmemory"):
+            shop.store.kill(EVERYTHING, by="me", why="smoke", now=7.0)
+        pushed = pushes(subscription)
+    assert [document.kills[EVERYTHING].why for document in pushed] == ["smoke"]
+    assert shop.store.load().document == STARTED, "reads go on"
+    paused = apply(STARTED, Command(Verb.WEIGHT, "checkout", weight=1), 8.0)
+    with pytest.raises(StoreUnavailableError):
+        shop.store.swap(STARTED.key, paused, AUDIT)
+    assert shop.store.load().document == STARTED, "a refused write changes nothing"
+    shop.close()
+
+
+def test_out_of_memory_and_unreadable_a_kill_still_reaches_the_listeners(
+    redis_server: RedisServer,
+) -> None:
+    shop = Shop(redis_server.url, "shop")
+    shop.client.set(shop.state, "garbage")
+    with shop.store.listen() as subscription:
+        assert subscription.receive(0.2) is None
+        shop.client.config_set("maxmemory", "1")
+        with pytest.raises(NotPersistedError):
+            shop.store.kill("checkout", by="me", why="smoke", now=7.0)
+        pushed = pushes(subscription)
+    assert [EVERYTHING in document.kills for document in pushed] == [True]
+    shop.close()
+
+
+def test_a_read_only_replica_pushes_the_kill_and_says_so(redis_server: RedisServer) -> None:
+    shop = Shop(redis_server.url, "shop")
+    shop.start()
+    # A replica of a master that does not exist keeps its data and refuses writes.
+    shop.client.replicaof("127.0.0.1", "1")
+    shop.client.config_set("replica-serve-stale-data", "yes")
+    with shop.store.listen() as subscription:
+        assert subscription.receive(0.2) is None
+        with pytest.raises(NotPersistedError, match=r"(?i)read.?only"):
+            shop.store.kill(EVERYTHING, by="me", why="smoke", now=7.0)
+        pushed = pushes(subscription)
+    assert [EVERYTHING in document.kills for document in pushed] == [True]
+    with pytest.raises(StoreUnavailableError):
+        shop.store.swap(STARTED.key, STARTED, AUDIT)
+    shop.close()
+
+
+def test_nothing_waits_for_a_server_that_does_not_answer(redis_server: RedisServer) -> None:
+    store = open_store(redis_server.url, "shop")
+    store.load()
+    with store.listen() as subscription:
+        assert subscription.receive(0.2) is None
+        redis_server.pause()
+        try:
+            before = time.monotonic()
+            with pytest.raises(StoreUnavailableError):
+                store.load()
+            assert time.monotonic() - before < 1.0
+            with pytest.raises(StoreUnavailableError, match="no answer"):
+                pushes(subscription)
+        finally:
+            redis_server.resume()
+    assert store.load().document is None
+    redis_server.kill()
+    before = time.monotonic()
+    with pytest.raises(StoreUnavailableError):
+        store.load()
+    assert time.monotonic() - before < 0.5
+    store.close()
+
+
+def test_a_silent_server_that_answers_pings_keeps_its_subscription(shop: Shop) -> None:
+    with shop.store.listen() as subscription:
+        for _ in range(12):
+            assert subscription.receive(0.25) is None
+        shop.start()
+        assert pushes(subscription) == [STARTED]
+
+
+def test_a_ready_client_is_used_and_never_closed(shared_redis: SharedRedis, namespace: str) -> None:
+    with shared_redis.client() as client:  # it decodes its answers
+        store = open_store(client, namespace)
+        assert store.swap(None, STARTED, AUDIT)
+        assert store.load().document == STARTED
+        assert store.history(None, 1) == [AUDIT]
+        with store.listen() as subscription:
+            assert subscription.receive(0.2) is None
+            struck = store.kill(EVERYTHING, by="me", why="é", now=1.0)
+            assert pushes(subscription) == [struck]
+        client.hset(f"canary:{{{namespace}}}:state", "body", b"\xff")
+        assert store.load().corrupt is not None
+        store.close()
+        assert client.ping()
+
+
+def test_open_store_refuses_what_is_no_store() -> None:
+    with pytest.raises(ConfigurationError, match=r"redis\.asyncio"):
+        open_store(redis.asyncio.Redis(), "shop")
+    with pytest.raises(ConfigurationError) as refused:
+        open_store("mysql://user:hunter2@host", "shop")
+    assert "hunter2" not in str(refused.value)
+    with pytest.raises(ConfigurationError):
+        open_store("redis://host:hunter2/0", "shop")
+
+
+def test_a_url_says_its_own_time_outs(redis_server: RedisServer) -> None:
+    store = open_store(f"{redis_server.unix_url}&socket_timeout=0.05", "shop")
+    assert isinstance(store, RedisStore)
+    assert store.swap(None, STARTED, AUDIT)
+    redis_server.pause()
+    before = time.monotonic()
+    with pytest.raises(StoreUnavailableError):
+        store.load()
+    assert time.monotonic() - before < 0.3
+    redis_server.resume()
+    store.close()
+
+
+def test_scripts_write_what_the_codec_reads(shop: Shop) -> None:
+    shop.start()
+    struck = shop.store.kill("checkout", by="/\\\"'", why="é ☁", now=1e9)
+    assert shop.store.load().document == struck
+    assert (struck.kills["checkout"].by, struck.kills["checkout"].why) == ("/\\\"'", "é ☁")
+
+
+def test_without_redis_py_the_extra_is_named_and_memory_works() -> None:
+    script = (
+        "import sys; sys.modules['redis'] = None\n"
+        "from canary_middleware.errors import MissingExtraError\n"
+        "from canary_middleware.stores import open_store\n"
+        "open_store('memory://', 'shop')\n"
+        "try: open_store('redis://localhost', 'shop')\n"
+        "except MissingExtraError as error: print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert "pip install 'canary-middleware[redis]'" in done.stdout
