@@ -218,10 +218,7 @@ def test_a_proxy_that_does_not_say_what_it_asks_about(
     assert [record.message for record in caplog.records if "X-Original-URI" in record.message] != []
 
 
-@pytest.mark.parametrize(
-    "cookie",
-    ["canary-canary=", "__Host-canary-canary=1.abc", "a=b; __Host-canary-canary=" + "x" * 9000],
-)
+@pytest.mark.parametrize("value", ["", "1.abc", "x" * 9000])
 def test_a_cookie_that_is_none_of_ours_is_replaced(ask: Ask, value: str) -> None:
     assert "set-cookie" in ask(shop(), cookie=f"a=b; __Host-canary-canary={value}")
 
