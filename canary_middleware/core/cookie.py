@@ -136,6 +136,6 @@ def find(header: bytes, name: bytes) -> bytes | None:
     if name in after or before[-2:] not in (b"", b"; "):
         # There twice, or part of another cookie's name or value: look at each of them.
         parts = [part.strip() for part in header.split(b";")]
-        values = [part[len(name) :] for part in parts if part.startswith(name)]
+        values = [part[len(name) :].strip() for part in parts if part.startswith(name)]
         return (values[0] if len(values) == 1 else b"") if values else None
     return after.partition(b";")[0].strip()
