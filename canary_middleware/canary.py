@@ -37,6 +37,7 @@ from canary_middleware.engine.engine import Engine, Identify, Observer, Settings
 from canary_middleware.errors import ConfigurationError, Problem
 from canary_middleware.stores import open_store
 from canary_middleware.stores.memory import MemoryStore
+from canary_middleware.telemetry import Telemetry
 
 logger = logging.getLogger("canary_middleware")
 
@@ -245,7 +246,8 @@ def _observer(telemetry: Observer | bool | None, engine: Engine) -> Observer | N
     if telemetry is False:
         return None
     if telemetry is None or telemetry is True:
-        return None
+        telemetry = Telemetry()
+    telemetry.watch(engine)
     return telemetry
 
 
