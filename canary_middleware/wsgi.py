@@ -1,6 +1,6 @@
-"""The WSGI shell: translates environ, start_response and the closing iterator (PEP 3333), decides nothing.
+"""The WSGI shell (PEP 3333): translates environ, start_response and the body, decides nothing.
 
-``app.wsgi_app = CanaryMiddleware(app.wsgi_app, canary=canary)`` in Flask, or around any WSGI application.
+``app.wsgi_app = CanaryMiddleware(app.wsgi_app, canary=canary)`` in Flask, or any application.
 """
 
 from __future__ import annotations
@@ -54,9 +54,7 @@ class CanaryMiddleware:
             is a coroutine function.
     """
 
-    def __init__(
-        self, app: App, canary: Canary, targets: Mapping[str, App] | None = None
-    ) -> None:
+    def __init__(self, app: App, canary: Canary, targets: Mapping[str, App] | None = None) -> None:
         self.app = app
         self._canary = canary
         self._engine = canary.engine
@@ -106,7 +104,7 @@ class Answer:
     """One answer on its way to the server; begins again on stable when the canary is superseded."""
 
     __slots__ = (
-        "_environ", "_middleware", "_pristine", "_server", "_superseded", "visit",
+        "_before", "_environ", "_middleware", "_pristine", "_server", "superseded", "visit",
     )  # fmt: skip
 
     def __init__(
@@ -122,7 +120,9 @@ class Answer:
         self._environ = environ
         self._server = start_response
         self._pristine = pristine
-        self._superseded: Supersede | None = None
+        # A request made by a handler of another one, in its thread, gives its context back.
+        self._before = active_visit.get()
+        self.superseded: Supersede | None = None
 
     def begin(self) -> Iterable[bytes]:
         """Call the application; the result closes the visit when the server closes it."""
@@ -135,6 +135,9 @@ class Answer:
             if not self.survives(error):
                 self.end(_ending(error))
                 raise
+            return self.again()
+        if self.superseded is not None:  # the application caught what should have unwound it
+            close_abandoned(body)
             return self.again()
         if not visit.exposed and visit.started and isinstance(body, (list, tuple)):
             # No code of the application runs any more, so nothing can still be exposed: the server
@@ -149,23 +152,23 @@ class Answer:
 
     def again(self) -> Iterable[bytes]:
         """Run stable in place of the superseded canary."""
-        why, pristine = self._superseded, self._pristine
-        assert why is not None and pristine is not None  # survives() said so
+        why, pristine = self.superseded, self._pristine
+        assert why is not None and pristine is not None  # noqa: S101, PT018  # narrows types; `_may_repeat` saw to it
         self.visit = self.visit.again(why, WsgiView(pristine))
-        self._environ, self._pristine, self._superseded = pristine, None, None
+        self._environ, self._pristine, self.superseded = pristine, None, None
         return self.begin()
 
     def end(self, kind: OutcomeClass | None = None) -> None:
         """Book the outcome, by default that of the status, and leave the request's context."""
         visit = self.visit
         visit.finish(classify(visit.status) if kind is None else kind)
-        active_visit.set(None)
+        active_visit.set(self._before)
         if visit.leave is not None:
             visit.leave()
 
     def survives(self, error: BaseException) -> bool:
         """Whether the request goes on after this: the answer was superseded, or can be now."""
-        if self._superseded is not None:
+        if self.superseded is not None:
             return isinstance(error, (Exception, Superseded))
         return isinstance(error, Exception) and self._rescue(error)
 
@@ -174,16 +177,18 @@ class Answer:
     ) -> Write:
         visit = self.visit
         visit.status = code = int(status[:3])
-        if visit.canary and not visit.started and self._may_repeat():
-            self._superseded = visit.supersede(code)
-            if self._superseded is not None:
-                visit.abandon(self._superseded)
-        if self._superseded is not None:
+        if self.superseded is None and visit.canary and not visit.started and self._may_repeat():
+            self.superseded = visit.supersede(code)
+            if self.superseded is not None:
+                visit.abandon(self.superseded)
+        if self.superseded is not None:
             raise Superseded
         visit.started = True
         if visit.exposed:
             headers = edited(visit, headers)
-        return self._server(status, headers, exc_info) if exc_info else self._server(status, headers)
+        return (
+            self._server(status, headers, exc_info) if exc_info else self._server(status, headers)
+        )
 
     def _may_repeat(self) -> bool:
         return self._pristine is not None and self.visit.replayable()
@@ -193,12 +198,12 @@ class Answer:
         if not visit.canary or visit.started:
             return False
         if self._may_repeat():
-            self._superseded = visit.supersede(RAISED)
-        if self._superseded is None:
+            self.superseded = visit.supersede(RAISED)
+        if self.superseded is None:
             return False
-        if self._superseded is Supersede.RESCUE:
-            logger.warning("a canary raised and was rescued by stable", exc_info=error)
-        visit.abandon(self._superseded)
+        # The server would have logged it, had it arrived there.
+        logger.warning("a canary raised; stable answered in its place", exc_info=error)
+        visit.abandon(self.superseded)
         return True
 
     def _is_file(self, body: Iterable[bytes]) -> bool:
@@ -207,7 +212,10 @@ class Answer:
 
 
 class Body:
-    """The closing iterator. Not a generator: one that is closed before its first item runs no ``finally``."""
+    """The closing iterator.
+
+    Not a generator: one that is closed before its first item runs no ``finally``.
+    """
 
     __slots__ = ("_answer", "_body", "_iterator", "_over")
 
@@ -221,19 +229,24 @@ class Body:
         return self
 
     def __next__(self) -> bytes:
+        answer = self._answer
         try:
-            return self._next()
+            item = self._next()
+            if answer.superseded is None:
+                return item
         except StopIteration:
-            self._over = True
-            self._answer.end()
-            raise
-        except BaseException as error:
-            if not self._answer.survives(error):
+            if answer.superseded is None:
+                # Booked now; the context stays, for what the application does in its `close`.
                 self._over = True
-                self._answer.end(_ending(error))
+                answer.visit.finish(classify(answer.visit.status))
                 raise
-        close(self._body)
-        self._body, self._iterator = self._answer.again(), None
+        except BaseException as error:
+            if not answer.survives(error):
+                self._over = True
+                answer.visit.finish(_ending(error))
+                raise
+        close_abandoned(self._body)
+        self._body, self._iterator = answer.again(), None
         return next(self)
 
     def _next(self) -> bytes:
@@ -251,7 +264,7 @@ class Body:
 
 
 class SizedBody(Body):
-    """A body whose length servers use to set Content-Length (PEP 3333, "Handling the Content-Length")."""
+    """A body whose length servers use to set Content-Length (PEP 3333)."""
 
     __slots__ = ()
 
@@ -266,8 +279,16 @@ def close(body: object) -> None:
         closing()
 
 
+def close_abandoned(body: object) -> None:
+    """Close what a superseded canary returned; if that fails, stable answers all the same."""
+    try:
+        close(body)
+    except Exception as error:  # any application may raise anything in `close`
+        logger.warning("a superseded canary failed in close()", exc_info=error)
+
+
 def replayable(environ: Environ) -> Environ | None:
-    """A copy of the environ for a second run; ``None`` if the body is too large to be read twice."""
+    """A copy of the environ for a second run; ``None`` if the body is too large to be kept."""
     length = environ.get("CONTENT_LENGTH") or "0"
     if environ.get("HTTP_TRANSFER_ENCODING") or not length.isdigit() or int(length) > MAX_REPLAY:
         return None
@@ -304,7 +325,9 @@ def _check(app: object, canary: Canary, targets: Mapping[str, object]) -> None:
     ]
     problems += canary.unknown_targets(targets)
     if canary.identify_is_async:
-        problems.append(Problem("identify", "WSGI cannot await a coroutine", "write a plain function"))
+        problems.append(
+            Problem("identify", "WSGI cannot await a coroutine", "write a plain function")
+        )
     if problems:
         raise ConfigurationError(problems)
 
