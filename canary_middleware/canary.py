@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from canary_middleware.agent import Agent
 from canary_middleware.core.cookie import CookieFormat, Secure
 from canary_middleware.core.model import Reason, Rollout
 from canary_middleware.core.records import Audit
@@ -130,11 +131,21 @@ class Canary:
         self.store = open_store(store, self.namespace)
         self._lock = Lock()
         self._kinds: list[str] = []
-        self._snapshot_path = Path(snapshot_path) if snapshot_path else None
-        self._poll = poll
         self._first_load = first_load
         self.engine.describe_with(_observer(telemetry, self.engine))
-        self.agent: Any = None
+        self.agent: Agent | None = None
+        if shared:
+            self.agent = Agent(
+                self.engine,
+                self.store,
+                namespace=self.namespace,
+                poll=poll,
+                snapshot_path=Path(snapshot_path) if snapshot_path else None,
+                kind=lambda: "+".join(sorted(set(self._kinds))) or "python",
+                in_flight=self.engine.canaries_running,
+                clock=clock,
+                wall=wall,
+            )
         self.awake = False
         _forget_at_fork(self)
         if not shared:

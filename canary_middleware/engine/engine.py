@@ -127,11 +127,14 @@ class Engine:
             self._recompile()
             killed = _newly_killed(before, self.snapshot)
         if killed:
-            running = self.recorder.in_flight()
-            canaries = sum(n for series, n in running.items() if series.cohort is Cohort.CANARY)
-            self.recorder.count("in_flight_at_kill", canaries)
+            self.recorder.count("in_flight_at_kill", self.canaries_running())
             for listener in self._on_kill:
                 listener()
+
+    def canaries_running(self) -> int:
+        """Exposures to a canary that have not ended."""
+        running = self.recorder.in_flight()
+        return sum(count for series, count in running.items() if series.cohort is Cohort.CANARY)
 
     def confirm(self, now: float) -> None:
         """The store said at ``now`` (monotonic) that the adopted state is the current one."""
