@@ -10,7 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, NumberDataPoint
+from opentelemetry.sdk.metrics.export import (
+    HistogramDataPoint,
+    InMemoryMetricReader,
+    NumberDataPoint,
+)
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -22,7 +26,7 @@ from canary_middleware.telemetry.processor import CanarySpanProcessor
 
 KEY = "k" * 32
 STABLE, CANARY = "1.4.2", "1.5.0"
-CHECKOUT = Rollout("checkout", stable=STABLE, canary=CANARY, paths=["/checkout"])
+CHECKOUT = Rollout("checkout", stable=STABLE, canary=CANARY, paths=("/checkout",))
 SITE = Rollout("site", stable="blue", canary="green")
 
 Message = MutableMapping[str, Any]
@@ -106,14 +110,17 @@ class Sdk:
 
 
 def canary(
-    sdk: Sdk, *rollouts: Rollout, weight: str = "100%", telemetry: Telemetry | None = None, **how: Any
+    sdk: Sdk,
+    *rollouts: Rollout,
+    weight: str = "100%",
+    telemetry: Telemetry | None = None,
+    **how: Any,
 ) -> Canary:
     """A canary on ``memory://`` that reports to ``sdk``."""
     telemetry = telemetry or Telemetry(sdk.tracers, sdk.meters)
-    made = Canary(
+    return Canary(
         *(rollouts or (CHECKOUT,)), secret_keys=[KEY], autostart=weight, telemetry=telemetry, **how
     )
-    return made
 
 
 def attributes(span: ReadableSpan) -> Mapping[str, object]:
@@ -148,7 +155,7 @@ def tagged(
     assert {key: found.get(key) for key in wanted} == wanted, span.name
 
 
-# --- ASGI -------------------------------------------------------------------------------------------
+# --- ASGI ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -201,7 +208,9 @@ def get(app: App, path: str = "/checkout", **how: str) -> Response:
     return contextvars.copy_context().run(lambda: asyncio.run(ask(app, path, **how)))
 
 
-def converse(app: App, path: str = "/checkout", messages: Sequence[str] = ("hello",)) -> list[Message]:
+def converse(
+    app: App, path: str = "/checkout", messages: Sequence[str] = ("hello",)
+) -> list[Message]:
     """One WebSocket: connect, say everything, leave."""
     sent: list[Message] = []
     incoming: list[Message] = [
@@ -217,7 +226,12 @@ def converse(app: App, path: str = "/checkout", messages: Sequence[str] = ("hell
         async def send(message: Message) -> None:
             sent.append(message)
 
-        scope = {**http_scope(path, "GET", {}), "type": "websocket", "scheme": "ws", "subprotocols": []}
+        scope = {
+            **http_scope(path, "GET", {}),
+            "type": "websocket",
+            "scheme": "ws",
+            "subprotocols": [],
+        }
         del scope["method"]
         await app(scope, receive, send)
 
@@ -225,7 +239,7 @@ def converse(app: App, path: str = "/checkout", messages: Sequence[str] = ("hell
     return sent
 
 
-# --- WSGI -------------------------------------------------------------------------------------------
+# --- WSGI ---------------------------------------------------------------------------------------
 
 
 def call(app: WsgiApp, path: str = "/checkout", *, method: str = "GET", **headers: str) -> Response:
@@ -242,7 +256,7 @@ def call(app: WsgiApp, path: str = "/checkout", *, method: str = "GET", **header
 
     def start(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> Any:
         started.append((status, headers))
-        return lambda data: None
+        return lambda _: None
 
     body = app(environ, start)
     try:

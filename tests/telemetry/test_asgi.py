@@ -228,7 +228,7 @@ def test_an_exception_leaves_the_version_on_the_span(
 
 
 class ForgetsAtTheEnd(Telemetry):
-    """Broken: writes when the request is over, where an instrumentation inside has ended its span."""
+    """Broken: writes at the end of the request, when a span inside has ended already."""
 
     def exposed(self, visit: TracedVisit, assignment: Assignment) -> None:
         pass
@@ -236,6 +236,7 @@ class ForgetsAtTheEnd(Telemetry):
     def finished(
         self, visit: TracedVisit, booked: Iterable[Assignment], kind: OutcomeClass, seconds: float
     ) -> None:
+        super().finished(visit, booked, kind, seconds)
         for span in visit.spans or ():
             if span.is_recording():
                 annotate(span, tuple(visit.exposed.values()), rescued=visit.rescued)
@@ -286,7 +287,7 @@ class Explosive(NonRecordingSpan):
         return True
 
     def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
-        raise RuntimeError("no room")
+        raise RuntimeError(f"no room for {attributes}")
 
 
 def test_a_failing_span_never_reaches_the_visitor(

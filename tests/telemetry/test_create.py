@@ -1,4 +1,4 @@
-"""``spans="create"``: a server span for applications without instrumentation, never a second one."""
+"""``spans="create"``: a server span where nobody else opens one, never a second."""
 
 from __future__ import annotations
 

@@ -219,9 +219,7 @@ def test_a_rescue_is_marked_in_wsgi_too(sdk: Sdk) -> None:
 
 
 def test_the_event_of_a_failed_evaluation_says_so(sdk: Sdk) -> None:
-    made = canary(
-        sdk, SITE, CHECKOUT, identify=lambda view: 1 / 0, bucket_secret="s" * 32
-    )
+    made = canary(sdk, SITE, CHECKOUT, identify=lambda _: 1 / 0, bucket_secret="s" * 32)
     get(traced(sdk, answering(200, read_both), made, {}, True))
     assert {event["error.type"] for _, event in events(sdk.server())} == {"general"}
     assert "error.type" not in attributes(sdk.server())

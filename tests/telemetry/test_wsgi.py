@@ -63,10 +63,15 @@ def shop(sdk: Sdk, version: str | None) -> Flask:
     return app
 
 
+def instrument(app: Flask, sdk: Sdk) -> None:
+    instrumentor: Any = FlaskInstrumentor()  # its methods have no types
+    instrumentor.instrument_app(app, tracer_provider=sdk.tracers)
+
+
 def flask_instrumented_first(sdk: Sdk, made: Canary, targeted: bool) -> WsgiApp:
     app, inner = shop(sdk, STABLE if targeted else None), shop(sdk, CANARY)
     for one in (app, inner):
-        FlaskInstrumentor().instrument_app(one, tracer_provider=sdk.tracers)
+        instrument(one, sdk)
     targets = {"checkout": inner.wsgi_app} if targeted else {}
     return CanaryMiddleware(app.wsgi_app, canary=made, targets=targets)
 
@@ -77,7 +82,7 @@ def flask_instrumented_last(sdk: Sdk, made: Canary, targeted: bool) -> WsgiApp:
     wrapped = CanaryMiddleware(app.wsgi_app, canary=made, targets=targets)
     app.wsgi_app = wrapped  # type: ignore[method-assign]  # what Flask's documentation says to do
     for one in (app, inner):
-        FlaskInstrumentor().instrument_app(one, tracer_provider=sdk.tracers)
+        instrument(one, sdk)
     return app
 
 
@@ -151,6 +156,7 @@ class SeesGhosts(CanarySpanProcessor):
     """Broken: believes every visit that the context variable points to."""
 
     def on_start(self, span: Any, parent_context: Any = None) -> None:
+        super().on_start(span, parent_context)
         visit = active_visit.get()
         if visit is not None and visit.exposed:
             annotate(span, tuple(visit.exposed.values()), rescued=False)
