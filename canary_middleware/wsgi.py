@@ -246,7 +246,9 @@ class Body:
                 answer.visit.finish(_ending(error))
                 raise
         close_abandoned(self._body)
-        self._body, self._iterator = answer.again(), None
+        # Let go of it first: should stable raise, `close` must not close the canary again.
+        self._body, self._iterator = (), None
+        self._body = answer.again()
         return next(self)
 
     def _next(self) -> bytes:
