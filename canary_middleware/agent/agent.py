@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
@@ -20,6 +21,10 @@ from canary_middleware.core.records import ProcessReport
 from canary_middleware.core.state import Plan
 from canary_middleware.stores.protocol import StateStore
 
+logger = logging.getLogger("canary_middleware")
+
+GO_ON_AFTER: Final = 1.0
+"""Seconds between a failure that nobody foresaw and the next try."""
 STOP_WITHIN: Final = 1.0
 """Seconds that :meth:`Agent.stop` waits for the threads, at most."""
 
@@ -133,13 +138,26 @@ class _Life:
         with self._lock:
             if self._threads:
                 return
-            threads = (
-                Thread(target=self.chores.run, name="canary-chores", daemon=True),
-                Thread(target=self._listener.run, name="canary-listener", daemon=True),
+            self._threads = (
+                self._thread("chores", self.chores.run),
+                self._thread("listener", self._listener.run),
             )
-            for thread in threads:
-                thread.start()
-            self._threads = threads
+
+    def _thread(self, name: str, run: Callable[[], None]) -> Thread:
+        thread = Thread(target=self._guarded, args=(run,), name=f"canary-{name}", daemon=True)
+        thread.start()
+        return thread
+
+    def _guarded(self, run: Callable[[], None]) -> None:
+        stopping = self.chores.stopping
+        while not stopping.is_set():
+            try:
+                run()
+            # A process whose listener died of a bug would never hear of a kill again, so whatever
+            # it was, it is told and the thread goes on.
+            except Exception:
+                logger.exception("the agent failed and goes on")
+                stopping.wait(GO_ON_AFTER)
 
     def stop(self) -> None:
         self.chores.stop()

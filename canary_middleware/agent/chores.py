@@ -105,12 +105,8 @@ class Chores:
         self.read_disk()
         while not self.stopping.is_set():
             self.turn()
-            self.first_look.set()
             self._rest()
-        try:
-            self._store.withdraw(self._report().id)
-        except StoreError as error:
-            logger.debug("not withdrawn: %s", error)
+        self._withdraw()
 
     def turn(self) -> None:
         """One round of everything that is due."""
@@ -152,14 +148,18 @@ class Chores:
 
     def _look_once(self) -> Restore | None:
         asked_at = self._clock()
-        loaded = self._store.load()
+        try:
+            loaded = self._store.load()
+            restore = self._follower.loaded(loaded, asked_at)
+        finally:
+            self.first_look.set()
         self.online.set()
         self._troubles.end("store")
         if loaded.corrupt is not None:
             self._troubles.begin("state", loaded.corrupt)
         else:
             self._troubles.end("state")
-        return self._follower.loaded(loaded, asked_at)
+        return restore
 
     def _restored(self, restore: Restore) -> bool:
         document = restore.document
@@ -194,6 +194,14 @@ class Chores:
             self._troubles.begin("reports", error)
         else:
             self._troubles.end("reports")
+
+    def _withdraw(self) -> None:
+        if not self.online.is_set():
+            return
+        try:
+            self._store.withdraw(self._report().id)
+        except StoreError as error:
+            logger.debug("not withdrawn: %s", error)
 
     def _check_kill_file(self) -> None:
         if self._disk is None:

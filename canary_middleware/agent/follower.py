@@ -58,6 +58,7 @@ class Follower:
         self._wall = wall
         self._lock = Lock()
         self._local_kill: Kill | None = None
+        self._told = False
 
     def pushed(self, document: Document) -> bool:
         """Follow a push at once; the answer says whether the store needs a look.
@@ -100,12 +101,14 @@ class Follower:
     def set_local_kill(self, reason: str | None) -> bool:
         """The kill file of this host says so, or is gone; the answer says whether that is news."""
         with self._lock:
-            if (reason is None) == (self._local_kill is None):
+            # The first word counts always: a forked engine may hold the kill of a file now gone.
+            if self._told and (reason is None) == (self._local_kill is None):
                 return False
+            news, self._told = self._told or reason is not None, True
             killed = Kill("kill file", reason, self._wall(), 0) if reason is not None else None
             self._local_kill = killed
             self._engine.adopt(self._engine.document, killed)
-            return True
+            return news
 
     def _with_kill_key(self, document: Document | None, reason: str | None) -> Document | None:
         reason = None if reason is None else printable(reason)

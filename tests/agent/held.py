@@ -1,0 +1,46 @@
+"""The smallest thing that an agent can keep in step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from canary_middleware.core.model import Ramp, Rollout
+from canary_middleware.core.state import Document, Kill, Plan, Verb
+from canary_middleware.core.transitions import Command, apply
+
+ROLLOUT = Rollout("checkout", stable="1", canary="2", ramp=Ramp("20%", "50%"))
+
+
+def started(lineage: str = "ab12") -> Document:
+    plan = Plan.from_rollout(ROLLOUT)
+    return apply(Document(lineage), Command(Verb.START, "checkout", plan=plan), 5.5)
+
+
+@dataclass
+class Held:
+    """Remembers all that it was told."""
+
+    document: Document | None = None
+    confirmed_at: float = -math.inf
+    rollouts: tuple[Rollout, ...] = (ROLLOUT,)
+    local_kill: Kill | None = None
+    adopted: list[Document | None] = field(default_factory=list)
+
+    def adopt(self, document: Document | None, local_kill: Kill | None = None) -> None:
+        self.document, self.local_kill = document, local_kill
+        self.adopted.append(document)
+
+    def confirm(self, now: float) -> None:
+        self.confirmed_at = now
+
+    @property
+    def killed(self) -> bool:
+        return self.local_kill is not None or bool(
+            self.document and self.document.killed("checkout")
+        )
+
+    @property
+    def weight(self) -> int | None:
+        entry = self.document.entry("checkout", "2") if self.document else None
+        return entry.weight if entry else None

@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from canary_middleware.agent.chores import REPORT_EVERY, Chores
+from canary_middleware.agent.disk import Disk
+from canary_middleware.agent.follower import Follower
+from canary_middleware.core.records import Audit, ProcessReport
+from canary_middleware.core.state import EVERYTHING, Document
+from canary_middleware.errors import StoreCorruptError, StoreUnavailableError
+from canary_middleware.stores import Loaded, MemoryStore
+from canary_middleware.stores.protocol import Key
+from tests.agent.held import Held, started
+
+
+class Troubled(MemoryStore):
+    """A store that can be told what to fail at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = self.writes = self.readable = True
+        self.loads = 0
+
+    def load(self) -> Loaded:
+        self.loads += 1
+        if not self.reads:
+            raise StoreUnavailableError("refused")
+        if not self.readable:
+            return Loaded(None, corrupt=StoreCorruptError("state is a list"))
+        return super().load()
+
+    def swap(
+        self, expected: Key | None, new: Document, audit: Audit, *, clears: str | None = None
+    ) -> bool:
+        if not self.writes:
+            raise StoreUnavailableError("OOM")
+        return super().swap(expected, new, audit, clears=clears)
+
+    def report(self, report: ProcessReport) -> None:
+        if not self.writes:
+            raise StoreUnavailableError("OOM")
+        super().report(report)
+
+
+@dataclass
+class World:
+    disk: Disk | None = None
+    now: float = 100.0
+    store: Troubled = field(default_factory=Troubled)
+    held: Held = field(default_factory=Held)
+
+    def chores(self) -> Chores:
+        return Chores(
+            self.store,
+            Follower(self.held, lambda: self.now, lambda: 9.0),
+            report=lambda: ProcessReport("p", "h", 1, "asgi", -1, None),
+            held=lambda: self.held.document,
+            disk=self.disk,
+            poll=0.8,
+            clock=lambda: self.now,
+            wall=lambda: 9.0,
+            name="agent 1@h",
+        )
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_a_turn_follows_and_reports(world: World) -> None:
+    world.store.kill(EVERYTHING, by="me", why="", now=1.0)
+    chores = world.chores()
+    chores.turn()
+    assert world.held.killed
+    assert world.held.confirmed_at == 100.0
+    assert chores.online.is_set()
+    assert chores.first_look.is_set()
+    assert [report.id for report in world.store.processes()] == ["p"]
+
+
+def test_what_the_store_lost_is_written_back_with_its_history(world: World) -> None:
+    world.held.adopt(started())
+    world.chores().turn()
+    assert world.store.load().document == started()
+    assert world.store.history(None, 9) == [
+        Audit(9.0, "agent 1@h", "restore", "*", "empty", "revision 1", "the store was empty", 1)
+    ]
+
+
+def test_a_lost_restore_looks_again_at_once(world: World) -> None:
+    chores = world.chores()
+    world.held.adopt(started())
+
+    class Raced(Troubled):
+        def swap(
+            self, expected: Key | None, new: Document, audit: Audit, *, clears: str | None = None
+        ) -> bool:
+            if self.loads == 1:
+                self.kill(EVERYTHING, by="faster", why="", now=1.0)
+            return super().swap(expected, new, audit, clears=clears)
+
+    world.store = Raced()
+    chores = world.chores()
+    chores.turn()
+    assert world.store.loads == 2
+    assert world.held.document == world.store.load().document
+    assert world.held.killed
+
+
+def test_reports_come_every_few_seconds(world: World) -> None:
+    chores = world.chores()
+    chores.turn()
+    world.store.withdraw("p")
+    world.now += REPORT_EVERY - 0.1
+    chores.turn()
+    assert world.store.processes() == []
+    world.now += 0.1
+    chores.turn()
+    assert len(world.store.processes()) == 1
+
+
+FAULTS: dict[str, tuple[str, Callable[[Troubled, bool], None]]] = {
+    "store": ("store", lambda store, well: setattr(store, "reads", well)),
+    "state": ("state", lambda store, well: setattr(store, "readable", well)),
+    "writing": ("writing", lambda store, well: setattr(store, "writes", well)),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_one_line_when_it_breaks_and_one_when_it_works_again(
+    world: World, caplog: pytest.LogCaptureFixture, fault: str
+) -> None:
+    caplog.set_level(logging.WARNING)
+    what, switch = FAULTS[fault]
+    chores = world.chores()
+    world.held.adopt(started())
+    switch(world.store, False)
+    for _ in range(9):
+        world.now += 1.0
+        chores.turn()
+    assert world.held.document == started(), "the last good state is kept"
+    assert chores.first_look.is_set(), "a failure ends the wait as well"
+    assert len([line for line in lines(caplog) if line.startswith(f"{what}: degraded")]) == 1
+    switch(world.store, True)
+    for _ in range(9):
+        world.now += 1.0
+        chores.turn()
+    assert lines(caplog).count(f"{what}: recovered") == 1
+    assert len(caplog.records) <= 4
+    assert world.store.load().document == started()
+    assert world.held.confirmed_at == world.now
+
+
+def test_only_reads_confirm(world: World) -> None:
+    chores = world.chores()
+    world.store.reads = False
+    chores.turn()
+    assert world.held.confirmed_at < 0
+    assert not chores.online.is_set()
+    world.store.reads, world.store.writes = True, False
+    chores.turn()
+    assert world.held.confirmed_at == world.now
+
+
+def test_the_snapshot_outlives_the_process(tmp_path: Path) -> None:
+    first = World(Disk(tmp_path, "shop"))
+    first.store.kill(EVERYTHING, by="me", why="", now=1.0)
+    first.chores().turn()
+    second = World(Disk(tmp_path, "shop"))
+    second.store.reads = False
+    chores = second.chores()
+    chores.read_disk()
+    chores.turn()
+    assert second.held.killed
+    assert second.held.confirmed_at < 0, "nothing confirmed it"
+    second.store.reads = True
+    chores.turn()
+    assert second.store.load().document == first.held.document, "an empty store learns it"
+
+
+def test_the_kill_file_works_without_a_store(tmp_path: Path) -> None:
+    world = World(Disk(tmp_path, "shop"))
+    world.store.reads = False
+    chores = world.chores()
+    chores.turn()
+    (tmp_path / "shop.kill").write_text("smoke")
+    chores.turn()
+    assert world.held.killed
+    (tmp_path / "shop.kill").unlink()
+    chores.turn()
+    assert not world.held.killed
+
+
+def test_a_damaged_or_unwritable_snapshot_stops_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "shop.json").mkdir()
+    world = World(Disk(tmp_path, "shop"))
+    world.store.kill(EVERYTHING, by="me", why="", now=1.0)
+    chores = world.chores()
+    chores.read_disk()
+    for _ in range(5):
+        chores.turn()
+    assert world.held.killed
+    assert len(caplog.records) == 1
+    (tmp_path / "shop.json").rmdir()
+    chores.turn()
+    assert Disk(tmp_path, "shop").read() == world.held.document
