@@ -9,8 +9,9 @@ from canary_middleware.core.cookie import MAX_AGE
 from canary_middleware.engine.views import RequestView
 from tests.scenarios import apps
 from tests.scenarios.apps import hello, version
+from tests.scenarios.facade import KEY
 from tests.scenarios.rows_answers import DRAWN, OURS, PRIVATE
-from tests.scenarios.site import KEY, NAME, OLD_KEY, Site
+from tests.scenarios.site import NAME, OLD_KEY, Site
 from tests.scenarios.words import Ask, Expect, Headers, Row
 
 STABLE, CANARY = Cohort.STABLE, Cohort.CANARY

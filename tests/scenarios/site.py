@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Self
 from wsgiref.validate import validator
 
-from canary_middleware import Canary, Cohort, Rollout, asgi, wsgi
+from canary_middleware import Cohort, Rollout, asgi, wsgi
 from canary_middleware.core.active import active_visit
 from canary_middleware.core.bucket import ANONYMOUS, draw, lane_key, threshold
 from canary_middleware.core.cookie import Cookie, write
-from canary_middleware.core.outcomes import OutcomeClass
 from canary_middleware.core.records import Audit
 from canary_middleware.core.state import Verb
 from canary_middleware.core.token import TokenCodec
 from canary_middleware.core.transitions import Command, apply
 from canary_middleware.core.weight import parse_weight
 from tests.scenarios import asgi_driver, wsgi_driver
+from tests.scenarios.facade import KEY, events, facade, kill, outcomes
 from tests.scenarios.words import Ask, Handler, Reply
 
-KEY = "k" * 32
 OLD_KEY = "o" * 32
 NOW = 1_800_000_000.0
 NAME = "__Host-canary-shop"
@@ -72,16 +70,8 @@ class Site:
         self.jar: dict[str, str] = {}
         self.time = NOW
         self.weight = weight
-        settings: dict[str, Any] = {
-            "namespace": "shop",
-            "secret_keys": [KEY],
-            "telemetry": False,
-            "autostart": weight,
-            "wall": lambda: self.time,
-            **(canary or {}),
-        }
-        declared = {"name": "checkout", "stable": "1", "canary": "2", **(rollout or {})}
-        self.canary = Canary(Rollout(**declared), *more, **settings)
+        settings = {"wall": lambda: self.time, **(canary or {})}
+        self.canary = facade(weight, settings, more, **(rollout or {}))
         self.engine = self.canary.engine
         self._secret = settings.get("bucket_secret") or ""
         self._runner = asyncio.Runner()
@@ -169,7 +159,7 @@ class Site:
 
     def kill(self) -> None:
         """The kill switch, as an agent hears of it."""
-        self.canary.store.kill("checkout", by="test", why="test", now=self.time)
+        kill(self.canary)
 
     def verb(self, verb: Verb, **arguments: Any) -> None:
         """Any other change of the control state."""
@@ -183,12 +173,8 @@ class Site:
 
     def counts(self) -> dict[str, int]:
         """Every outcome, as ``cohort class``."""
-        found: Counter[str] = Counter()
-        for series, cell in self.engine.recorder.cells().items():
-            for kind, count in enumerate(cell.counts):
-                found[f"{series.cohort.value} {OutcomeClass(kind).label}"] += count
-        return dict(+found)
+        return outcomes(self.canary)
 
     def events(self) -> dict[str, int]:
         """Every rare event."""
-        return {name: count for name, count in self.engine.recorder.events.items() if count}
+        return events(self.canary)

@@ -1,0 +1,192 @@
+"""WSGI bodies: the closing iterator, file wrappers, sized bodies."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+from wsgiref.handlers import SimpleHandler
+from wsgiref.util import FileWrapper
+
+import pytest
+
+from canary_middleware import current
+from canary_middleware.core.active import active_visit
+from canary_middleware.wsgi import CanaryMiddleware
+from tests.scenarios.facade import facade, outcomes
+from tests.scenarios.wsgi_apps import PLAIN, Tracked, boom, environ, ignore, streaming, version
+from tests.scenarios.wsgi_driver import exchange
+
+
+def serve(app: Any, given: dict[str, Any] | None = None) -> bytes:
+    """What the standard library's server writes to the socket."""
+    out = io.BytesIO()
+    given = given or environ()
+    handler = SimpleHandler(io.BytesIO(), out, sys.stderr, given, multithread=True)
+    handler.run(app)
+    return out.getvalue()
+
+
+# --- the closing iterator -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("items", "outcome"), [(0, "aborted"), (1, "aborted"), (2, "aborted"), (3, "2xx")]
+)
+def test_close_is_called_once_wherever_the_client_goes_away(items: int, outcome: str) -> None:
+    canary, tracked = facade(), Tracked(b"a", b"b")
+    body: Any = CanaryMiddleware(streaming(tracked), canary)(environ(), ignore)
+    for _ in range(items):
+        next(body, None)
+    body.close()
+    assert tracked.closed == 1
+    assert tracked.seen_at_close == "2"
+    assert outcomes(canary) == {f"canary {outcome}": 1}
+    assert not canary.engine.recorder.running
+    assert active_visit.get() is None
+
+
+def test_a_generator_in_place_of_the_closing_iterator_would_never_close() -> None:
+    """The broken variant: closed before its first item, it runs no ``finally``."""
+    tracked = Tracked(b"a")
+
+    def wrapped() -> Iterator[bytes]:
+        try:
+            yield from tracked
+        finally:
+            tracked.close()
+
+    wrapped().close()  # type: ignore[attr-defined]  # a generator can be closed
+    assert tracked.closed == 0
+
+
+def test_a_body_that_fails_is_closed_once() -> None:
+    canary, tracked = facade(), Tracked(b"a", boom)
+    reply = exchange(CanaryMiddleware(streaming(tracked), canary), environ())
+    assert isinstance(reply.error, RuntimeError)
+    assert reply.chunks == [b"a"]
+    assert tracked.closed == 1
+    assert outcomes(canary) == {"canary exception": 1}
+
+
+def lazily(chunks: Tracked) -> Any:
+    """A canary that fails at its first item, over the stable application ``app``."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        return chunks if current("checkout").is_canary else version(environ, start_response)
+
+    return app
+
+
+def test_the_body_of_a_superseded_canary_is_closed_once() -> None:
+    canary, tracked = facade(), Tracked(boom)
+    reply = exchange(CanaryMiddleware(lazily(tracked), canary), environ())
+    assert reply.body == b"1"
+    assert tracked.closed == 1
+
+
+def test_it_is_closed_once_even_if_stable_fails_as_well() -> None:
+    tracked = Tracked(boom)
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if current("checkout").is_canary:
+            return tracked
+        raise LookupError
+
+    canary = facade()
+    reply = exchange(CanaryMiddleware(app, canary), environ())
+    assert isinstance(reply.error, LookupError)
+    assert tracked.closed == 1
+    assert active_visit.get() is None
+    assert not canary.engine.recorder.running
+
+
+def test_a_superseded_canary_that_fails_to_close_does_not_fail_stable() -> None:
+    class Stubborn(Tracked):
+        def close(self) -> None:
+            raise OSError("cannot close")
+
+    reply = exchange(CanaryMiddleware(lazily(Stubborn(boom)), facade()), environ())
+    assert (reply.body, reply.error) == (b"1", None)
+
+
+def test_a_generator_that_starts_at_its_first_item_is_superseded() -> None:
+    cleaned: list[str] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+        body = current("checkout").version.encode()
+        try:
+            start_response("500 Broken" if body == b"2" else "200 OK", list(PLAIN))
+            yield body
+        finally:
+            cleaned.append(body.decode())
+
+    canary = facade()
+    assert exchange(CanaryMiddleware(app, canary), environ()).body == b"1"
+    assert cleaned == ["2", "1"]
+    assert outcomes(canary) == {"canary rescued": 1}
+
+
+# --- bodies that servers look at ------------------------------------------------------------------
+
+
+def test_a_file_wrapper_reaches_the_server_as_it_is() -> None:
+    given = environ()
+    given["wsgi.file_wrapper"] = FileWrapper
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        current("checkout")
+        start_response("200 OK", list(PLAIN))
+        wrapped: Iterable[bytes] = environ["wsgi.file_wrapper"](io.BytesIO(b"file"))
+        return wrapped
+
+    canary = facade()
+    body = CanaryMiddleware(app, canary)(given, ignore)
+    assert type(body) is FileWrapper
+    assert outcomes(canary) == {"canary 2xx": 1}
+    assert active_visit.get() is None
+
+
+def test_a_file_wrapper_is_sent_by_the_server_in_its_own_way() -> None:
+    asked: list[str] = []
+
+    class SendFile(SimpleHandler):
+        def sendfile(self) -> bool:  # called for an instance of its own file wrapper only
+            asked.append("sendfile")
+            return False
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        current("checkout")
+        start_response("200 OK", list(PLAIN))
+        wrapped: Iterable[bytes] = environ["wsgi.file_wrapper"](io.BytesIO(b"file"))
+        return wrapped
+
+    out = io.BytesIO()
+    handler = SendFile(io.BytesIO(), out, sys.stderr, environ(), multithread=True)
+    handler.run(CanaryMiddleware(app, facade()))
+    assert asked == ["sendfile"]
+    assert out.getvalue().endswith(b"\r\n\r\nfile")
+
+
+def test_the_length_of_a_sized_body_is_kept_for_content_length() -> None:
+    body: Any = CanaryMiddleware(version, facade())(environ(), ignore)
+    assert len(body) == 1
+    body.close()
+    assert b"Content-Length: 1\r\n" in serve(CanaryMiddleware(version, facade()))
+
+
+def test_a_body_without_length_gets_none() -> None:
+    body: Any = CanaryMiddleware(streaming(Tracked(b"a")), facade())(environ(), ignore)
+    assert not hasattr(body, "__len__")
+    body.close()
+
+
+def test_an_unexposed_list_is_handed_through_as_the_very_object() -> None:
+    given = [b"hello"]
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", list(PLAIN))
+        return given
+
+    assert CanaryMiddleware(app, facade())(environ(), ignore) is given
