@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 
 from canary_middleware.core.codec import (
     MAX_BYTES,
-    decode,
+    Decoder,
     decode_audit,
     decode_report,
     encode,
@@ -73,6 +73,7 @@ class RedisStore:
         self._process_keys = [f"{tag}:processes", f"{tag}:heard"]
         self._bare_kill_key = f"canary:{namespace}:kill"
         self._scripts = _read_scripts()
+        self._decode = Decoder().decode
 
     @classmethod
     def from_url(
@@ -123,7 +124,7 @@ class RedisStore:
             kill_key = None if reason is None else _bytes(reason).decode(errors="replace")
             if corrupt is not None:
                 raise StoreCorruptError(f"state {_bytes(corrupt).decode(errors='replace')}")
-            return Loaded(None if text is None else decode(_bytes(text)), kill_key)
+            return Loaded(None if text is None else self._decode(_bytes(text)), kill_key)
         except StoreCorruptError as error:
             return Loaded(None, kill_key, error)
 
@@ -154,7 +155,7 @@ class RedisStore:
             text, refused, corrupt = self._run("kill", self._state_keys(), arguments)
             if corrupt is not None:
                 raise StoreCorruptError(f"state {_bytes(corrupt)!r}")
-            struck = decode(_bytes(text))
+            struck = self._decode(_bytes(text))
         except StoreCorruptError:
             struck = strike(fresh, EVERYTHING, by=by, why=why, now=now)
             refused = self._mark(scope, why, struck)
@@ -173,7 +174,7 @@ class RedisStore:
 
     def listen(self) -> RedisSubscription:
         """A subscription on its own connection."""
-        return RedisSubscription(self._pubsub, self._channel)
+        return RedisSubscription(self._pubsub, self._channel, self._decode)
 
     def report(self, report: ProcessReport) -> None:
         """Write under the process id, with the clock of the store."""
@@ -232,9 +233,12 @@ class RedisStore:
 class RedisSubscription:
     """Pushes, and the certainty that a silent server is noticed."""
 
-    def __init__(self, open_pubsub: Callable[[], Any], channel: str) -> None:
+    def __init__(
+        self, open_pubsub: Callable[[], Any], channel: str, decode: Callable[[bytes], Document]
+    ) -> None:
         self._open = open_pubsub
         self._channel = channel
+        self._decode = decode
         self._pubsub: Any = None
         self._silent = 0.0
         self._asked = False
@@ -268,7 +272,7 @@ class RedisSubscription:
         self._silent, self._asked = 0.0, False
         if message["type"] != "message":
             return None
-        return decode(_bytes(message["data"]))
+        return self._decode(_bytes(message["data"]))
 
     def _ask(self, waited: float) -> None:
         self._silent += waited

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from canary_middleware.core.codec import (
     MAX_BYTES,
     MAX_REVISION,
+    Decoder,
     decode,
     decode_audit,
     decode_report,
@@ -231,3 +232,34 @@ def test_printable_text_is_accepted_as_a_reason(text: str) -> None:
     kill = Kill("me", printable(text), 1.0, 1)
     document = replace(SAMPLE, kills={EVERYTHING: kill})
     assert decode(encode(document)) == document
+
+
+def as_pushed(document: Document) -> bytes:
+    """In the order in which the store's scripts write."""
+    root = json.loads(encode(document))
+    order = ("schema", "lineage", "revision", "kills", "body")
+    return json.dumps({name: root[name] for name in order}, separators=(",", ":")).encode()
+
+
+@given(st.lists(documents() | st.just(SAMPLE), min_size=2, max_size=6), st.data())
+def test_the_decoder_tells_what_decode_tells(known: list[Document], data: st.DataObject) -> None:
+    decoder = Decoder()
+    for document in known:
+        kill = Kill(',"body":', '","body":{', 1.0, document.revision)
+        for other in (document, replace(document, kills={EVERYTHING: kill}), SAMPLE):
+            pushed = as_pushed(other)
+            assert decoder.decode(pushed) == decode(pushed) == other
+            cut = data.draw(st.integers(0, len(pushed) - 1))
+            with pytest.raises(StoreCorruptError):
+                decoder.decode(pushed[:cut])
+
+
+def test_the_decoder_reads_an_unchanged_body_once_and_never_at_a_lower_revision() -> None:
+    decoder = Decoder()
+    first = decoder.decode(as_pushed(SAMPLE))
+    second = decoder.decode(as_pushed(replace(SAMPLE, revision=10)))
+    assert second.rollouts is first.rollouts
+    with pytest.raises(StoreCorruptError, match="kills"):
+        decoder.decode(as_pushed(replace(SAMPLE, revision=7)))
+    with pytest.raises(StoreCorruptError, match="period"):
+        decoder.decode(as_pushed(replace(SAMPLE, revision=6, kills={})))
