@@ -186,10 +186,15 @@ def closed_without_resetting(app: WsgiApp) -> WsgiApp:
     return server
 
 
+def alone(check: Callable[[CanarySpanProcessor], None], processor: CanarySpanProcessor) -> None:
+    """What is left behind must not reach the next test either."""
+    contextvars.copy_context().run(check, processor)
+
+
 def test_a_visit_that_was_left_behind_marks_nobody_else() -> None:
-    tells_two_requests_of_a_thread_apart(CanarySpanProcessor())
+    alone(tells_two_requests_of_a_thread_apart, CanarySpanProcessor())
 
 
 def test_a_processor_that_sees_ghosts_is_noticed() -> None:
     with pytest.raises(AssertionError):
-        tells_two_requests_of_a_thread_apart(SeesGhosts())
+        alone(tells_two_requests_of_a_thread_apart, SeesGhosts())
