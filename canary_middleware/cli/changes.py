@@ -1,0 +1,108 @@
+"""Verbs that move one rollout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import click
+
+from canary_middleware import verbs
+from canary_middleware.cli import shapes
+from canary_middleware.cli.connection import (
+    Author,
+    Connection,
+    a_rollout,
+    a_weight,
+    authored,
+    connected,
+)
+from canary_middleware.cli.show import print_json, say, shown
+from canary_middleware.core.state import Document, Entry
+from canary_middleware.core.weight import format_weight
+
+_rollout = click.argument("rollout", callback=a_rollout)
+_release = click.option("--release", metavar="LABEL", help="Which canary label.")
+
+
+@click.command()
+@_rollout
+@click.option(
+    "--weight", callback=a_weight, metavar="WEIGHT", help="Stay at this weight, do not ramp."
+)
+@_release
+@click.option("--again", is_flag=True, help="Although this release was rolled back.")
+@connected
+@authored
+def start(
+    connection: Connection,
+    author: Author,
+    rollout: str,
+    weight: int | None,
+    release: str | None,
+    again: bool,
+) -> None:
+    """Make a release current and begin its ramp.
+
+    Running processes say what it is: start the application first.
+    """
+    options = {"weight": weight, "release": release, "again": again}
+    _change(connection, author, verbs.start, rollout, **options)
+
+
+@click.command()
+@_rollout
+@click.argument("weight", callback=a_weight, metavar="WEIGHT")
+@_release
+@connected
+@authored
+def weight(
+    connection: Connection, author: Author, rollout: str, weight: int, release: str | None
+) -> None:
+    """Set the share of visitors on canary by hand; the ramp pauses."""
+    _change(connection, author, verbs.weight, rollout, weight=weight, release=release)
+
+
+def _move(verb: Callable[..., Document], text: str) -> click.Command:
+    @click.command(verb.__name__, help=text)
+    @_rollout
+    @_release
+    @connected
+    @authored
+    def move(connection: Connection, author: Author, rollout: str, release: str | None) -> None:
+        _change(connection, author, verb, rollout, release=release)
+
+    return move
+
+
+MOVES: Final = (
+    _move(verbs.pause, "Stop the ramp at its present weight."),
+    _move(verbs.resume, "Go on with the first step at or above the present weight."),
+    _move(verbs.promote, "Everybody gets the canary, and keeps it if the store goes away."),
+    _move(verbs.rollback, "Everybody gets stable; the release needs `start --again` then."),
+    _move(verbs.finish, "Close a promoted release; its old side can leave the code."),
+)
+
+
+def _change(
+    connection: Connection,
+    author: Author,
+    verb: Callable[..., Document],
+    rollout: str,
+    **options: Any,
+) -> None:
+    with connection.store() as store:
+        document = verb(store, rollout, by=author.by, why=author.why, **options)
+    state = document.rollouts[rollout]
+    entry = state.entries[options["release"] or state.current or ""]
+    if connection.as_json:
+        print_json(shapes.change(document, rollout, entry))
+    else:
+        say(f"{sentence(rollout, entry)}; revision {document.revision}")
+
+
+def sentence(rollout: str, entry: Entry) -> str:
+    """Where a release stands, in one line."""
+    phase = entry.phase.value.replace("_", " ")
+    sides = f"release {entry.release}, stable {entry.stable}"
+    return shown(f"{rollout}: {phase} at {format_weight(entry.weight)}, {sides}")

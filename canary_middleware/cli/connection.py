@@ -1,0 +1,161 @@
+"""Where the store is, and what every verb can be told."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import click
+
+from canary_middleware import config, verbs
+from canary_middleware.config import Configuration
+from canary_middleware.core.validate import NAME, namespace_problems
+from canary_middleware.core.weight import parse_weight
+from canary_middleware.errors import ConfigurationError, Problem
+from canary_middleware.stores import StateStore, open_store
+
+PATIENCE: Final = 2.0
+"""Seconds in which a store has to connect, and in which it has to answer."""
+
+_HINT: Final = "--store redis://host:6379/0, or CANARY_STORE"
+_MEMORY: Final = "lives inside one process, which nobody else can reach"
+_OTHERS: Final = "redis://, rediss:// or unix://"
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """What the options say; a flag wins over a variable, a variable over the file.
+
+    Attributes:
+        url: of the store.
+        name: the namespace.
+        path: of ``canary.toml``.
+        as_json: print for machines.
+    """
+
+    url: str | None
+    name: str | None
+    path: str | None
+    as_json: bool
+
+    @property
+    def configuration(self) -> Configuration:
+        """File and environment."""
+        return config.load(self.path)
+
+    @contextmanager
+    def store(self, patience: float = PATIENCE) -> Iterator[StateStore]:
+        """The store, closed at the end; nothing is connected until it is asked.
+
+        Raises:
+            ConfigurationError: no store or namespace is named, or one that cannot be.
+        """
+        url, namespace = self._where()
+        store = open_store(url, namespace, connect_timeout=patience, timeout=patience)
+        try:
+            yield store
+        finally:
+            store.close()
+
+    @property
+    def namespace(self) -> str:
+        """The namespace, for people."""
+        return self._where()[1]
+
+    def _where(self) -> tuple[str, str]:
+        url, namespace = self.url or "", self.name or ""
+        problems: list[Problem] = []
+        if not (url and namespace):
+            found = self.configuration
+            url = url or found.settings.get("store", "")
+            namespace = namespace or found.settings.get("namespace", "")
+            # What else is wrong with the file must not stand in the way of a kill.
+            problems += () if url and namespace else found.problems
+        problems += _store_problems(url)
+        problems += namespace_problems(namespace or None, shared=True)
+        if problems:
+            raise ConfigurationError(problems)
+        return url, namespace
+
+
+def _store_problems(url: str) -> list[Problem]:
+    if not url:
+        return [Problem("store", "is missing", _HINT)]
+    if url.startswith("memory:"):
+        return [Problem("store", f"memory:// {_MEMORY}", _OTHERS)]
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        # Not the error: the part of the URL that it shows may be one of a password.
+        return [Problem("store", "is no URL", "in a password write # / ? as %23 %2F %3F")]
+    return []
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who does something, and why."""
+
+    by: str
+    why: str
+
+
+def a_rollout(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Callback of a parameter that names a rollout."""
+    # A name that no rollout can have would only sit in the state, where it cannot be read.
+    if value is not None and not NAME.fullmatch(value):
+        raise click.BadParameter(f"{value!r} is not a name of a rollout", ctx, param)
+    return value
+
+
+def a_weight(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Callback of a parameter that is a share."""
+    try:
+        return None if value is None else parse_weight(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+
+
+Command = Callable[..., int | None]
+
+_WHERE: Final = (
+    click.option("--store", envvar="CANARY_STORE", metavar="URL", show_envvar=True,
+                 help="redis://, rediss:// or unix://; keep passwords in the variable."),
+    click.option("--namespace", envvar="CANARY_NAMESPACE", metavar="NAME", show_envvar=True),
+    click.option("--config", envvar="CANARY_CONFIG", metavar="FILE", show_envvar=True,
+                 help="Where else to look for store and namespace.  [default: ./canary.toml]"),
+    click.option("--json", is_flag=True, help="Print for machines; docs/cli.md has the shapes."),
+)  # fmt: skip
+_WHO: Final = (
+    click.option("--by", metavar="WHO", help="Who does this.  [default: user@host]"),
+    click.option("--why", metavar="TEXT", default="", help="The reason, kept in history."),
+)
+
+
+def connected(command: Command) -> Command:
+    """The options that every verb has; the command gets a ``connection``."""
+
+    @functools.wraps(command)
+    def wrapper(
+        store: str | None, namespace: str | None, config: str | None, json: bool, **rest: Any
+    ) -> int | None:
+        return command(Connection(store, namespace, config, json), **rest)
+
+    for option in reversed(_WHERE):
+        wrapper = option(wrapper)
+    return wrapper
+
+
+def authored(command: Command) -> Command:
+    """The options of verbs that change something; the command gets an ``author``."""
+
+    @functools.wraps(command)
+    def wrapper(connection: Connection, by: str | None, why: str, **rest: Any) -> int | None:
+        return command(connection, Author(by or verbs.whoami(), why), **rest)
+
+    for option in reversed(_WHO):
+        wrapper = option(wrapper)
+    return wrapper

@@ -1,0 +1,27 @@
+"""``canary demo``."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from canary_middleware.errors import MissingExtraError
+
+
+@click.command()
+# No CANARY_STORE here: a demo must never end up in the store of a site by itself.
+@click.option("--store", metavar="URL", help="A Redis to use.  [default: its own, ended with it]")
+@click.option("--keep", is_flag=True, help="Leave everything running and say where.")
+@click.option("--visitors", type=click.IntRange(min=1), help="How many distinct visitors come.")
+def demo(**options: Any) -> int:
+    """See it work: two shops, thousands of visitors, a kill, within a minute."""
+    try:
+        run = import_module("canary_middleware.demo.run").run
+        return int(run(**{name: value for name, value in options.items() if value is not None}))
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package == "canary_middleware":
+            raise
+        raise MissingExtraError(package, "demo") from error

@@ -1,0 +1,169 @@
+"""``kill`` and ``revive``: everybody back to stable, and out of it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import click
+
+from canary_middleware import verbs
+from canary_middleware.cli import shapes
+from canary_middleware.cli.changes import sentence
+from canary_middleware.cli.connection import Author, Connection, a_rollout, authored, connected
+from canary_middleware.cli.show import Row, paint, print_json, print_table, say, shown
+from canary_middleware.core.snapshot import SERVING
+from canary_middleware.core.state import ACTIVE, EVERYTHING, Document, Entry, Phase
+from canary_middleware.core.weight import format_weight
+from canary_middleware.errors import NotPersistedError, StoreError
+
+_GLANCE = 0.5
+"""Seconds for the look before a kill; what it shows is a courtesy and must not delay the kill."""
+_STRIKE = 1.5
+
+Hit = tuple[str, Entry]
+"""A rollout and the release of it that a kill moves."""
+
+
+@click.command()
+@click.argument("rollout", callback=a_rollout, required=False)
+@connected
+@authored
+def kill(connection: Connection, author: Author, rollout: str | None) -> None:
+    """Everybody back to stable.
+
+    One rollout, or without a name the whole namespace. Never asks. Works when no application is
+    running and when the store is empty. Lift it with `canary revive`.
+    """
+    scope = rollout or EVERYTHING
+    before = _glance(connection)
+    if not connection.as_json:
+        _announce(_hits(before, scope))
+    with connection.store(_STRIKE) as store:
+        try:
+            struck = verbs.kill(store, scope, by=author.by, why=author.why)
+        except NotPersistedError:
+            _report(connection, scope, before, persisted=False)
+            raise
+    _report(connection, scope, struck, persisted=True)
+    _warn(connection, scope, struck)
+
+
+@click.command()
+@click.argument("rollout", callback=a_rollout, required=False)
+@connected
+@authored
+def revive(connection: Connection, author: Author, rollout: str | None) -> None:
+    """Lift a kill; ramps stay paused.
+
+    That of one rollout, or without a name that of the namespace.
+    """
+    scope = rollout or EVERYTHING
+    with connection.store() as store:
+        document = verbs.revive(store, scope, by=author.by, why=author.why)
+    if connection.as_json:
+        print_json({
+            "scope": scope,
+            "revision": document.revision,
+            "still_killed": sorted(document.kills),
+            "rollouts": [shapes.change(document, *found) for found in _current(document, scope)],
+        })  # fmt: skip
+        return
+    say(f"revived {_named(scope)} in namespace {connection.namespace}")
+    for name, entry in _current(document, scope):
+        say(sentence(name, entry) + _next(name, entry))
+    for other in sorted(document.kills):
+        say(f"still killed: {_named(other)}")
+
+
+def _glance(connection: Connection) -> Document | None:
+    try:
+        with connection.store(_GLANCE) as store:
+            return store.load().document
+    except StoreError:
+        return None
+
+
+def _hits(document: Document | None, scope: str) -> list[Hit]:
+    return [
+        (name, entry)
+        for name, state in sorted(document.rollouts.items() if document else ())
+        if scope in (EVERYTHING, name)
+        for entry in state.entries.values()
+        if entry.phase in ACTIVE or entry.phase in SERVING
+    ]
+
+
+def _announce(hits: Iterable[Hit]) -> None:
+    for name, entry in hits:
+        if entry.phase in SERVING:
+            say(shown(
+                f"{name} is {entry.phase.value}: this moves everybody from {entry.release} "
+                f"back to {entry.stable}"
+            ))  # fmt: skip
+
+
+def _report(
+    connection: Connection, scope: str, document: Document | None, *, persisted: bool
+) -> None:
+    hits = _hits(document, scope)
+    struck = document.kills.get(scope) if document and persisted else None
+    if connection.as_json:
+        print_json({
+            "scope": scope,
+            "persisted": persisted,
+            "revision": struck.revision if struck else None,
+            "kills": sorted(document.kills) if document else [],
+            "hit": [
+                {"rollout": name, **shapes.release(entry), "everybody_on": entry.stable}
+                for name, entry in hits
+            ],
+        })  # fmt: skip
+        return
+    say(paint(f"KILLED {_named(scope)} in namespace {connection.namespace}", "red"))
+    if hits:
+        head = ("ROLLOUT", "PHASE", "WEIGHT", "RELEASE", "EVERYBODY BACK ON")
+        print_table(head, [Row(_cells(*hit)) for hit in hits])
+    else:
+        say("No started rollout was hit; what starts later stays on stable, too.")
+    say(f"Lift it with: canary revive{'' if scope == EVERYTHING else f' {scope}'}")
+
+
+def _cells(name: str, entry: Entry) -> tuple[str, ...]:
+    phase = entry.phase.value.replace("_", " ")
+    return (name, phase, format_weight(entry.weight), entry.release, entry.stable)
+
+
+def _warn(connection: Connection, scope: str, struck: Document) -> None:
+    if scope not in struck.kills:
+        say("canary: the state was unreadable, so everything was killed instead", err=True)
+    elif scope != EVERYTHING and scope not in struck.rollouts:
+        known = sorted({*struck.rollouts, *_declared(connection)})
+        if scope not in known:
+            names = ", ".join(map(shown, known)) or "none"
+            say(f"canary: nobody knows a rollout {scope} (known: {names})", err=True)
+
+
+def _declared(connection: Connection) -> Iterator[str]:
+    try:
+        with connection.store(_GLANCE) as store:
+            reports = store.processes()
+    except StoreError:
+        return
+    for report in reports:
+        yield from report.plans
+
+
+def _current(document: Document, scope: str) -> Iterator[Hit]:
+    for name, state in sorted(document.rollouts.items()):
+        if scope in (EVERYTHING, name) and state.current:
+            yield name, state.entries[state.current]
+
+
+def _next(name: str, entry: Entry) -> str:
+    if entry.phase is not Phase.PAUSED:
+        return ""
+    return f"; go on with: canary {'resume' if entry.plan.steps else 'weight'} {name}"
+
+
+def _named(scope: str) -> str:
+    return "everything" if scope == EVERYTHING else shown(scope)

@@ -1,0 +1,128 @@
+"""Verbs that only look: ``status`` and ``history``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import click
+
+from canary_middleware import verbs
+from canary_middleware.cli import shapes
+from canary_middleware.cli.connection import Connection, a_rollout, connected
+from canary_middleware.cli.show import Row, ago, instant, paint, print_json, print_table, say, shown
+from canary_middleware.core.records import Audit, ProcessReport
+from canary_middleware.core.state import ACTIVE, EVERYTHING, Entry, Kill, Phase
+from canary_middleware.core.weight import format_weight
+from canary_middleware.verbs import RolloutStatus, Status
+
+
+@click.command()
+@connected
+def status(connection: Connection) -> None:
+    """Rollouts, kills and processes at one glance."""
+    with connection.store() as store:
+        found = verbs.status(store)
+    if connection.as_json:
+        print_json(shapes.status(connection.namespace, found))
+    else:
+        _print_status(connection.namespace, found, time.time())
+
+
+@click.command()
+@click.argument("rollout", callback=a_rollout, required=False)
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@connected
+def history(connection: Connection, rollout: str | None, limit: int) -> None:
+    """Who changed what, when and why; the newest first."""
+    with connection.store() as store:
+        lines = verbs.history(store, rollout, limit)
+    if connection.as_json:
+        print_json([shapes.audit(line) for line in lines])
+        return
+    for line in lines:
+        _print_audit(line)
+    if not lines:
+        say(f"no history of {rollout or f'namespace {connection.namespace}'}")
+
+
+def _print_status(namespace: str, found: Status, now: float) -> None:
+    if found.document is None:
+        say(f"namespace {namespace}: nothing was ever started or killed")
+    else:
+        say(f"namespace {namespace}, revision {found.document.revision}")
+    for scope, kill in sorted(found.kills.items()):
+        _print_kill(scope, kill, now)
+    rows = [row for rollout in found.rollouts for row in _rows(rollout, now)]
+    if rows:
+        say()
+        head = ("ROLLOUT", "PHASE", "WEIGHT", "RELEASE", "STABLE", "SINCE", "OWNER")
+        print_table(head, rows)
+    if found.waiting:
+        say()
+    for waiting in found.waiting:
+        say(shown(f"{waiting.rollout}: idle, run: {waiting.command}"))
+    say()
+    _print_processes(found)
+
+
+def _print_kill(scope: str, kill: Kill, now: float) -> None:
+    everything = scope == EVERYTHING
+    name = "everything" if everything else shown(scope)
+    why = f": {shown(kill.why)}" if kill.why else ""
+    say(paint(f"KILLED {name} by {shown(kill.by)} {ago(now - kill.at)} ago{why}", "red"))
+    say(f"  lift it with: canary revive{'' if everything else ' ' + name}")
+
+
+def _rows(rollout: RolloutStatus, now: float) -> Iterator[Row]:
+    current = rollout.current
+    others = [entry for entry in rollout.entries if entry is not current]
+    for entry in ([current] if current else []) + others:
+        if entry is current or entry.phase in ACTIVE or entry.phase is Phase.PROMOTED:
+            yield Row(_cells(rollout, entry, now), "red" if rollout.killed else "")
+
+
+def _cells(rollout: RolloutStatus, entry: Entry, now: float) -> tuple[str, ...]:
+    phase = entry.phase.value.replace("_", " ")
+    return (
+        rollout.name,
+        f"{phase}, killed" if rollout.killed else phase,
+        format_weight(entry.weight),
+        entry.release,
+        entry.stable,
+        f"{ago(now - entry.since)} ago",
+        entry.plan.owner or "-",
+    )
+
+
+def _print_processes(found: Status) -> None:
+    if not found.processes:
+        say("no process reports")
+        return
+    head = ("HOST", "PID", "KIND", "REVISION", "HEARD", "IN FLIGHT", "DECLARES")
+    print_table(head, [_process(found, process) for process in found.processes])
+
+
+def _process(found: Status, process: ProcessReport) -> Row:
+    behind = found.behind(process)
+    follows = str(process.revision) if process.revision >= 0 else "none"
+    heard = "never" if process.staleness is None else f"{ago(process.staleness)} ago"
+    declares = ", ".join(f"{name} {plan.canary}" for name, plan in sorted(process.plans.items()))
+    cells = (
+        process.host,
+        str(process.pid),
+        process.kind,
+        f"{follows}, behind" if behind else follows,
+        heard,
+        str(process.in_flight),
+        declares,
+    )
+    return Row(cells, "yellow" if behind else "")
+
+
+def _print_audit(line: Audit) -> None:
+    scope = "everything" if line.scope == EVERYTHING else shown(line.scope)
+    change = f"{shown(line.old)} -> {shown(line.new)}" if line.old else shown(line.new)
+    why = f": {shown(line.why)}" if line.why else ""
+    say(f"{instant(line.at)}  {scope}  {shown(line.action)}  {change}")
+    say(f"  revision {line.revision}, by {shown(line.by)}{why}")

@@ -1,0 +1,99 @@
+"""What ``--json`` prints; docs/cli.md promises these names. Times are seconds since the epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from canary_middleware.core.records import Audit, ProcessReport
+from canary_middleware.core.state import Document, Entry, Kill
+from canary_middleware.core.weight import format_weight
+from canary_middleware.verbs import Status
+
+Shape = Mapping[str, Any]
+
+
+def release(entry: Entry) -> Shape:
+    """One release of a rollout."""
+    return {
+        "release": entry.release,
+        "stable": entry.stable,
+        "phase": entry.phase.value,
+        "weight": format_weight(entry.weight),
+        "owner": entry.plan.owner,
+        "since": entry.since,
+        "why": entry.why,
+        "epoch": entry.epoch,
+        "period": entry.period,
+    }
+
+
+def change(document: Document, rollout: str, entry: Entry) -> Shape:
+    """What a verb made of a rollout."""
+    return {"rollout": rollout, "revision": document.revision, **release(entry)}
+
+
+def kill(scope: str, struck: Kill) -> Shape:
+    """One kill in force."""
+    return {
+        "scope": scope,
+        "by": struck.by,
+        "why": struck.why,
+        "at": struck.at,
+        "revision": struck.revision,
+    }
+
+
+def status(namespace: str, found: Status) -> Shape:
+    """Everything at once."""
+    document = found.document
+    return {
+        "namespace": namespace,
+        "lineage": document.lineage if document else None,
+        "revision": document.revision if document else None,
+        "kill_key": found.kill_key,
+        "kills": [kill(scope, struck) for scope, struck in found.kills.items()],
+        "rollouts": [
+            {
+                "rollout": rollout.name,
+                "killed": rollout.killed is not None,
+                "current": release(rollout.current) if rollout.current else None,
+                "releases": [release(entry) for entry in rollout.entries],
+            }
+            for rollout in found.rollouts
+        ],
+        "waiting": [
+            {"rollout": waiting.rollout, "release": waiting.release, "run": waiting.command}
+            for waiting in found.waiting
+        ],
+        "processes": [_process(found, process) for process in found.processes],
+    }
+
+
+def _process(found: Status, process: ProcessReport) -> Shape:
+    return {
+        "id": process.id,
+        "host": process.host,
+        "pid": process.pid,
+        "kind": process.kind,
+        "revision": process.revision if process.revision >= 0 else None,
+        "behind": found.behind(process),
+        "staleness": process.staleness,
+        "in_flight": process.in_flight,
+        "at": process.at,
+        "declares": {name: plan.canary for name, plan in process.plans.items()},
+    }
+
+
+def audit(line: Audit) -> Shape:
+    """One line of history."""
+    return {
+        "at": line.at,
+        "by": line.by,
+        "action": line.action,
+        "scope": line.scope,
+        "old": line.old,
+        "new": line.new,
+        "why": line.why,
+        "revision": line.revision,
+    }

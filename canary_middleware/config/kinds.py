@@ -1,0 +1,157 @@
+"""What each setting may be, in a file and in a variable."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from canary_middleware.core.model import Audience, Ramp, Rescue
+from canary_middleware.core.validate import seconds_problems
+
+
+class WrongError(Exception):
+    """One value is not what it should be."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        self.message = message
+        self.hint = hint
+        super().__init__(message)
+
+
+def _anything(value: object) -> object:
+    return value  # the facade says what is wrong with it
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        hint = f'write "{value}"' if isinstance(value, (bool, int, float)) else 'write "..."'
+        raise WrongError(f"is {type(value).__name__}, not text", hint)
+    return value
+
+
+def _secret(value: object) -> str:
+    if not isinstance(value, str):
+        raise WrongError(f"is {type(value).__name__}, not text", "put it between quotes")
+    return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise WrongError(f"is {type(value).__name__}, not a list", 'write ["..."]')
+    if not all(isinstance(item, str) for item in value):
+        raise WrongError("holds something that is not text", 'write ["...", "..."]')
+    return tuple(value)
+
+
+def _steps(value: object) -> Ramp:
+    if not isinstance(value, list):
+        raise WrongError(f"is {type(value).__name__}, not a list", 'write ["1%", "5%", "25%"]')
+    return Ramp(*value)
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise WrongError(f"{value!r} is neither true nor false", "write true or false")
+    return value
+
+
+def _secure(value: object) -> object:
+    if value == "auto" or isinstance(value, bool):
+        return value
+    raise WrongError(f"{value!r} is none of the three", 'write true, false or "auto"')
+
+
+def _seconds(value: object) -> object:
+    for problem in seconds_problems(value, "", "a number such as 0.8"):
+        raise WrongError(problem.message, problem.hint)
+    return value
+
+
+def _limit(value: object) -> object:
+    if value == "never":
+        return None
+    for problem in seconds_problems(value, "", 'a number such as 60.0, or "never"'):
+        raise WrongError(problem.message, problem.hint)
+    return value
+
+
+def group(value: object) -> object:
+    """A table, whose members are checked one by one."""
+    if not isinstance(value, dict):
+        raise WrongError(f"is {type(value).__name__}, not a table", "[rollouts.checkout]")
+    return value
+
+
+# --- what a variable's text means in TOML -------------------------------------------------------
+
+
+def _words(text: str) -> object:
+    return text.replace(",", " ").split()
+
+
+def _number(text: str) -> object:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _switch(text: str) -> object:
+    return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
+
+
+def _toml(text: str) -> object:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        hint = 'checkout = {stable = "1", canary = "2"}'
+        raise WrongError(f"is not TOML: {error}", hint) from None
+
+
+Check = Callable[[Any], object]
+SETTINGS: Final[Mapping[str, tuple[Check, Callable[[str], object]]]] = {
+    "namespace": (_text, str),
+    "store": (_secret, str),  # its URL may carry a password
+    "secret_keys": (_texts, _words),
+    "secret_keys_file": (_text, str),
+    "bucket_secret": (_secret, str),
+    "bucket_secret_file": (_text, str),
+    "vary": (_texts, _words),
+    "secure": (_secure, _switch),
+    "max_staleness": (_limit, _number),
+    "poll": (_seconds, _number),
+    "first_load": (_seconds, _number),
+    "snapshot_path": (_text, str),
+    "autostart": (_anything, str),
+    "debug": (_flag, _switch),
+    "rollouts": (group, _toml),
+}
+
+
+def spoken(name: str, text: str) -> object:
+    """The setting in the text of a variable."""
+    check, parse = SETTINGS[name]
+    return check(parse(text))
+
+
+FILE: Final[Mapping[str, Check]] = {name: check for name, (check, _) in SETTINGS.items()}
+VARIABLES: Final[Mapping[str, str]] = {f"CANARY_{name.upper()}": name for name in SETTINGS}
+ROLLOUT: Final[Mapping[str, Check]] = {
+    "stable": _text,
+    "canary": _text,
+    "paths": _texts,
+    "methods": _texts,
+    "exclude": _texts,
+    "owner": _text,
+    "ramp": _steps,
+    "testers": group,
+    "denied": group,
+    "rescue": group,
+}
+_AUDIENCE: Final[Mapping[str, Check]] = {"subjects": _texts, "groups": _texts}
+PARTS: Final[Mapping[str, tuple[type[Any], Mapping[str, Check]]]] = {
+    "testers": (Audience, _AUDIENCE),
+    "denied": (Audience, _AUDIENCE),
+    "rescue": (Rescue, {"methods": _texts, "budget": _anything, "enabled": _flag}),
+}

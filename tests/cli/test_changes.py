@@ -1,0 +1,131 @@
+"""Verbs that move a rollout, on a real store: output, refusals, exit codes."""
+
+from __future__ import annotations
+
+import pytest
+
+from canary_middleware.cli.app import cli, main
+from canary_middleware.core.state import Plan
+from canary_middleware.core.transitions import TABLE
+from canary_middleware.core.validate import NAME
+from tests.cli.conftest import Shell
+
+RELEASE = {
+    "release", "stable", "phase", "weight", "owner", "since", "why", "epoch", "period",
+}  # fmt: skip
+
+
+def test_a_rollout_goes_all_the_way(canary: Shell) -> None:
+    canary.declare()
+    steps = [
+        (("start", "checkout"), "ramping at 1%"),
+        (("weight", "checkout", "2.5%"), "paused at 2.5%"),
+        (("resume", "checkout"), "ramping at 5%"),
+        (("pause", "checkout"), "paused at 5%"),
+        (("promote", "checkout"), "promoted at 100%"),
+        (("finish", "checkout"), "finished at 100%"),
+    ]
+    for revision, (words, where) in enumerate(steps, 1):
+        answer = canary(*words)
+        expected = f"checkout: {where}, release 1.5.0, stable 1.4.2; revision {revision}\n"
+        assert (answer.code, answer.out, answer.err) == (0, expected, "")
+
+
+def test_a_rolled_back_release_starts_again_only_knowingly(started: Shell) -> None:
+    assert started("rollback", "checkout", "--why", "slow").out.startswith(
+        "checkout: rolled back at 0%"
+    )
+    refused = started("start", "checkout")
+    assert refused.code == 1
+    assert "--again" in refused.err
+    assert started("start", "checkout", "--again").code == 0
+
+
+def test_each_change_has_one_shape_for_machines(started: Shell) -> None:
+    shape = started("weight", "checkout", "7%", "--json", "--why", "by hand").json
+    assert shape.keys() == {"rollout", "revision", *RELEASE}
+    assert (shape["rollout"], shape["phase"], shape["weight"]) == ("checkout", "paused", "7%")
+    assert (shape["revision"], shape["why"], shape["owner"]) == (2, "by hand", "pay@example.com")
+
+
+def test_who_and_why_stand_in_history_newest_first(started: Shell) -> None:
+    started("weight", "checkout", "7%", "--by", "alice@desk", "--why", "looks fine")
+    text = started("history").out
+    assert text.index("1.5.0 paused 7%") < text.index("start  idle")
+    assert "by alice@desk: looks fine" in text
+    newest, oldest = started("history", "checkout", "--json").json
+    assert (newest["by"], newest["why"], newest["action"]) == ("alice@desk", "looks fine", "weight")
+    assert (oldest["action"], oldest["old"], oldest["new"]) == ("start", "idle", "1.5.0 paused 5%")
+    assert newest.keys() == {"at", "by", "action", "scope", "old", "new", "why", "revision"}
+    assert len(started("history", "--limit", "1", "--json").json) == 1
+    assert started("history", "other").out == "no history of other\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("pause", "checkout"), "it is paused"),
+        (("finish", "checkout"), "it is paused"),
+        (("start", "checkout"), "it is paused"),
+        (("weight", "nosuch", "5%"), "canary start nosuch"),
+        (("start", "nosuch"), "declared are: checkout"),
+        (("weight", "checkout", "5%", "--release", "9"), "never started"),
+        (("revive",), "nothing is killed"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(
+    started: Shell, words: tuple[str, ...], reason: str
+) -> None:
+    before = started("history", "--json").json
+    answer = started(*words)
+    assert (answer.code, answer.out, answer.err.count("\n")) == (1, "", 1)
+    assert reason in answer.err
+    assert started("history", "--json").json == before
+
+
+def test_several_declared_releases_need_a_choice(canary: Shell) -> None:
+    canary.declare()
+    canary.declare(Plan("1.4.2", "1.6.0"), id="p2")
+    assert canary("start", "checkout").code == 1
+    assert "release 1.6.0" in canary("start", "checkout", "--release", "1.6.0").out
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("weight", "checkout", "5"), 'write "5%"'),
+        (("weight", "checkout", "101%"), "outside 0% to 100%"),
+        (("start", "checkout", "--weight", "0.0001%"), "finer than"),
+        (("weight",), "Missing argument"),
+        (("kill", "a b"), "not a name"),
+        (("kill", "x" * 65), "not a name"),
+        (("flip",), "No such command"),
+        (("history", "--limit", "0"), "--limit"),
+    ],
+)
+def test_what_cannot_be_meant_is_a_usage_error(
+    started: Shell, words: tuple[str, ...], reason: str
+) -> None:
+    answer = started(*words)
+    assert (answer.code, answer.out) == (2, "")
+    assert reason in answer.err
+    assert started("status", "--json").json["revision"] == 1
+
+
+def test_every_verb_answers_for_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert set(cli.commands) == {
+        "demo", "start", "status", "weight", "pause", "resume", "promote", "rollback", "finish",
+        "kill", "revive", "history", "explain",
+    }  # fmt: skip
+    for verb in cli.commands:
+        assert main([verb, "--help"]) == 0
+    assert main(["--help"]) == 0
+    help_text = capsys.readouterr().out
+    assert "\n    3  the store is unreachable" in help_text
+
+
+def test_hints_name_verbs_that_exist() -> None:
+    hints = " ".join(getattr(cell, "hint", "") for cell in TABLE.values())
+    named = {part.split("`")[0].split()[0] for part in hints.split("`canary ")[1:]}
+    assert named <= set(cli.commands)
+    assert all(NAME.fullmatch(verb) for verb in named)

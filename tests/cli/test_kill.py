@@ -1,0 +1,155 @@
+"""`kill` and `revive`: unconditional, loud about what they hit, and heard by who starts later."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from canary_middleware import Canary, Reason, Rollout
+from canary_middleware.core.state import Plan
+from tests.cli.conftest import Shell
+from tests.support.redis import RedisServer, connect
+
+KEY = "k" * 32
+
+
+def application(canary: Shell) -> Canary:
+    """What `checkout` looks like from inside a process that starts now."""
+    rollout = Rollout("checkout", stable="1.4.2", canary="1.5.0", paths=("/checkout",))
+    return Canary(rollout, namespace=canary.namespace, store=canary.url, secret_keys=[KEY])
+
+
+def gate(app: Canary) -> Reason | None:
+    app.arrive_blocking()
+    try:
+        return app.engine.snapshot.by_name["checkout"].gate
+    finally:
+        app.stop()
+
+
+def test_the_namespace_is_killed_and_told_what_was_hit(started: Shell) -> None:
+    started.declare(Plan("1", "2"), rollout="search", id="p2")
+    started("start", "search", "--weight", "50%")
+    answer = started("kill", "--why", "errors doubled")
+    assert answer.code == 0
+    assert answer.out.splitlines() == [
+        f"KILLED everything in namespace {started.namespace}",
+        "ROLLOUT   PHASE   WEIGHT  RELEASE  EVERYBODY BACK ON",
+        "checkout  paused  5%      1.5.0    1.4.2",
+        "search    paused  50%     2        1",
+        "Lift it with: canary revive",
+    ]
+
+
+def test_a_kill_of_a_promoted_rollout_first_says_what_it_moves(started: Shell) -> None:
+    started("promote", "checkout")
+    first = started("kill", "checkout").out.splitlines()[0]
+    assert first == "checkout is promoted: this moves everybody from 1.5.0 back to 1.4.2"
+
+
+def test_a_kill_has_a_shape_for_machines(started: Shell) -> None:
+    shape = started("kill", "checkout", "--json").json
+    hit = shape.pop("hit")
+    assert shape == {"scope": "checkout", "persisted": True, "revision": 2, "kills": ["checkout"]}
+    assert [(each["rollout"], each["everybody_on"]) for each in hit] == [("checkout", "1.4.2")]
+
+
+def test_a_kill_in_an_empty_store_is_seen_by_an_application_that_starts_later(
+    canary: Shell,
+) -> None:
+    assert gate(application(canary)) is Reason.IDLE
+    assert canary.process("kill", "--why", "before the first deploy").code == 0
+    assert gate(application(canary)) is Reason.KILL_SWITCH
+    assert canary.process("revive").code == 0
+    assert gate(application(canary)) is Reason.IDLE
+
+
+def test_a_kill_without_any_application_holds_for_the_next_one(started: Shell) -> None:
+    assert gate(application(started)) is None
+    answer = started.process("kill", "checkout")
+    assert (answer.code, answer.err) == (0, "")
+    assert gate(application(started)) is Reason.KILL_SWITCH
+
+
+def test_a_kill_of_an_unknown_name_holds_and_says_so(started: Shell) -> None:
+    answer = started("kill", "chekout")
+    assert answer.code == 0
+    assert answer.err == "canary: nobody knows a rollout chekout (known: checkout)\n"
+    assert started("revive", "chekout").code == 0
+
+
+def test_a_declared_rollout_is_known_although_it_is_idle(canary: Shell) -> None:
+    canary.declare()
+    assert canary("kill", "checkout").err == ""
+
+
+def test_revive_pauses_and_says_how_to_go_on(canary: Shell) -> None:
+    canary.declare()
+    canary("start", "checkout")
+    canary("kill")
+    refused = canary("weight", "checkout", "5%")
+    assert (refused.code, "canary revive" in refused.err) == (1, True)
+    answer = canary("revive")
+    assert "checkout: paused at 1%" in answer.out
+    assert "canary resume checkout" in answer.out
+
+
+def test_revive_names_what_is_still_killed(started: Shell) -> None:
+    started("kill", "checkout")
+    started("kill")
+    assert "still killed: checkout" in started("revive").out
+    shape = started("revive", "checkout", "--json").json
+    assert shape.keys() == {"scope", "revision", "still_killed", "rollouts"}
+    assert shape["still_killed"] == []
+
+
+def test_the_plain_kill_key_is_shown_and_cleared(started: Shell) -> None:
+    with connect(started.url) as client:
+        client.set(f"canary:{{{started.namespace}}}:kill", "typed at night")
+    assert "KILLED everything by kill key" in started("status").out
+    assert started("status", "--json").json["kill_key"] == "typed at night"
+    assert started("revive").code == 0
+    assert "KILLED" not in started("status").out
+
+
+def test_without_memory_for_it_a_kill_is_published_and_says_so(
+    redis_server: RedisServer, namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    canary = Shell(redis_server.url, namespace, capsys)
+    canary.declare()
+    canary("start", "checkout", "--weight", "5%")
+    with redis_server.client() as client:
+        client.config_set("maxmemory", "1")
+    store = canary.store()
+    with store.listen() as pushes:
+        pushes.receive(0.2)
+        answer = canary("kill")
+        heard = pushes.receive(2.0)
+    store.close()
+    assert heard is not None
+    assert heard.kills
+    assert answer.code == 4
+    assert "KILLED everything" in answer.out
+    assert "checkout  paused  5%" in answer.out
+    assert (answer.err.count("\n"), "not written" in answer.err) == (1, True)
+    assert canary("kill", "--json").json["persisted"] is False
+
+
+def test_an_unreadable_state_is_killed_as_a_whole(started: Shell) -> None:
+    with connect(started.url) as client:
+        client.hset(f"canary:{{{started.namespace}}}:state", "body", "garbage")
+    looked = started("status")
+    assert (looked.code, looked.err.count("\n")) == (3, 1)
+    assert "`canary kill` works" in looked.err
+    answer = started("kill", "checkout")
+    assert answer.code == 0
+    assert "everything was killed instead" in answer.err
+
+
+def test_a_broken_file_does_not_stand_in_the_way(
+    started: Shell, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "canary.toml"
+    file.write_text('namespace = "other"\nweight = 5\n[rollouts.checkout]\n')
+    assert started("kill", "--config", str(file)).code == 0

@@ -1,0 +1,184 @@
+"""`status` on terminals of two widths, elsewhere, for machines, and with hostile values."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+
+import pytest
+
+from canary_middleware.core.state import Plan
+from tests.cli.conftest import PLAN, Shell
+from tests.support.redis import connect
+
+CSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def on_a_terminal(canary: Shell, columns: int, *words: str, **variables: str) -> str:
+    """What a real terminal of that width is sent."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {
+        k: v for k, v in canary.environment().items() if k not in ("COLUMNS", "NO_COLOR")
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "canary_middleware.cli", *words],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**environment, **variables},
+    )
+    os.close(theirs)
+    sent = b""
+    try:
+        # Linux answers EIO once the other side is closed.
+        while chunk := _read(ours):
+            sent += chunk
+    finally:
+        os.close(ours)
+        process.wait(10)
+    return sent.decode().replace("\r\n", "\n")
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65536)
+    except OSError:
+        return b""
+
+
+def table(text: str, head: str) -> list[str]:
+    lines = text.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith(head))
+    end = next((i for i in range(start, len(lines)) if not lines[i]), len(lines))
+    return lines[start:end]
+
+
+def populate(canary: Shell) -> None:
+    canary.declare(id="p1", host="web-1.production.eu-central-1.example.com", revision=1)
+    canary.declare(id="p2", host="web-2.production.eu-central-1.example.com", revision=0)
+    canary.declare(Plan("1", "2"), rollout="search", id="p3", host="büro-東京", revision=1)
+
+
+def test_status_shows_rollouts_processes_and_what_waits(started: Shell) -> None:
+    populate(started)
+    text = started("status").out
+    assert text.startswith(f"namespace {started.namespace}, revision 1\n")
+    row = r"^checkout  paused  5%      1\.5\.0    1\.4\.2   \d+ s ago  pay@example\.com$"
+    assert re.search(row, text, re.MULTILINE)
+    assert "search: idle, run: canary start search\n" in text
+    processes = table(text, "HOST")
+    assert [re.split(r"  +", line)[3] for line in processes] == [
+        "REVISION", "1", "1", "0, behind",
+    ]  # fmt: skip
+    assert "\x1b" not in text
+
+
+def test_status_of_an_empty_namespace(canary: Shell) -> None:
+    answer = canary("status")
+    assert (answer.code, answer.err) == (0, "")
+    assert "nothing was ever started or killed" in answer.out
+    assert "no process reports" in answer.out
+    shape = canary("status", "--json").json
+    assert (shape["revision"], shape["lineage"], shape["kill_key"]) == (None, None, None)
+    assert (shape["rollouts"], shape["kills"], shape["waiting"], shape["processes"]) == (
+        [], [], [], [],
+    )  # fmt: skip
+
+
+def test_status_says_who_killed_and_why(started: Shell) -> None:
+    started("kill", "checkout", "--by", "alice@desk", "--why", "slow")
+    text = started("status").out
+    assert re.search(r"^KILLED checkout by alice@desk \d+ s ago: slow$", text, re.MULTILINE)
+    assert "  lift it with: canary revive checkout\n" in text
+    assert "paused, killed" in text
+
+
+def test_status_has_one_shape_for_machines(started: Shell) -> None:
+    populate(started)
+    started("kill", "checkout")
+    shape = started("status", "--json").json
+    assert shape.keys() == {
+        "namespace", "lineage", "revision", "kill_key", "kills", "rollouts", "waiting", "processes",
+    }  # fmt: skip
+    (kill,) = shape["kills"]
+    assert kill.keys() == {"scope", "by", "why", "at", "revision"}
+    (rollout,) = shape["rollouts"]
+    assert rollout.keys() == {"rollout", "killed", "current", "releases"}
+    assert rollout["current"] == rollout["releases"][0]
+    assert shape["waiting"] == [{"rollout": "search", "release": "2", "run": "canary start search"}]
+    first = shape["processes"][1]
+    assert first.keys() == {
+        "id", "host", "pid", "kind", "revision", "behind", "staleness", "in_flight", "at",
+        "declares",
+    }  # fmt: skip
+    assert (first["behind"], first["declares"]) == (True, {"checkout": "1.5.0"})
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_tables_are_aligned_and_fit_the_terminal(started: Shell, columns: int) -> None:
+    populate(started)
+    text = CSI.sub("", on_a_terminal(started, columns, "status"))
+    for head in ("ROLLOUT", "HOST"):
+        title, *rows = table(text, head)
+        assert rows
+        # Wide characters take two cells, one index.
+        assert all(len(row) <= columns for row in (title, *rows))
+        starts = [match.start() for match in re.finditer(r"(?<!\S)\S", title) if match.start()]
+        for row in rows:
+            if row.isascii():
+                assert all(row[start - 1] == " " for start in starts if start < len(row)), row
+    assert ("web-1.production.eu-central-1.example.com" in text) == (columns == 120)
+
+
+def test_colour_is_for_terminals_that_want_it(started: Shell) -> None:
+    started("kill")
+    coloured = on_a_terminal(started, 80, "status")
+    assert "\x1b[31mKILLED" in coloured
+    plain = on_a_terminal(started, 80, "status", NO_COLOR="1")
+    assert "\x1b" not in plain
+    # The ages in it may differ by a second.
+    assert re.sub(r"\d+ s", "", CSI.sub("", coloured)) == re.sub(r"\d+ s", "", plain)
+
+
+def test_nothing_from_the_store_reaches_the_terminal_raw(started: Shell) -> None:
+    hostile = "\x1b[2J\r\nroot logged in\x07\u202e\x9b31m" + "A" * 1_000
+    with connect(started.url) as client:
+        client.set(f"canary:{{{started.namespace}}}:kill", hostile)
+    for words in (("status",), ("kill", "--why", hostile, "--by", hostile), ("history",)):
+        sent = CSI.sub("", on_a_terminal(started, 120, *words))
+        assert not [c for c in sent if not c.isprintable() and c != "\n"], words
+        assert not [line for line in sent.splitlines() if line.startswith("root logged in")]
+        assert "A" * 257 not in sent
+    assert "A" * 257 not in started("status", "--json").out
+
+
+def test_hostile_values_in_the_records_themselves_are_refused_or_escaped(started: Shell) -> None:
+    # Written past the codec, as whoever reaches the store could.
+    with connect(started.url) as client:
+        audit = client.lindex(f"canary:{{{started.namespace}}}:audit", 0)
+        assert isinstance(audit, str)
+        client.lpush(
+            f"canary:{{{started.namespace}}}:audit", audit.replace("idle", "\\u001b[2J\\nroot")
+        )
+        client.hset(f"canary:{{{started.namespace}}}:state", "lineage", "\x1b[2J\nroot")
+    history = started("history")
+    assert "\x1b" not in history.out
+    assert history.out.count("start") == 1
+    state = started("status")
+    assert state.code == 3
+    assert "\x1b" not in state.err
+    assert state.err.count("\n") == 1
+
+
+def test_a_terminal_without_unicode_gets_escapes(started: Shell) -> None:
+    started.declare(PLAN, host="büro")
+    answer = started.process("status", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert answer.code == 0
+    assert "b\\xfcro" in answer.out

@@ -1,0 +1,93 @@
+"""A store that is missing, gone, stopped or wrong: one line, an exit code, soon, and no secrets."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Shell
+from tests.support.redis import RedisServer
+from tests.support.servers import free_port
+
+SECRET = "hunter2"
+VERBS = (("status",), ("kill",), ("start", "checkout"), ("history",), ("revive",))
+
+
+@pytest.mark.parametrize("words", VERBS)
+def test_a_refused_connection_takes_one_line(
+    namespace: str, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    url = f"redis://user:{SECRET}@127.0.0.1:{free_port()}/0"
+    answer = Shell(url, namespace, capsys).process(*words)
+    assert (answer.code, answer.out) == (3, "")
+    assert answer.err.startswith("canary: cannot use the store: ")
+    assert answer.err.count("\n") == 1
+    assert SECRET not in answer.err
+
+
+@pytest.mark.parametrize("words", [("status",), ("kill",), ("weight", "checkout", "5%")])
+def test_a_stopped_store_is_given_up_after_two_seconds(
+    redis_server: RedisServer,
+    namespace: str,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+) -> None:
+    canary = Shell(redis_server.url, namespace, capsys)
+    redis_server.pause()
+    begun = time.monotonic()
+    answer = canary(*words)
+    assert time.monotonic() - begun < 2.5
+    assert (answer.code, answer.out, answer.err.count("\n")) == (3, "", 1)
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("memory://", "redis://, rediss:// or unix://"),
+        (f"redis://:{SECRET}#x@localhost:6379", "%23"),
+        (f"http://:{SECRET}@localhost", "no store of kind 'http'"),
+        (f"redis://:{SECRET}@localhost/0?socket_timeout=soon", "socket_timeout"),
+    ],
+)
+def test_a_store_that_cannot_be_is_a_usage_error_and_keeps_its_password(
+    namespace: str, capsys: pytest.CaptureFixture[str], url: str, reason: str
+) -> None:
+    answer = Shell(url, namespace, capsys)("status")
+    assert (answer.code, answer.out, answer.err.count("\n")) == (2, "", 1)
+    assert reason in answer.err
+    assert SECRET not in answer.err
+
+
+def test_what_is_missing_is_said_at_once(canary: Shell) -> None:
+    answer = canary.process("status", CANARY_STORE="", CANARY_NAMESPACE="")
+    assert answer.code == 2
+    assert [line.split(":")[1].strip() for line in answer.err.splitlines()] == [
+        "store",
+        "namespace",
+    ]
+
+
+def test_a_file_names_store_and_namespace_and_a_flag_wins(started: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "canary.toml"
+    file.write_text(f'store = "{started.url}"\nnamespace = "{started.namespace}"\n')
+    unset = {"CANARY_STORE": "", "CANARY_NAMESPACE": ""}
+    shape = started.process("status", "--json", "--config", str(file), **unset).json
+    assert (shape["namespace"], shape["revision"]) == (started.namespace, 1)
+    shape = started.process("status", "--json", CANARY_CONFIG=str(file), **unset).json
+    assert shape["revision"] == 1
+    words = ("status", "--json", "--config", str(file), "--namespace", "elsewhere")
+    assert started.process(*words, **unset).json["revision"] is None
+
+
+def test_a_file_without_a_store_is_told_with_all_its_mistakes(
+    canary: Shell, tmp_path: Path
+) -> None:
+    file = tmp_path / "canary.toml"
+    file.write_text('stor = "redis://localhost"\n')
+    unset = {"CANARY_STORE": "", "CANARY_NAMESPACE": ""}
+    answer = canary.process("status", "--config", str(file), **unset)
+    assert answer.code == 2
+    assert "did you mean store?" in answer.err
+    assert "--store redis://" in answer.err
