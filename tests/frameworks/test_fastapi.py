@@ -354,6 +354,24 @@ def test_versioned_handlers_keep_their_dependencies() -> None:
         assert json.loads(reply.body) == f"{version} eve"
 
 
+def test_versioned_generators_stream() -> None:
+    async def new() -> AsyncIterator[str]:
+        yield "2"
+
+    app = FastAPI()
+
+    @app.get("/checkout")
+    @versioned("checkout", canary=new)
+    async def old() -> AsyncIterator[str]:
+        yield "1"
+
+    for weight, version in (("0%", "1"), ("100%", "2")):
+        visit = Visit(lambda: app, weight)
+        reply = visit.send("GET", "/checkout")
+        assert (reply.status, json.loads(reply.body)) == (200, version)
+        assert reply.all("vary") == ["Cookie"]
+
+
 def test_add_middleware_is_the_documented_way() -> None:
     app = FastAPI()
     app.get("/checkout", response_class=PlainTextResponse)(lambda: current("checkout").version)
