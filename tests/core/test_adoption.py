@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -78,6 +79,7 @@ class World:
     """A store with compare-and-swap, its old replicas and late messages, and some processes."""
 
     held: list[Document | None]
+    decide: Callable[[Document | None, Document | None], Adoption] = decide
     store: Document | None = None
     seen: list[Document] = field(default_factory=list)
     born: int = 0
@@ -93,7 +95,7 @@ class World:
 
     def follow(self, who: int, told: Document | None) -> Adoption:
         before = self.held[who]
-        adoption = decide(before, told)
+        adoption = self.decide(before, told)
         after = adoption.document
         for scope in before.kills if before else ():
             assert before is not None
@@ -169,12 +171,11 @@ def act(world: World, step: tuple[object, ...], slow: dict[int, Document | None]
             world.verb(command)
 
 
-@settings(max_examples=300)
-@given(st.lists(steps, max_size=60), st.permutations(range(4)))
-def test_any_history_converges_and_no_kill_is_lifted_but_by_revive(
-    history: list[tuple[object, ...]], order: list[int]
-) -> None:
-    world = World([None] * 4)
+History = list[tuple[object, ...]]
+
+
+def live(world: World, history: History, order: list[int]) -> None:
+    """Act it out, then let everybody look at the store until nothing changes; checks on the way."""
     slow: dict[int, Document | None] = {}
     for step in history:
         act(world, step, slow)
@@ -183,9 +184,53 @@ def test_any_history_converges_and_no_kill_is_lifted_but_by_revive(
     for _ in range(6):
         for who in order:
             world.poll(who, world.store)
-    assert all(held == world.store for held in world.held)
-    assert unlifted <= set(world.store.kills if world.store else ())
+    assert all(held == world.store for held in world.held), "they disagree"
+    assert unlifted <= set(world.store.kills if world.store else ()), "a kill got lost"
     settled = world.store
     for who in order:
         world.poll(who, world.store)
     assert world.store is settled, "it must not go on writing"
+
+
+@settings(max_examples=300)
+@given(st.lists(steps, max_size=60), st.permutations(range(4)))
+def test_any_history_converges_and_no_kill_is_lifted_but_by_revive(
+    history: History, order: list[int]
+) -> None:
+    live(World([None] * 4), history, order)
+
+
+def believing(held: Document | None, loaded: Document | None) -> Adoption:
+    """Broken: follows the store into amnesia."""
+    return Adoption(loaded)
+
+
+def forgetful(held: Document | None, loaded: Document | None) -> Adoption:
+    """Broken: the newest revision wins, kills and all."""
+    if held and loaded and held.key > loaded.key:
+        return Adoption(held, restore=True)
+    return Adoption(loaded or held, restore=loaded is None and held is not None)
+
+
+def credulous(held: Document | None, loaded: Document | None) -> Adoption:
+    """Broken: takes the ``lifted`` of a foreign lineage at its word."""
+    if held and loaded and loaded.lineage != held.lineage:
+        return decide(replace(held, lineage=loaded.lineage, revision=0), loaded)
+    return decide(held, loaded)
+
+
+START, KILL = ("verb", PEOPLE[0]), ("kill", EVERYTHING, True)
+REVIVE = ("verb", Command(Verb.REVIVE, EVERYTHING))
+BREAKING: dict[Callable[..., Adoption], History] = {
+    believing: [START, KILL, ("poll", 0), ("flush",), ("poll", 0)],
+    forgetful: [START, ("poll", 0), KILL, ("poll", 0), ("flush",), START, START, ("poll", 0)],
+    credulous: [KILL, ("poll", 0), ("flush",), START, KILL, REVIVE, ("poll", 0)],
+}
+
+
+@pytest.mark.parametrize("broken", BREAKING)
+def test_a_broken_rule_is_noticed(broken: Callable[..., Adoption]) -> None:
+    history = BREAKING[broken]
+    live(World([None] * 4), history, [0, 1, 2, 3])
+    with pytest.raises(AssertionError):
+        live(World([None] * 4, broken), history, [0, 1, 2, 3])

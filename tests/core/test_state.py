@@ -19,6 +19,7 @@ from canary_middleware.core.transitions import (
 )
 from canary_middleware.core.weight import FULL
 from canary_middleware.errors import VerbRefusedError
+from tests.core.states_page import PAGE, page
 
 PLAN = Plan(stable="1", canary="2", steps=(1_000, 5_000, 25_000))
 EMPTY = Document(lineage="a")
@@ -255,3 +256,7 @@ def test_any_sequence_keeps_the_invariants(actions: list[Command | str]) -> None
                 assert e.epoch <= document.revision
                 assert e.period <= document.revision
                 assert e.phase is not Phase.ROLLED_BACK or e.weight == 0
+
+
+def test_the_page_is_generated_from_the_table() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "run: python -m tests.core.states_page"

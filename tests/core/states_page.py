@@ -1,0 +1,75 @@
+"""Writes docs/states.md from the transition table: ``python -m tests.core.states_page``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from canary_middleware.core.state import ACTIVE, Phase, Verb
+from canary_middleware.core.transitions import TABLE, Refusal
+
+PAGE = Path(__file__).parents[2] / "docs" / "states.md"
+INTRODUCTION = """\
+# Phases and verbs
+
+Generated from `canary_middleware/core/transitions.py` by `python -m tests.core.states_page`; a test
+keeps it in step.
+
+A release is `idle` until somebody starts it. In the phases marked ● the dead-man's switch applies:
+a process that has not heard from the store for `max_staleness` serves stable. The others fail
+static: months after a promotion a blip of the store moves nobody.
+
+`start` with a weight, or of a rollout without a ramp, is `start` followed by `weight`: it ends in
+`paused`. `kill` is not in the table, because it is never refused: it sends everybody to stable and
+freezes the phase. While it is in force only `revive` and `rollback` are accepted; `revive` ends in
+`paused` at the old weight, or in the phase that was closed anyway.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    return "\n".join([INTRODUCTION, *_diagram(), "", *_table(), "", *_refusals(), ""])
+
+
+def _diagram() -> list[str]:
+    moves: dict[tuple[Phase, Phase], list[str]] = {}
+    for (phase, verb), cell in TABLE.items():
+        if isinstance(cell, Phase) and (cell is not phase or verb is Verb.ADVANCE):
+            moves.setdefault((phase, cell), []).append(verb.value)
+    arrows = [
+        f"    {phase.value} --> {to.value}: {', '.join(verbs)}"
+        for (phase, to), verbs in moves.items()
+    ]
+    return ["```mermaid", "stateDiagram-v2", "    [*] --> idle", *arrows, "```"]
+
+
+def _table() -> list[str]:
+    head = "| phase | " + " | ".join(f"`{verb.value}`" for verb in Verb) + " |"
+    rows = [
+        f"| {'● ' if phase in ACTIVE else ''}`{phase.value}` | "
+        + " | ".join(_cell(TABLE[phase, verb]) for verb in Verb)
+        + " |"
+        for phase in Phase
+    ]
+    return [head, "|---" * (len(Verb) + 1) + "|", *rows]
+
+
+def _cell(cell: Phase | Refusal) -> str:
+    return "no" if isinstance(cell, Refusal) else cell.value
+
+
+def _refusals() -> list[str]:
+    hints = {
+        phase: cell.hint
+        for (phase, _), cell in TABLE.items()
+        if isinstance(cell, Refusal)
+    }  # fmt: skip
+    lines = [f"* `{phase.value}`: {hint}" for phase, hint in hints.items()]
+    return [
+        "A verb that does not fit (no) changes nothing and says what to do instead:",
+        "",
+        *lines,
+    ]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
