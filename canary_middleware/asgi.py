@@ -33,7 +33,6 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 RULES = asgi_rules()
-VARY_COOKIE = RULES.vary_line(["Cookie"])
 RAISED = 599
 """Stands for the status of a canary that raised instead of answering."""
 
@@ -77,7 +76,7 @@ class CanaryMiddleware:
             path = app_path(scope) if scope.get("root_path") else scope["path"]
             if path.startswith(snapshot.below):
                 match = snapshot.match(path, scope.get("method", "GET"))
-                if match is not None and not self._entered(scope):
+                if match is not None and (SCOPE_KEY not in scope or not self._entered(scope)):
                     await self._covered(scope, receive, send, match)
                     return
         elif kind == "lifespan":
@@ -87,7 +86,7 @@ class CanaryMiddleware:
 
     def _entered(self, scope: Scope) -> bool:
         """Whether this canary wraps the application twice; the outer one has decided."""
-        return SCOPE_KEY in scope and scope[SCOPE_KEY].engine is self._engine
+        return scope[SCOPE_KEY].engine is self._engine
 
     async def _arrive(self) -> None:
         await self._canary.arrive()
@@ -296,8 +295,7 @@ class Handshake:
 
 def edited(visit: Visit, message: Message) -> Message:
     """The start message of an exposed visit, with our headers."""
-    inputs = visit.inputs()
-    vary = RULES.vary_line(("Cookie", *inputs)) if inputs else VARY_COOKIE
+    vary = RULES.vary_line(("Cookie", *visit.inputs()))
     line = visit.cookie_line() if visit.issue else None
     cookie = line.encode("ascii") if line else None
     headers = RULES.edit(message.get("headers", ()), vary, cookie, no_store=visit.rescued)

@@ -32,7 +32,6 @@ StartResponse = Callable[..., Write]
 App = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 RULES = wsgi_rules()
-VARY_COOKIE = RULES.vary_line(["Cookie"])
 RAISED = 599
 """Stands for the status of a canary that raised instead of answering."""
 
@@ -303,8 +302,7 @@ def replayable(environ: Environ) -> Environ | None:
 
 def edited(visit: Visit, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """The headers of an exposed visit, with ours."""
-    inputs = visit.inputs()
-    vary = RULES.vary_line(("Cookie", *inputs)) if inputs else VARY_COOKIE
+    vary = RULES.vary_line(("Cookie", *visit.inputs()))
     line = visit.cookie_line() if visit.issue else None
     result = RULES.edit(headers, vary, line, no_store=visit.rescued)
     if result is None:

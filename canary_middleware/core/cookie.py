@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from canary_middleware.core.token import TokenCodec, Verified
 from canary_middleware.errors import TokenError
@@ -27,8 +27,7 @@ _TIME: Final = re.compile(r"[0-9a-z]{1,8}")
 Secure = bool | Literal["auto"]
 
 
-@dataclass(frozen=True, slots=True)
-class Cookie:
+class Cookie(NamedTuple):
     """What a visitor carries.
 
     Attributes:
@@ -49,7 +48,7 @@ class Cookie:
     def bound(self, binding: str) -> Cookie:
         """The same visitor, bound to a subject."""
         others = tuple(section for section in self.sections if section[0] != "b")
-        return replace(self, sections=(*others, "b" + binding))
+        return self._replace(sections=(*others, "b" + binding))
 
     def due(self, now: float) -> bool:
         """Whether to issue it again: past half of its life, or from a clock that runs ahead."""
@@ -105,23 +104,30 @@ class CookieFormat:
         secure: ``True``: ``__Host-`` prefix and ``Secure`` (RFC 6265bis section 4.1.3.2). ``False``:
             neither, for plain HTTP. ``"auto"``: writes the secure one and reads both, for the day
             on which a site moves to HTTPS.
+
+    Attributes:
+        names: ``name=`` as it stands in a Cookie header; the one that is written comes first.
     """
 
     namespace: str
     secure: Secure = True
+    names: tuple[bytes, ...] = field(init=False)
+    _before: str = field(init=False)
+    _after: str = field(init=False)
 
-    @property
-    def names(self) -> tuple[bytes, ...]:
-        """``name=`` as it stands in a Cookie header; the one that is written comes first."""
+    def __post_init__(self) -> None:
         plain = f"canary-{self.namespace}=".encode()
         host = b"__Host-" + plain
-        return (host, plain) if self.secure == "auto" else (host,) if self.secure else (plain,)
+        names = (host, plain) if self.secure == "auto" else (host,) if self.secure else (plain,)
+        flags = "; Secure" if self.secure else ""
+        after = f"; Max-Age={MAX_AGE}; Path=/; HttpOnly; SameSite=Lax{flags}"
+        object.__setattr__(self, "names", names)
+        object.__setattr__(self, "_before", names[0].decode("ascii"))
+        object.__setattr__(self, "_after", after)
 
     def header(self, value: str) -> str:
         """The Set-Cookie line."""
-        flags = "; Secure" if self.secure else ""
-        name = self.names[0].decode("ascii")
-        return f"{name}{value}; Max-Age={MAX_AGE}; Path=/; HttpOnly; SameSite=Lax{flags}"
+        return self._before + value + self._after
 
 
 def find(header: bytes, name: bytes) -> bytes | None:

@@ -19,6 +19,8 @@ FRESHNESS: Final = frozenset(
 TARGETED: Final = frozenset({"cdn-cache-control", "surrogate-control", "x-accel-expires"})
 """Headers by which an application tells a shared cache to keep a page whatever Cache-Control says."""
 
+REMEMBERED_LINES: Final = 64
+
 PRIVATE: Final = "private, no-cache"
 NO_STORE: Final = "no-store"
 
@@ -47,12 +49,20 @@ class HeaderRules(Generic[Text]):
         self._cache_control: Text = name("Cache-Control")
         self._set_cookie: Text = name("Set-Cookie")
         self._special: frozenset[Text] = frozenset(map(encode, TARGETED | {"vary", "cache-control"}))
+        self._vary_lines: dict[tuple[str, ...], Text] = {}
         self._private_line: tuple[Text, Text] = (self._cache_control, encode(PRIVATE))
         self._no_store_line: tuple[Text, Text] = (self._cache_control, encode(NO_STORE))
 
     def vary_line(self, names: Iterable[str]) -> Text:
-        """``Vary`` value for these request header names, to be prebuilt."""
-        return self._encode(_each_once(names))
+        """``Vary`` value for these request header names, each once."""
+        key = tuple(names)
+        line = self._vary_lines.get(key)
+        if line is None:
+            line = self._encode(_each_once(key))
+            # `identify` reads a few combinations; one that reads ever new names builds each anew.
+            if len(self._vary_lines) < REMEMBERED_LINES:
+                self._vary_lines[key] = line
+        return line
 
     def edit(
         self,

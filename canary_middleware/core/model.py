@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -147,7 +147,7 @@ class Rescue:
         enabled: ``False`` passes failures through; a kill still supersedes.
     """
 
-    methods: tuple[str, ...] = SAFE_METHODS
+    methods: Sequence[str] = SAFE_METHODS
     budget: str = "20%"
     enabled: bool = True
 
@@ -174,9 +174,9 @@ class Rollout:
     name: str
     stable: str
     canary: str
-    paths: tuple[str, ...] = ("/",)
-    methods: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = DEFAULT_EXCLUDE
+    paths: Sequence[str] = ("/",)
+    methods: Sequence[str] = ()
+    exclude: Sequence[str] = DEFAULT_EXCLUDE
     testers: Audience = Audience()
     denied: Audience = Audience()
     ramp: Ramp = Ramp()

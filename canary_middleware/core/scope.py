@@ -6,6 +6,7 @@ Prefixes cover whole segments: ``/checkout`` covers ``/checkout`` and ``/checkou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -17,7 +18,7 @@ class Prefixes:
     below: tuple[str, ...]
 
     @classmethod
-    def of(cls, paths: tuple[str, ...]) -> Prefixes:
+    def of(cls, paths: Sequence[str]) -> Prefixes:
         """Compile ``("/", "/checkout")``; a trailing slash changes nothing."""
         bare = [path.rstrip("/") for path in paths]
         return cls(frozenset(path or "/" for path in bare), tuple(path + "/" for path in bare))
@@ -37,7 +38,7 @@ class Scope:
 
     @classmethod
     def of(
-        cls, paths: tuple[str, ...], exclude: tuple[str, ...], methods: tuple[str, ...]
+        cls, paths: Sequence[str], exclude: Sequence[str], methods: Sequence[str]
     ) -> Scope:
         """Compile the scope of a rollout."""
         return cls(Prefixes.of(paths), Prefixes.of(exclude), frozenset(methods))

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from canary_middleware.core.bucket import lane_key, threshold
 from canary_middleware.core.model import Assignment, Cohort, Reason, Rollout
 from canary_middleware.core.scope import Scope
 from canary_middleware.core.state import ACTIVE, Document, Entry, Kill, Phase
 from canary_middleware.core.weight import FULL, parse_weight
+
+REMEMBERED_PATHS: Final = 512
+"""Paths whose lanes a snapshot remembers."""
 
 Describe = Callable[[Assignment], Mapping[str, Any]]
 """Builds the span attributes of an assignment; telemetry passes it in."""
@@ -112,6 +115,7 @@ class Snapshot:
     by_name: Mapping[str, Lane]
     below: tuple[str, ...]
     _matches: dict[int, Match] = field(default_factory=dict)
+    _by_path: dict[tuple[str, str], Match | None] = field(default_factory=dict)
 
     @property
     def revision(self) -> int:
@@ -120,13 +124,23 @@ class Snapshot:
 
     def match(self, path: str, method: str) -> Match | None:
         """The lanes whose scope holds this request; ``None`` for most requests of most applications."""
+        try:
+            return self._by_path[path, method]
+        except KeyError:
+            return self._find(path, method)
+
+    def _find(self, path: str, method: str) -> Match | None:
         mask = 0
         bit = 1
         for lane in self.lanes:
             if lane.track.scope.covers(path, method):
                 mask += bit
             bit += bit
-        return (self._matches.get(mask) or self._remember(mask)) if mask else None
+        match = (self._matches.get(mask) or self._remember(mask)) if mask else None
+        # Whoever sends ever new paths fills this once and then pays for the search, nobody else.
+        if len(self._by_path) < REMEMBERED_PATHS:
+            self._by_path[path, method] = match
+        return match
 
     def _remember(self, mask: int) -> Match:
         lanes = tuple(lane for index, lane in enumerate(self.lanes) if mask >> index & 1)

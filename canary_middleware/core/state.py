@@ -81,9 +81,9 @@ class Plan:
         return cls(
             stable=rollout.stable,
             canary=rollout.canary,
-            paths=rollout.paths,
-            methods=rollout.methods,
-            exclude=rollout.exclude,
+            paths=tuple(rollout.paths),
+            methods=tuple(rollout.methods),
+            exclude=tuple(rollout.exclude),
             steps=rollout.ramp.weights,
             owner=rollout.owner,
         )

@@ -77,6 +77,7 @@ class Engine:
         document: the adopted control state.
         confirmed_at: monotonic seconds of its last confirmation, minus infinity at first.
         unready: rollouts whose target did not start; they serve stable.
+        plain: nothing but the cookie decides: nobody is identified and every target is ready.
         observer: telemetry, or ``None``.
     """
 
@@ -90,6 +91,7 @@ class Engine:
         self.max_staleness = settings.max_staleness
         self.observer: Observer | None = None
         self.unready: frozenset[str] = frozenset()
+        self.plain = settings.identify is None
         self.confirmed_at = -math.inf
         self.document: Document | None = None
         self._local_kill: Kill | None = None
@@ -154,6 +156,7 @@ class Engine:
         with self._lock:
             others = self.unready - {name}
             self.unready = others if ready else others | {name}
+            self.plain = self.identify is None and not self.unready
 
     def describe_with(self, observer: Observer | None) -> None:
         """Attach telemetry."""

@@ -58,9 +58,11 @@ class Recorder:
 
     def end(self, exposed: Iterable[Assignment], kind: OutcomeClass, seconds: float) -> None:
         """The request of these exposures ended."""
+        cells = self._of
         with self._lock:
             for assignment in exposed:
-                (self._of.get(assignment) or self._find(assignment)).add(kind, seconds)
+                cell = cells.get(assignment) or self._find(assignment)
+                cell.add(kind, seconds)
 
     def _find(self, assignment: Assignment) -> Cell:
         if len(self._of) > 4096:

@@ -131,7 +131,16 @@ class AsgiView:
     def fetch_metadata(self) -> tuple[str | None, str | None, str | None]:
         """Site, mode and destination, lower case."""
         self.inputs += FETCH_METADATA
-        site, mode, dest = map(self._header, FETCH_METADATA)
+        site = mode = dest = None
+        # One pass: a first request is looked at once for all three.
+        for key, value in self.native["headers"]:
+            if key.startswith(b"sec-fetch-"):
+                if key == b"sec-fetch-site":
+                    site = value.decode("latin-1")
+                elif key == b"sec-fetch-mode":
+                    mode = value.decode("latin-1")
+                elif key == b"sec-fetch-dest":
+                    dest = value.decode("latin-1")
         return site, mode, dest
 
 

@@ -79,9 +79,7 @@ class Visit:
         engine = self.engine
         if name not in self.match.names:
             return engine.not_covered(name)
-        assignment = self._given.get(name) if self._given is not None else None
-        if assignment is None:
-            assignment = self._routed(name)
+        assignment = self._recalled(name) or self._routed(name)
         # The first answer stays: identify, or another thread of the handler, may have asked meanwhile.
         assignment = self.exposed.setdefault(name, assignment)
         if assignment.cohort is Cohort.CANARY:
@@ -94,6 +92,25 @@ class Visit:
             engine.observer.exposed(self, assignment)
         return assignment
 
+    def _recalled(self, name: str) -> Assignment | None:
+        """What the first run or an earlier request of this visitor has settled."""
+        if self._given is not None:
+            return self._given.get(name)
+        engine = self.engine
+        if not engine.plain or engine.stale():
+            return None
+        known = self._known if self._looked else self.known()
+        if known is None:
+            return None
+        # One tuple, read and replaced as a whole: threads share this visitor.
+        snapshot, memo = known.memo
+        if snapshot is not engine.snapshot:
+            return None
+        self.snapshot = snapshot
+        if known.reissue:
+            self.issue = True
+        return memo.get(name)
+
     def _routed(self, name: str) -> Assignment:
         engine = self.engine
         while True:
@@ -101,7 +118,7 @@ class Visit:
             # the process heard of a kill gets stable, however long identify and predicates take.
             self.snapshot = snapshot = engine.snapshot
             lane = snapshot.by_name[name]
-            plain = engine.identify is None and not engine.unready and not engine.stale()
+            plain = engine.plain and not engine.stale()
             assignment = self._route_anonymous(lane) if plain else self._route(lane)
             if engine.snapshot is snapshot:
                 return assignment
@@ -129,15 +146,11 @@ class Visit:
             return route(lane, None, self._first_draw(lane))
         if known.reissue:
             self.issue = True
-        # One tuple, read and replaced as a whole: threads share this visitor.
-        snapshot, memo = known.memo
-        if snapshot is not self.snapshot:
-            memo = {}
-            known.memo = (self.snapshot, memo)
-        name = lane.track.rollout.name
-        assignment = memo.get(name)
-        if assignment is None:
-            assignment = memo[name] = route(lane, None, known.drawn)
+        memo = known.memo
+        if memo[0] is not self.snapshot:
+            memo = known.memo = (self.snapshot, {})
+        assignment = route(lane, None, known.drawn)
+        memo[1][lane.track.rollout.name] = assignment
         return assignment
 
     def _note_late(self, lane: Lane) -> None:

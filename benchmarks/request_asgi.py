@@ -1,0 +1,148 @@
+"""What the ASGI middleware adds to a request ÷ what Starlette's SessionMiddleware adds to verify its cookie."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import itsdangerous
+from benchmarks.measure import interleaved_async, ratio_line
+from canary_middleware import Canary, Rollout, current
+from canary_middleware.asgi import CanaryMiddleware
+from starlette.middleware.sessions import SessionMiddleware
+
+KEY = "k" * 32
+BROWSER = [
+    (b"host", b"shop.example"),
+    (b"user-agent", b"Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101 Firefox/140.0"),
+    (b"accept", b"text/html,application/xhtml+xml"),
+    (b"accept-encoding", b"gzip, deflate, br"),
+    (b"sec-fetch-site", b"none"),
+    (b"sec-fetch-mode", b"navigate"),
+    (b"sec-fetch-dest", b"document"),
+]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Any, Receive, Send], Awaitable[None]]
+
+
+async def bare(scope: Any, receive: Receive, send: Send) -> None:
+    """The least that an ASGI application can do."""
+    headers = [(b"content-type", b"text/plain"), (b"content-length", b"2")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+async def exposing(scope: Any, receive: Receive, send: Send) -> None:
+    """The same, and it asks for its version."""
+    current("checkout")
+    await bare(scope, receive, send)
+
+
+async def reading(scope: Any, receive: Receive, send: Send) -> None:
+    """The same, and it asks for the session's user, as ours asks for its version."""
+    scope["session"].get("user")
+    await bare(scope, receive, send)
+
+
+async def signing_in(scope: Any, receive: Receive, send: Send) -> None:
+    """The same, and it begins a session."""
+    scope["session"]["user"] = "alice"
+    await bare(scope, receive, send)
+
+
+def scope(path: str, cookie: bytes) -> dict[str, Any]:
+    """A request as uvicorn hands it over."""
+    headers = [*BROWSER, (b"cookie", cookie)] if cookie else list(BROWSER)
+    return {
+        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1",
+        "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 5000), "scheme": "http",
+        "method": "GET", "root_path": "", "path": path, "raw_path": path.encode(),
+        "query_string": b"", "headers": headers, "state": {},
+    }  # fmt: skip
+
+
+async def receive() -> Message:
+    """An empty body."""
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+async def discard(message: Message) -> None:
+    """A server that writes nothing."""
+
+
+def call(app: App, path: str = "/checkout", cookie: bytes = b"") -> Callable[[], Awaitable[None]]:
+    """One request as a coroutine function without arguments."""
+
+    def request() -> Awaitable[None]:
+        return app(scope(path, cookie), receive, discard)
+
+    return request
+
+
+async def first_cookie(app: App) -> bytes:
+    """The cookie that a first request is given."""
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await app(scope("/checkout", b""), receive, send)
+    lines = [value for name, value in sent[0]["headers"] if name == b"set-cookie"]
+    return bytes(lines[0].split(b";")[0])
+
+
+def rollout() -> Rollout:
+    """What every benchmark rolls out."""
+    return Rollout("checkout", stable="1.4.2", canary="1.5.0", paths=["/checkout"])
+
+
+async def run() -> list[str]:
+    """The four lines of the issue."""
+    canary = Canary(rollout(), secret_keys=[KEY], autostart="10%", secure=False, telemetry=False)
+    ours = CanaryMiddleware(exposing, canary=canary)
+    outside = CanaryMiddleware(bare, canary=canary)
+    session = SessionMiddleware(reading, secret_key=KEY)
+    new_session = SessionMiddleware(signing_in, secret_key=KEY)
+    cookie = await first_cookie(ours)
+    payload = b64encode(json.dumps({"user": "alice"}).encode())
+    signed = b"session=" + itsdangerous.TimestampSigner(KEY).sign(payload)
+
+    def unseen() -> Awaitable[None]:
+        canary.engine.visitors.forget()
+        return ours(scope("/checkout", cookie), receive, discard)
+
+    times = await interleaved_async(
+        {
+            "bare": call(bare, cookie=cookie),
+            "bare, no cookie": call(bare),
+            "returning": call(ours, cookie=cookie),
+            "unseen": unseen,
+            "new": call(ours),
+            "outside": call(outside, "/catalogue", cookie),
+            "session": call(session, cookie=signed),
+            "new session": call(new_session),
+        },
+        calls=2000,
+    )
+    base, base_new = times["bare"], times["bare, no cookie"]
+    verify, begin = times["session"] - base, times["new session"] - base_new
+    return [
+        ratio_line("ASGI, returning visitor", times["returning"] - base, verify, 0.25, "session"),
+        ratio_line("ASGI, cookie not yet seen", times["unseen"] - base, verify, 0.5, "session"),
+        ratio_line("ASGI, new visitor", times["new"] - base_new, begin, 0.6, "new session"),
+        ratio_line("ASGI, outside every scope", times["outside"] - base, verify, 0.03, "session"),
+    ]
+
+
+def main() -> list[str]:
+    """Run in a fresh event loop."""
+    return asyncio.run(run())
+
+
+if __name__ == "__main__":
+    print("\n".join(main()))
