@@ -1,7 +1,7 @@
 """The lifespan of the wrapped application and of each target application, side by side.
 
-The wrapped application's own start-up decides whether the server starts. A target that fails to start
-closes the canary arm of its rollout (``not_ready``) and harms nobody else.
+The wrapped application's own start-up decides whether the server starts. A target that fails to
+start closes the canary arm of its rollout (``not_ready``) and harms nobody else.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class TargetLifespan:
         self._engine = engine
         self._messages: asyncio.Queue[Message] = asyncio.Queue()
         self._settled = asyncio.Event()
+        self._heard = False
         self._answered = False
         self._task = asyncio.create_task(self._run(), name=f"canary target {name}")
         engine.set_ready(name, ready=False)
@@ -56,13 +57,19 @@ class TargetLifespan:
             "state": self.state,
         }
         try:
-            await self._app(scope, self._messages.get, self._send)
+            await self._app(scope, self._receive, self._send)
         except Exception as error:  # any application may raise anything; only its own arm closes
-            if self._answered:
+            # One that raises before it has listened is without lifespan, and ready as it is.
+            if self._heard:
                 logger.error("target of %s: lifespan failed", self._name, exc_info=error)
-        # Neither complete nor failed was said: an application without lifespan, ready as it is.
+                if not self._answered:
+                    self._settle(ready=False)
         if not self._answered:
             self._settle(ready=True)
+
+    async def _receive(self) -> Message:
+        self._heard = True
+        return await self._messages.get()
 
     async def _send(self, message: Message) -> None:
         if message["type"] == "lifespan.startup.complete":
@@ -82,7 +89,9 @@ class TargetLifespan:
 
 
 class Lifespans:
-    """All targets of one middleware. Started by the server's lifespan or, without one, by the first visit.
+    """All targets of one middleware.
+
+    Started by the server's lifespan or, without one, by the first visit.
 
     Attributes:
         waiting: whether targets still have to be started in this process.
@@ -113,8 +122,10 @@ class Lifespans:
                 wait.cancel()
 
     async def stop(self) -> None:
-        """Shut all targets down."""
-        await asyncio.gather(*(target.stop() for target in self._running.values()))
+        """Shut all targets down; a visit starts them again."""
+        running, self._running = self._running, {}
+        self.waiting = bool(self._targets)
+        await asyncio.gather(*(target.stop() for target in running.values()))
 
 
 class Shared:
@@ -137,7 +148,13 @@ class Shared:
         self._arrive = arrive
         self._leave = leave
         self._last = ""
+        self._left = False
         self.answered = False
+
+    @property
+    def heard(self) -> bool:
+        """Whether the application has listened to the server."""
+        return self._last != ""
 
     async def receive(self) -> Message:
         """What the server says, after our own part of it."""
@@ -150,12 +167,18 @@ class Shared:
     async def send(self, message: Message) -> None:
         """What the application answers."""
         self.answered = True
-        if message["type"].startswith("lifespan.shutdown"):
-            await self._leave()
+        if message["type"] != "lifespan.startup.complete":
+            await self.leave()
         await self._send(message)
 
+    async def leave(self) -> None:
+        """End our part, once: after a shutdown, or when there was no start."""
+        if not self._left:
+            self._left = True
+            await self._leave()
+
     async def speak(self) -> None:
-        """Answer for an application that has no lifespan, so that ours is still started and stopped."""
+        """Answer for an application that has no lifespan, so that ours starts and stops."""
         if self._last != "lifespan.startup":
             await self.receive()
         await self.send({"type": "lifespan.startup.complete"})
@@ -171,13 +194,14 @@ async def share_lifespan(
     """Run the wrapped application's lifespan with ours around it.
 
     Raises:
-        Exception: whatever the application raises after it has answered the server.
+        Exception: whatever the application raises after it has listened to the server.
     """
     shared = Shared(receive, send, arrive, leave)
     try:
         await app(scope, shared.receive, shared.send)
     except Exception as error:  # raising is how an ASGI application says "no lifespan here"
-        if shared.answered:
+        if shared.heard or shared.answered:  # it has one, and it failed: the server must learn it
+            await shared.leave()
             raise
         logger.debug("the application has no lifespan: %r", error)
     if not shared.answered:
