@@ -126,9 +126,7 @@ def apply(document: Document, command: Command, now: float) -> Document:
     if command.verb is Verb.REVIVE:
         return _revive(document, command, now)
     if command.verb is not Verb.ROLLBACK and document.killed(command.rollout):
-        raise _refused(
-            command, "it is killed", f"`{_revival(document, command)}` first"
-        )
+        raise _refused(command, "it is killed", f"`{_revival(document, command)}` first")
     revision = document.revision + 1
     state = document.rollouts.get(command.rollout, RolloutState())
     if command.verb is Verb.START:
