@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,7 +15,8 @@ from typing import Any
 import pytest
 
 from tests.support.clients import FETCH, Response, Visitor
-from tests.support.servers import NotReadyError, Process, free_port
+from tests.support.redis import SharedRedis
+from tests.support.servers import NotReadyError, Process, free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
 SHOPS = ("fastapi_shop/app.py", "flask_shop/app.py")
@@ -31,23 +34,31 @@ ORDERS: dict[str, dict[str, Any]] = {
 TOTALS = {"1.4.2": 1740, "1.5.0": 2690}
 
 
-def command(example: str, port: int) -> list[str]:
-    """The first indented line of the docstring, with another port."""
+def command(example: str, port: int, *more: str) -> list[str]:
+    """The first indented line of the docstring, with another port and more arguments."""
     line = re.search(r"^    (\S.+)$", (ROOT / "examples" / example).read_text(), re.MULTILINE)
     assert line is not None
     server, *arguments = line[1].replace("8000", str(port)).split()
-    return [str(Path(sys.executable).with_name(server)), *arguments]
+    return [str(Path(sys.executable).with_name(server)), *more, *arguments]
 
 
 @contextmanager
-def serving(example: str, log: Path, **env: str) -> Iterator[int]:
+def serving(example: str, log: Path, *more: str, **env: str) -> Iterator[int]:
     port = free_port()
     unset = dict.fromkeys(("CANARY_STORE", "CANARY_CONFIG", "CANARY_SECRET_KEYS"))
-    with Process(command(example, port), log / "log", env={**unset, **env}, cwd=ROOT) as server:
+    with Process(
+        command(example, port, *more), log / "log", env={**unset, **env}, cwd=ROOT
+    ) as server:
         server.wait_port(port)
         yield port
         server.terminate()
     assert "Traceback" not in server.output()
+
+
+def canary(*words: str, **env: str) -> None:
+    """The command line, as a process of its own."""
+    command = [sys.executable, "-m", "canary_middleware.cli", *words]
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, **env}, timeout=30)
 
 
 def version(response: Response) -> str:
@@ -153,6 +164,26 @@ def test_without_its_redis_an_example_serves_stable(example: str, tmp_path: Path
         for _ in range(VISITORS // 4):
             with Visitor(port) as visitor:
                 assert version(visitor.get(path)) == stable
+
+
+@pytest.mark.parametrize("example", SHOPS)
+def test_with_a_redis_two_workers_follow_the_command_line(
+    example: str, tmp_path: Path, shared_redis: SharedRedis, namespace: str
+) -> None:
+    env = {**SHARED, "CANARY_STORE": shared_redis.url, "CANARY_NAMESPACE": namespace}
+    with serving(example, tmp_path, "--workers", "2", **env) as port, ExitStack() as stack:
+        crowd = [stack.enter_context(Visitor(port)) for _ in range(VISITORS)]
+
+        def shares() -> set[str]:
+            for visitor in crowd:
+                visitor.close()  # a server may have ended the kept connection meanwhile
+            return {version(visitor.get("/checkout")) for visitor in crowd}
+
+        assert shares() == {"1.4.2"}, "nothing starts by itself"
+        canary("start", "checkout", "--weight", "50%", **env)
+        wait_until(lambda: shares() == {"1.4.2", "1.5.0"}, what="some are on canary")
+        canary("kill", "checkout", **env)
+        wait_until(lambda: shares() == {"1.4.2"}, what="everybody is back")
 
 
 def test_a_shared_store_without_keys_is_refused_with_every_mistake(tmp_path: Path) -> None:

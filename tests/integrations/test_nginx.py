@@ -84,7 +84,9 @@ def application(
 ) -> Iterator[tuple[int, Process]]:
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "--port", str(port), "--app-dir", str(FOLDER), app]
-    merged = {"PYTHONPATH": str(ROOT), **SETTINGS, **env}
+    # Added, not replaced: the same tests run on the built wheel, which is found by it.
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    merged = {"PYTHONPATH": path, **SETTINGS, **env}
     with Process(command, log / f"app-{port}.log", env=merged, cwd=ROOT) as server:
         yield port, server.wait_port(port)
         server.kill()
@@ -320,3 +322,11 @@ def test_broken_a_decision_whose_cookie_is_lost_is_found(tmp_path: Path) -> None
         code, said = check(port, "/checkout/max-age")
     assert code == 1
     assert "two versions for one visitor" in said
+
+
+def test_broken_an_auth_request_without_our_error_page_is_an_outage(tmp_path: Path) -> None:
+    ours = "error_page 400 401 403 404 500 502 503 504 =204 @canary_silent;"
+    with deciding(tmp_path, {ours: ""}) as (port, decision), Visitor(port) as visitor:
+        assert visitor.get("/checkout").status == 200
+        decision.kill()
+        assert visitor.get("/checkout").status == 500
