@@ -22,6 +22,7 @@ from canary_middleware.core.snapshot import Match
 from canary_middleware.engine.views import AsgiView, app_path
 from canary_middleware.engine.visit import Visit
 from canary_middleware.errors import ConfigurationError, Problem
+from canary_middleware.targets.drain import CLOSE, LAST_CHUNK, Drain, OpenStream, is_event_stream
 from canary_middleware.targets.lifespan import Lifespans, share_lifespan
 
 logger = logging.getLogger("canary_middleware")
@@ -33,6 +34,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 RULES = asgi_rules()
+ENDED = "the canary was killed and the grace for its open streams is over"
 RAISED = 599
 """Stands for the status of a canary that raised instead of answering."""
 
@@ -67,6 +69,7 @@ class CanaryMiddleware:
         _check(app, canary, self._targets)
         canary.attach("asgi", targets=self._targets)
         self._lifespans = Lifespans(self._targets, self._engine)
+        self._drain = Drain(self._engine)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection."""
@@ -108,7 +111,7 @@ class CanaryMiddleware:
         if scope["type"] == "websocket":
             await self._websocket(visit, scope, receive, send)
             return
-        answer = Answer(visit, receive, send)
+        answer = Answer(visit, receive, send, self._drain)
         if scope["method"] in match.replay_methods:
             answer.pristine = fresh(scope)
             receive = answer.receive
@@ -123,6 +126,8 @@ class CanaryMiddleware:
                 raise
         finally:
             active_visit.reset(token)
+            if answer.stream is not None:
+                answer.stream.close()
             if visit.leave is not None and answer.superseded is None:
                 visit.leave()
         if answer.superseded is not None or not visit.finished:
@@ -140,7 +145,7 @@ class CanaryMiddleware:
         scope, why = abandoned.pristine, abandoned.superseded
         assert scope is not None and why is not None  # `survives` and `send` saw to it
         visit = first.again(why, AsgiView(scope))
-        answer = Answer(visit, abandoned.replay(), send)
+        answer = Answer(visit, abandoned.replay(), send, self._drain)
         scope[SCOPE_KEY] = visit
         token = active_visit.set(visit)
         try:
@@ -164,17 +169,20 @@ class CanaryMiddleware:
         return self.app, scope
 
     async def _websocket(self, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = Handshake(visit, send)
+        answer = Handshake(visit, send, self._drain)
         scope[SCOPE_KEY] = visit
         token = active_visit.set(visit)
         try:
             app, scope = self._dispatch(visit, scope)
             await app(scope, receive, answer.send)
         except BaseException as error:
-            visit.finish(_ending(error), answer.seconds)
-            raise
+            if not (isinstance(error, Exception) and answer.ended):
+                visit.finish(_ending(error), answer.seconds)
+                raise
         finally:
             active_visit.reset(token)
+            if answer.stream is not None:
+                answer.stream.close()
             if visit.leave is not None:
                 visit.leave()
         visit.finish(answer.kind, answer.seconds)
@@ -186,19 +194,22 @@ class Answer:
     Attributes:
         pristine: a copy of the scope for a second run; ``None`` where the method may not run twice.
         superseded: set when this answer was abandoned before its start.
+        stream: set when this is an event stream of the canary, which a kill ends.
     """
 
     # Defaults in the class: an answer is made for every covered request, and most stay plain.
     pristine: Scope | None = None
     superseded: Supersede | None = None
+    stream: OpenStream | None = None
     _kept: tuple[Message, ...] = ()
     _size = 0
     _complete = True
 
-    def __init__(self, visit: Visit, receive: Receive, send: Send) -> None:
+    def __init__(self, visit: Visit, receive: Receive, send: Send, drain: Drain) -> None:
         self._visit = visit
         self._receive = receive
         self._send = send
+        self._drain = drain
 
     def send(self, message: Message) -> Awaitable[None]:
         """What the application gets as ``send``; a plain function, which costs no coroutine per message."""
@@ -208,11 +219,15 @@ class Answer:
             visit.status = message["status"]
             if visit.canary or self.superseded is not None:
                 self._reconsider()
+                if is_event_stream(message.get("headers", ())):
+                    self.stream = self._drain.watch(visit, self._send, LAST_CHUNK)
             visit.started = True
             if visit.exposed:
                 message = edited(visit, message)
         elif self.superseded is not None:
             raise Superseded
+        elif self.stream is not None and self.stream.ended:
+            raise ConnectionAbortedError(ENDED)
         elif kind == "http.response.body":
             if not message.get("more_body"):
                 self._visit.finish(classify(self._visit.status))
@@ -244,6 +259,8 @@ class Answer:
 
     def survives(self, error: BaseException) -> bool:
         """Whether the request goes on after this: the answer was superseded, or can be now."""
+        if self.stream is not None and self.stream.ended:
+            return isinstance(error, (Exception, BaseExceptionGroup))
         if self.superseded is not None:
             # Not the cancellation of the request itself. Task groups wrap what unwinds them.
             return isinstance(error, (Exception, Superseded, BaseExceptionGroup))
@@ -270,27 +287,43 @@ class Answer:
 class Handshake:
     """As :class:`Answer` for a WebSocket: cookie and Vary go on the acceptance or the denial."""
 
-    __slots__ = ("kind", "seconds", "send")
+    kind = OutcomeClass.ABORTED
+    seconds = 0.0
+    stream: OpenStream | None = None
 
-    def __init__(self, visit: Visit, send: Send) -> None:
-        self.kind = OutcomeClass.ABORTED
-        self.seconds = 0.0
+    def __init__(self, visit: Visit, send: Send, drain: Drain) -> None:
+        self._visit = visit
+        self._send = send
+        self._drain = drain
 
-        def sender(message: Message) -> Awaitable[None]:
-            kind = message["type"]
-            if not visit.started and kind in ("websocket.accept", "websocket.http.response.start"):
-                visit.started = True
-                self.seconds = visit.engine.clock() - visit.begun
-                visit.status = message.get("status", 101)
-                self.kind = classify(visit.status)
-                if visit.exposed:
-                    message = edited(visit, message)
-            elif kind == "websocket.close" and not visit.started:
+    @property
+    def ended(self) -> bool:
+        """Whether a kill has closed the socket."""
+        return self.stream is not None and self.stream.ended
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """What the application gets as ``send``."""
+        visit = self._visit
+        kind = message["type"]
+        if self.ended:
+            raise ConnectionAbortedError(ENDED)
+        if not visit.started:
+            if kind in ("websocket.accept", "websocket.http.response.start"):
+                message = self._start(message)
+            elif kind == "websocket.close":
                 visit.status = 403  # what the server answers then
                 self.kind = OutcomeClass.CLIENT_ERROR
-            return send(message)
+        return self._send(message)
 
-        self.send: Send = sender
+    def _start(self, message: Message) -> Message:
+        visit = self._visit
+        visit.started = True
+        visit.status = message.get("status", 101)
+        self.seconds = visit.engine.clock() - visit.begun
+        self.kind = classify(visit.status)
+        if visit.canary and message["type"] == "websocket.accept":
+            self.stream = self._drain.watch(visit, self._send, CLOSE)
+        return edited(visit, message) if visit.exposed else message
 
 
 def edited(visit: Visit, message: Message) -> Message:

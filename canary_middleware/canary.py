@@ -62,6 +62,7 @@ class Canary:
         secure: see :class:`~canary_middleware.core.cookie.CookieFormat`; ``False`` for plain HTTP.
         max_staleness: seconds without a confirmation of the control state after which running
             rollouts serve stable; ``None`` for never.
+        kill_grace: seconds that open WebSockets and event streams of a killed canary may go on.
         poll: seconds between two looks at the store at most; pushes arrive at once.
         first_load: seconds that a new process waits for its first look at the store, at most.
         snapshot_path: a directory in which the last state and kill are kept across restarts.
@@ -85,6 +86,7 @@ class Canary:
         vary: Sequence[str] = (),
         secure: Secure = True,
         max_staleness: float | None = SAFE_DEFAULT,
+        kill_grace: float = 5.0,
         poll: float = 0.8,
         first_load: float = 0.25,
         snapshot_path: str | Path | None = None,
@@ -105,6 +107,7 @@ class Canary:
             *_autostart_problems(autostart, shared=shared),
             *vary_problems(vary),
             *secure_problems(secure),
+            *seconds_problems(kill_grace, "kill_grace", "such as 5.0"),
             *seconds_problems(poll, "poll", "such as 0.8"),
             *seconds_problems(first_load, "first_load", "such as 0.25"),
         ]
@@ -123,6 +126,7 @@ class Canary:
             vary=tuple(vary),
             # One process is its own truth: there is nothing that could fail to confirm it.
             max_staleness=max_staleness if shared else None,
+            kill_grace=kill_grace,
             debug=debug,
             clock=clock,
             wall=wall,

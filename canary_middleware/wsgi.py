@@ -103,7 +103,8 @@ class Answer:
     """One answer on its way to the server; begins again on stable when the canary is superseded."""
 
     __slots__ = (
-        "_before", "_environ", "_middleware", "_pristine", "_server", "superseded", "visit",
+        "_before", "_environ", "_middleware", "_pristine", "_server", "stream", "superseded",
+        "visit",
     )  # fmt: skip
 
     def __init__(
@@ -122,6 +123,7 @@ class Answer:
         # A request made by a handler of another one, in its thread, gives its context back.
         self._before = active_visit.get()
         self.superseded: Supersede | None = None
+        self.stream = False
 
     def begin(self) -> Iterable[bytes]:
         """Call the application; the result closes the visit when the server closes it."""
@@ -183,11 +185,18 @@ class Answer:
         if self.superseded is not None:
             raise Superseded
         visit.started = True
+        self.stream = visit.canary and is_event_stream(headers)
         if visit.exposed:
             headers = edited(visit, headers)
         return (
             self._server(status, headers, exc_info) if exc_info else self._server(status, headers)
         )
+
+    def cut(self) -> bool:
+        """Whether this is an event stream of a killed canary whose grace is over."""
+        engine = self.visit.engine
+        grace = engine.settings.kill_grace
+        return self.stream and self.visit.killed() and engine.clock() - engine.killed_at > grace
 
     def _may_repeat(self) -> bool:
         return self._pristine is not None and self.visit.replayable()
@@ -254,7 +263,10 @@ class Body:
         # The first item is asked for here and not before: a generator starts its response with it.
         if self._iterator is None:
             self._iterator = iter(self._body)
-        return next(self._iterator)
+        item = next(self._iterator)
+        if self._answer.stream and self._answer.cut():
+            raise StopIteration
+        return item
 
     def close(self) -> None:
         """Close what the application returned; a body that was not read to its end was aborted."""
@@ -286,6 +298,14 @@ def close_abandoned(body: object) -> None:
         close(body)
     except Exception as error:  # any application may raise anything in `close`
         logger.warning("a superseded canary failed in close()", exc_info=error)
+
+
+def is_event_stream(headers: list[tuple[str, str]]) -> bool:
+    """Whether these headers announce server-sent events."""
+    return any(
+        name.lower() == "content-type" and value.startswith("text/event-stream")
+        for name, value in headers
+    )
 
 
 def replayable(environ: Environ) -> Environ | None:

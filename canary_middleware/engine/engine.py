@@ -63,6 +63,7 @@ class Settings:
     identify: Identify | None = None
     vary: tuple[str, ...] = ()
     max_staleness: float | None = None
+    kill_grace: float = 5.0
     debug: bool = False
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
@@ -76,6 +77,7 @@ class Engine:
         snapshot: replaced as a whole; read once per decision.
         document: the adopted control state.
         confirmed_at: monotonic seconds of its last confirmation, minus infinity at first.
+        killed_at: monotonic seconds at which the latest kill was heard.
         unready: rollouts whose target did not start; they serve stable.
         plain: nothing but the cookie decides: nobody is identified and every target is ready.
         observer: telemetry, or ``None``.
@@ -93,6 +95,7 @@ class Engine:
         self.unready: frozenset[str] = frozenset()
         self.plain = settings.identify is None
         self.confirmed_at = -math.inf
+        self.killed_at = -math.inf
         self.document: Document | None = None
         self._local_kill: Kill | None = None
         self._on_kill: tuple[Callable[[], None], ...] = ()
@@ -129,6 +132,7 @@ class Engine:
             self._recompile()
             killed = _newly_killed(before, self.snapshot)
         if killed:
+            self.killed_at = self.clock()
             self.recorder.count("in_flight_at_kill", self.canaries_running())
             for listener in self._on_kill:
                 listener()

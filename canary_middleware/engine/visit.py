@@ -262,7 +262,7 @@ class Visit:
         """
         if self.rescued:
             return None
-        if self._killed():
+        if self.killed():
             return Supersede.KILL
         if status < 500:
             return None
@@ -282,7 +282,8 @@ class Visit:
         assignment = self.exposed.get(lane.track.rollout.name)
         return assignment is not None and assignment.cohort is Cohort.CANARY
 
-    def _killed(self) -> bool:
+    def killed(self) -> bool:
+        """Whether a kill has arrived for a canary that this visit is on."""
         lanes = self.engine.snapshot.by_name
         return any(lanes[found.rollout].gate is Reason.KILL_SWITCH for found in self._canaries())
 

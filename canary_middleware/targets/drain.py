@@ -1,0 +1,92 @@
+"""Open streams of a killed canary: they may go on for ``kill_grace`` seconds, then they are ended in order.
+
+A request that answers and ends is left alone. Only what would otherwise stay on the killed version for
+as long as its client likes is watched: WebSockets and server-sent events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+from canary_middleware.engine.engine import Engine
+from canary_middleware.engine.visit import Visit
+
+SERVICE_RESTART: Final = 1012
+"""WebSocket close code: the client may come back at once (IANA registry of close codes, RFC 6455)."""
+
+CLOSE: Final = {"type": "websocket.close", "code": SERVICE_RESTART, "reason": "service restart"}
+LAST_CHUNK: Final = {"type": "http.response.body", "body": b"", "more_body": False}
+
+Message = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class Drain:
+    """Watches the open canary streams of one ASGI middleware."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        # Streams come and go in their own event loop, the listener reads: single operations only.
+        self._open: dict[OpenStream, None] = {}
+        engine.on_kill(self._heard)
+
+    def watch(self, visit: Visit, send: Send, last: Message) -> OpenStream:
+        """Watch a stream until it is closed.
+
+        Args:
+            visit: whose canary it is.
+            send: of the server.
+            last: the message that ends such a stream in order.
+        """
+        stream = OpenStream(self._open, visit, send, last)
+        self._open[stream] = None
+        return stream
+
+    def _heard(self) -> None:
+        grace = self._engine.settings.kill_grace
+        for stream in list(self._open):
+            if stream.visit.killed():
+                stream.loop.call_soon_threadsafe(stream.loop.call_later, grace, stream.end)
+
+
+class OpenStream:
+    """One stream.
+
+    Attributes:
+        ended: the grace ran out: the client has been told, and the application is told that the
+            client is gone, by its next ``receive`` and its next ``send``.
+    """
+
+    def __init__(
+        self, registry: dict[OpenStream, None], visit: Visit, send: Send, last: Message
+    ) -> None:
+        self.visit = visit
+        self.loop = asyncio.get_running_loop()
+        self.ended = False
+        self._registry = registry
+        self._send = send
+        self._last = last
+        self._ending: asyncio.Future[None] | None = None
+
+    def close(self) -> None:
+        """The stream ended; stop watching it."""
+        self._registry.pop(self, None)
+
+    def end(self) -> None:
+        """End the stream, unless it ended by itself or the kill was revived."""
+        if self in self._registry and self.visit.killed():
+            self.ended = True
+            self._ending = asyncio.ensure_future(self._say_so())
+
+    async def _say_so(self) -> None:
+        await self._send(dict(self._last))
+
+
+def is_event_stream(headers: Any) -> bool:
+    """Whether these ASGI headers announce server-sent events."""
+    return any(
+        name.lower() == b"content-type" and value.startswith(b"text/event-stream")
+        for name, value in headers
+    )
