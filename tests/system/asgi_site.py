@@ -1,0 +1,55 @@
+"""The site for ASGI servers: ``uvicorn tests.system.asgi_site:app``."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from canary_middleware.asgi import CanaryMiddleware, Receive, Scope, Send
+from tests.system import variants
+from tests.system.site import Page, Setup, begin, canary, page
+
+SETUP = Setup.read()
+
+
+async def site(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        raise NotImplementedError("no lifespan of its own")
+    await drain(receive)
+    found = page(SETUP, scope["path"], scope["query_string"].decode())
+    if found.events:
+        await events(found, send)
+        return
+    if found.wait:
+        await asyncio.sleep(found.wait)
+    text = found.text
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(text))]
+    await send({"type": "http.response.start", "status": found.status, "headers": headers})
+    await send({"type": "http.response.body", "body": text})
+
+
+async def drain(receive: Receive) -> None:
+    while (await receive()).get("more_body"):
+        pass
+
+
+async def events(found: Page, send: Send) -> None:
+    headers = [(b"content-type", b"text/event-stream")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    for _ in range(found.events):
+        chunk = b"data: " + found.text + b"\n\n"
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await asyncio.sleep(found.wait)
+    await send({"type": "http.response.body", "body": b""})
+
+
+def application() -> Any:
+    app: Any = site
+    for name in SETUP.apps:
+        made = canary(SETUP, name)
+        app = variants.asgi(SETUP.variant, CanaryMiddleware(app, made), made)
+    begin(SETUP)
+    return app
+
+
+app = application()

@@ -1,0 +1,162 @@
+"""The site that the workers of these tests serve: what it is made of, and what its pages say.
+
+Two applications, ``/shop`` and ``/blog``, each with its own rollout, namespace and cookie, in one
+process and on one host. Every answer says in its body which version gave it, why, in which process,
+and when it was dispatched; ``/plain`` belongs to no rollout.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+from canary_middleware import Audience, Canary, Rescue, Rollout
+from canary_middleware.engine.views import RequestView
+from tests.system import variants
+
+KEY = "the-first-key-of-these-tests-is-long-enough"
+BUCKET_SECRET = "the-bucket-secret-of-these-tests-is-long-enough"
+STABLE, CANARY = "1.0", "2.0"
+TESTER = "tester@example.com"
+VARIABLE = "CANARY_TEST_SITE"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What differs between workers; travels as JSON in an environment variable.
+
+    Attributes:
+        store: URL.
+        namespace: of the shop; that of the blog ends with ``-blog``.
+        apps: which of the two are served.
+        keys: oldest first.
+        identified: whether ``identify`` reads the header ``X-User``.
+        max_staleness: seconds.
+        snapshot_path: directory or ``None``.
+        heard: file that gets a line with the monotonic time whenever this process heard of a kill.
+        orders: file that gets a line whenever an order is executed.
+        busy: burn a core in a thread.
+        variant: a deliberately broken one, see :mod:`tests.system.variants`.
+    """
+
+    store: str
+    namespace: str
+    apps: tuple[str, ...] = ("shop",)
+    keys: tuple[str, ...] = (KEY,)
+    identified: bool = False
+    max_staleness: float | None = 60.0
+    snapshot_path: str | None = None
+    heard: str | None = None
+    orders: str | None = None
+    busy: bool = False
+    variant: str = ""
+
+    def environment(self) -> dict[str, str]:
+        return {VARIABLE: json.dumps(asdict(self))}
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str] = os.environ) -> Setup:
+        values = json.loads(environ[VARIABLE])
+        lists = {name: tuple(values[name]) for name in ("apps", "keys")}
+        return cls(**{**values, **lists})
+
+    def namespace_of(self, app: str) -> str:
+        return self.namespace if app == "shop" else f"{self.namespace}-{app}"
+
+
+def rollout(app: str, variant: str = "") -> Rollout:
+    return Rollout(
+        app,
+        stable=STABLE,
+        canary=CANARY,
+        paths=(f"/{app}",),
+        testers=Audience(subjects=[TESTER]),
+        rescue=variants.RESCUES.get(variant, Rescue()),
+    )
+
+
+def who(view: RequestView) -> str | None:
+    return view.header("X-User")
+
+
+def canary(setup: Setup, app: str) -> Canary:
+    made = Canary(
+        rollout(app, setup.variant),
+        namespace=setup.namespace_of(app),
+        store=setup.store,
+        secret_keys=setup.keys,
+        identify=who if setup.identified else None,
+        bucket_secret=BUCKET_SECRET if setup.identified else None,
+        secure=False,
+        max_staleness=setup.max_staleness,
+        snapshot_path=setup.snapshot_path,
+        poll=variants.POLLS.get(setup.variant, 0.8),
+    )
+    if setup.heard is not None:
+        made.engine.on_kill(partial(append, setup.heard, lambda: repr(time.monotonic())))
+    variants.spoil(setup.variant, made)
+    return made
+
+
+def append(path: str, line: Any) -> None:
+    """One line in one write, so that lines of several threads and processes never mix."""
+    with Path(path).open("ab", buffering=0) as file:
+        file.write(f"{line() if callable(line) else line}\n".encode())
+
+
+def burn() -> None:
+    while True:
+        sum(range(10_000))
+
+
+def begin(setup: Setup) -> None:
+    if setup.busy:
+        threading.Thread(target=burn, daemon=True).start()
+
+
+@dataclass
+class Page:
+    """One request on its way: what it asks for, and what it will be told.
+
+    Attributes:
+        wait: seconds that the handler takes.
+        events: how many server-sent events to send instead of one body.
+    """
+
+    body: dict[str, Any]
+    wait: float = 0.0
+    events: int = 0
+    status: int = 200
+    headers: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def text(self) -> bytes:
+        return json.dumps(self.body).encode()
+
+
+def page(setup: Setup, path: str, query: str) -> Page:
+    """Handle a request: the application's own part, the same for ASGI and WSGI.
+
+    Raises:
+        RuntimeError: it was asked to.
+    """
+    asked = {name: values[0] for name, values in parse_qs(query).items()}
+    app = path.split("/")[1]
+    body: dict[str, Any] = {"path": path, "pid": os.getpid(), "at": time.monotonic()}
+    if app in setup.apps:
+        # After "at", so that whoever is dispatched after its process heard of a kill was told so.
+        chosen = variants.CHOOSERS.get(setup.variant, variants.current)(app)
+        body |= {"app": app, "version": chosen.version, "reason": chosen.reason.value}
+        if "raise" in asked:
+            raise RuntimeError(f"{chosen.version} fails as asked")
+    if "order" in asked and setup.orders is not None:
+        append(setup.orders, asked["order"])
+    return Page(body, float(asked.get("wait", 0)), int(asked.get("events", 0)))

@@ -1,0 +1,179 @@
+"""Ten thousand visitors, four processes of two kinds, one address: nobody sees two versions."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from canary_middleware import verbs
+from canary_middleware.core.bucket import ANONYMOUS, draw, lane_key, threshold
+from canary_middleware.core.weight import FULL, parse_weight
+from tests.support.clients import AsyncVisitor, Pool
+from tests.support.redis import RedisServer
+from tests.system import variants
+from tests.system.crowd import AT_ONCE, Seen, first_visit, versions, walk
+from tests.system.rig import Front, Rig, Worker
+from tests.system.site import CANARY, KEY
+
+VISITORS = 10_000
+TOGETHER = 250
+SERVERS = ("uvicorn", "gunicorn", "uvicorn", "gunicorn")
+NEW_KEY = "the-second-key-of-these-tests-is-long-enough"
+ADD_NEW = (NEW_KEY, KEY)  # the last one signs: everybody learns the new key before it signs
+SIGN_NEW = (KEY, NEW_KEY)
+BOTH = ("shop", "blog")
+
+
+@dataclass
+class Site:
+    """A site with visitors who came while it was restarted and its key was changed."""
+
+    rig: Rig
+    front: Front
+    visitors: dict[int, AsyncVisitor]
+    seen: Seen
+
+
+def visit(rig: Rig, visitors: int, keys: tuple[tuple[str, ...], ...] = ()) -> Site:
+    """Visitors arrive while all workers are restarted once for each entry of ``keys``."""
+    front, seen = rig.front(), Seen()
+
+    async def journey(number: int, visitor: AsyncVisitor) -> None:
+        await first_visit(number, visitor, seen)
+
+    async def everybody() -> dict[int, AsyncVisitor]:
+        crowd: dict[int, AsyncVisitor] = {}
+        roll = asyncio.create_task(asyncio.to_thread(restart_all, rig.workers, front, keys))
+        for first in range(0, visitors, TOGETHER):
+            # New connections now and then, so that restarted workers get their share.
+            async with Pool(front.port, 2 * AT_ONCE) as pool:
+                some = {first + number: AsyncVisitor(pool) for number in range(TOGETHER)}
+                await walk(some, journey)
+            crowd |= some
+        await roll
+        return crowd
+
+    return Site(rig, front, asyncio.run(everybody()), seen)
+
+
+def restart_all(workers: list[Worker], front: Front, keys: tuple[tuple[str, ...], ...]) -> None:
+    """One worker after the other leaves the front, ends, starts with these keys, and comes back."""
+    for ring in keys:
+        for worker in workers:
+            front.only(other.port for other in workers if other is not worker)
+            worker.renew(keys=ring)
+            front.only(other.port for other in workers)
+
+
+def serving(directory: Path, server: RedisServer, namespace: str, variant: str = "") -> Rig:
+    rig = Rig(directory, server.url, namespace, apps=BOTH, variant=variant)
+    rig.serve(*SERVERS)
+    for app in BOTH:
+        rig.started(parse_weight("10%"), app)
+    return rig
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    directory = tmp_path_factory.mktemp("sticky")
+    with RedisServer(directory) as server, serving(directory, server, "sticky") as rig:
+        began = time.monotonic()
+        made = visit(rig, VISITORS, (ADD_NEW, SIGN_NEW))
+        print(f"\n{VISITORS} visitors: {time.monotonic() - began:.0f} s")
+        yield made
+
+
+def check(seen: Seen, visitors: int) -> None:
+    assert seen.broken == []
+    assert seen.two_versions() == [], "nobody who was drawn sees two versions"
+    assert len({number for number, _ in seen.versions}) == visitors
+
+
+def test_ten_percent_of_visitors_and_requests_and_one_version_each(site: Site) -> None:
+    seen = site.seen
+    check(seen, VISITORS)
+    by_visitors, by_requests = seen.share_of_visitors("shop"), seen.share_of_requests("shop")
+    print(f"\nshop: {by_visitors:.2%} of visitors, {by_requests:.2%} of requests on canary")
+    assert abs(by_visitors - 0.10) < 0.01
+    assert abs(by_requests - 0.10) < 0.01
+    assert len(seen.processes) == 3 * len(SERVERS), "all processes of all three rounds served"
+
+
+def test_the_cookies_of_two_applications_live_side_by_side(site: Site) -> None:
+    names = {name for visitor in site.visitors.values() for name in visitor.cookies.values}
+    assert names == {"canary-sticky", "canary-sticky-blog"}
+    lines = [len(visitor.cookies.lines) for visitor in site.visitors.values()]
+    # One for each application; one more each for whom the new key caught on the way.
+    assert max(lines) <= 4
+    assert sum(lines) < 1.5 * VISITORS
+
+
+def test_asgi_and_wsgi_decide_alike_and_take_each_others_cookies(site: Site) -> None:
+    asgi, wsgi, *_ = site.rig.workers
+    known = {number: site.seen.versions[number, "shop"] for number in site.visitors}
+    by_asgi = asyncio.run(versions(asgi.port, site.visitors))
+    held = {number: dict(v.cookies.values) for number, v in site.visitors.items()}
+    by_wsgi = asyncio.run(versions(wsgi.port, site.visitors))
+    assert by_asgi == by_wsgi == {number: min(known[number]) for number in known}
+    assert held == {n: v.cookies.values for n, v in site.visitors.items()}, "no cookie is replaced"
+
+
+def test_the_canary_only_grows_and_zero_and_hundred_are_exact(site: Site) -> None:
+    some = {number: site.visitors[number] for number in range(1_500)}
+    store, before = site.rig.store(), set[int]()
+    for turn, weight in enumerate(("0%", "1%", "5%", "25%", "50%", "100%")):
+        verbs.weight(store, "shop", parse_weight(weight), by="test")
+        confirmed(site.rig)
+        found = asyncio.run(versions(site.rig.workers[turn % 2].port, some))
+        canary = {number for number, version in found.items() if version == CANARY}
+        assert before <= canary, f"somebody left the canary at {weight}"
+        share = parse_weight(weight) / FULL
+        # Five standard deviations; at 0 and at 100 % there are none.
+        assert abs(len(canary) - share * 1_500) <= 5 * (share * (1 - share) * 1_500) ** 0.5
+        before = canary
+    verbs.weight(store, "shop", parse_weight("10%"), by="test")
+
+
+def confirmed(rig: Rig) -> None:
+    """Wait longer than any worker takes to hear of a change."""
+    time.sleep(1.0)
+
+
+def test_a_thousandth_of_a_percent_is_a_share_like_any_other() -> None:
+    key, limit = lane_key(b"", "sticky", "shop", CANARY), threshold(parse_weight("0.001%"))
+    found = sum(draw(key, ANONYMOUS, str(number)) < limit for number in range(1_000_000))
+    assert 1 <= found <= 25, "ten are expected"
+    assert threshold(0) == 0
+    assert threshold(FULL) == 1 << 53
+
+
+@pytest.mark.parametrize(
+    ("variant", "failure"),
+    [
+        (variants.PLAIN_RANDOM, "nobody who was drawn sees two versions"),
+        (variants.EVERYBODY_DRAWS, "a cookie for a request that may not draw"),
+    ],
+)
+def test_the_check_fails_for(
+    variant: str, failure: str, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    with serving(tmp_path, redis_server, "spoiled", variant) as rig:
+        seen = visit(rig, 100).seen
+        with pytest.raises(AssertionError, match=failure):
+            check(seen, 100)
+
+
+def test_the_check_fails_for_a_key_that_signs_before_everybody_knows_it(
+    tmp_path: Path, redis_server: RedisServer
+) -> None:
+    """The variant: a one-step rotation. Workers that lack the new key draw its visitors anew."""
+    with serving(tmp_path, redis_server, "hasty") as rig:
+        rig.workers[0].renew(keys=SIGN_NEW)
+        verbs.weight(rig.store(), "shop", parse_weight("50%"), by="test")
+        with pytest.raises(AssertionError, match="nobody who was drawn sees two versions"):
+            check(visit(rig, 200).seen, 200)
