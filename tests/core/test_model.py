@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+from typing import Any
+
+import pytest
+
+from canary_middleware.core.model import (
+    Assignment,
+    Audience,
+    Cohort,
+    Ramp,
+    Reason,
+    Rollout,
+    Visitor,
+)
+
+ALICE = Visitor("alice", groups=frozenset({"beta"}))
+
+
+@pytest.mark.parametrize("subject", [None, 42, b"alice", "", True, ["alice"]])
+def test_a_subject_is_a_non_empty_string(subject: Any) -> None:
+    with pytest.raises(TypeError, match="subject"):
+        Visitor(subject)
+
+
+def test_groups_may_be_any_collection_but_not_one_string() -> None:
+    groups: Any = ["beta", "beta"]
+    assert Visitor("alice", groups=groups).groups == {"beta"}
+    groups = "beta"
+    with pytest.raises(TypeError, match="groups"):
+        Visitor("alice", groups=groups)
+
+
+@pytest.mark.parametrize(
+    ("audience", "belongs"),
+    [
+        (Audience(), False),
+        (Audience(subjects=["alice"]), True),
+        (Audience(subjects=["alic", "alicee", "Alice"]), False),
+        (Audience(groups=["beta", "staff"]), True),
+        (Audience(groups=["alice"]), False),
+        (Audience(subjects=["beta"]), False),
+        (Audience(predicate=lambda visitor: visitor.subject.startswith("a")), True),
+        (Audience(groups=["staff"], predicate=lambda _: False), False),
+    ],
+)
+def test_membership(audience: Audience, belongs: bool) -> None:
+    assert audience.includes(ALICE) is belongs
+
+
+def test_an_audience_is_true_when_somebody_can_belong() -> None:
+    assert not Audience()
+    assert not Audience(subjects=[], groups=())
+    assert Audience(subjects=["a"])
+    assert Audience(groups=["a"])
+    assert Audience(predicate=lambda _: False)
+
+
+def test_membership_by_list_does_not_ask_the_predicate() -> None:
+    def explode(visitor: Visitor) -> bool:
+        raise AssertionError
+
+    assert Audience(subjects=["alice"], predicate=explode).includes(ALICE)
+    assert Audience(groups=["beta"], predicate=explode).includes(ALICE)
+
+
+def test_lists_become_tuples_and_lone_strings_stay_for_the_validator() -> None:
+    lists: Any = {"paths": ["/a"], "methods": ["GET"], "exclude": ["/b"]}
+    rollout = Rollout("r", "1", "2", **lists)
+    assert (rollout.paths, rollout.methods, rollout.exclude) == (("/a",), ("GET",), ("/b",))
+    lone: Any = "/a"
+    assert Rollout("r", "1", "2", paths=lone).paths == lone
+    assert str(Audience(groups="beta").groups) == "beta"
+
+
+def test_ramp_knows_its_weights() -> None:
+    assert Ramp().weights == ()
+    assert Ramp("1%", "0.5%", "100%").weights == (1_000, 500, 100_000)
+
+
+def test_assignments_are_values_with_an_identity() -> None:
+    one = Assignment("r", "2", Cohort.CANARY, "2", Reason.WEIGHT)
+    two = Assignment("r", "2", Cohort.CANARY, "2", Reason.WEIGHT)
+    assert one.is_canary
+    assert one != two, "recorders find cells by identity"
+    with pytest.raises(FrozenInstanceError):
+        one.cohort = Cohort.STABLE  # type: ignore[misc]  # the assignment to a frozen field is the test
+
+
+def test_reasons_are_one_word_each_in_the_order_of_precedence() -> None:
+    design = [
+        "out_of_scope", "kill_switch", "stale_control", "error", "other_release", "not_ready",
+        "idle", "rolled_back", "denied", "override", "tester", "upstream", "pin", "weight",
+    ]  # fmt: skip
+    words = [reason.value for reason in Reason]
+    assert [word for word in words if word in design] == design

@@ -1,0 +1,309 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from canary_middleware.canary import Canary
+from canary_middleware.core.model import Audience, Ramp, Rescue, Rollout, Visitor
+from canary_middleware.core.validate import (
+    as_bytes,
+    key_problems,
+    namespace_problems,
+    overlap_problems,
+    rollout_problems,
+    seconds_problems,
+    secret_problems,
+    secure_problems,
+    vary_problems,
+    weight_problem,
+)
+from canary_middleware.errors import ConfigurationError, Problem
+
+GOOD = Rollout("checkout", stable="1", canary="2", ramp=Ramp("1%", "5%", "100%"))
+KEY = "k" * 32
+
+
+def good(**changes: Any) -> Rollout:
+    return replace(GOOD, **changes)
+
+
+def wrong(value: Any) -> Any:
+    """A value of a type that no checker lets through."""
+    return value
+
+
+def texts(problems: list[Problem]) -> list[str]:
+    assert all(problem.hint for problem in problems), "a problem without a hint helps nobody"
+    return [f"{problem.place}: {problem.message}" for problem in problems]
+
+
+async def later(visitor: Visitor) -> bool:
+    return False
+
+
+@pytest.mark.parametrize(
+    ("rollout", "place", "message"),
+    [
+        (good(name=""), "rollout ''", "is not a name"),
+        (good(name="a b"), "rollout 'a b'", "is not a name"),
+        (good(name="-a"), "rollout '-a'", "is not a name"),
+        (good(name="*"), "rollout '*'", "is not a name"),
+        (good(name="a\n"), "rollout 'a\\n'", "is not a name"),
+        (good(name="x" * 65), f"rollout '{'x' * 65}'", "is not a name"),
+        (good(name=5), "rollout 5", "is not a name"),
+        (good(name=None), "rollout None", "is not a name"),
+        (good(name=["a"]), "rollout ['a']", "is not a name"),
+        (good(stable=""), "rollout 'checkout', stable", "'' is not a label"),
+        (good(canary=2), "rollout 'checkout', canary", "2 is not a label"),
+        (good(canary="2 0"), "rollout 'checkout', canary", "'2 0' is not a label"),
+        (good(canary="2\n"), "rollout 'checkout', canary", "is not a label"),
+        (good(canary="x" * 65), "rollout 'checkout', canary", "is not a label"),
+        (good(canary="1"), "rollout 'checkout', canary", "is the same as stable ('1')"),
+        (good(paths="/x"), "rollout 'checkout', paths", "'/x' is not a list"),
+        (good(paths=[]), "rollout 'checkout', paths", "is empty"),
+        (good(paths=["x"]), "rollout 'checkout', paths", "'x' is not a path"),
+        (good(paths=[5]), "rollout 'checkout', paths", "5 is not a path"),
+        (good(paths=["/x", "/x"]), "rollout 'checkout', paths", "'/x' stands there twice"),
+        (good(paths=[["/x"]]), "rollout 'checkout', paths", "['/x'] is not a path"),
+        (good(exclude="/x"), "rollout 'checkout', exclude", "'/x' is not a list"),
+        (good(exclude=["x"]), "rollout 'checkout', exclude", "'x' is not a path"),
+        (good(methods="GET"), "rollout 'checkout', methods", "'GET' is not a list"),
+        (good(methods=["get"]), "rollout 'checkout', methods", "'get' is not a method"),
+        (good(methods=[5]), "rollout 'checkout', methods", "5 is not a method"),
+        (good(methods=["GET", "GET"]), "rollout 'checkout', methods", "'GET' stands there twice"),
+        (good(ramp=Ramp(wrong(5))), "rollout 'checkout', ramp", "bare number"),
+        (good(ramp=Ramp("5")), "rollout 'checkout', ramp", "no percent sign"),
+        (good(ramp=Ramp("101%")), "rollout 'checkout', ramp", "outside 0% to 100%"),
+        (good(ramp=Ramp("5%", "5%")), "rollout 'checkout', ramp", "'5%' after '5%'"),
+        (good(ramp=Ramp("5%", "1%")), "rollout 'checkout', ramp", "'1%' after '5%'"),
+        (good(ramp=("1%",)), "rollout 'checkout', ramp", "is tuple, not Ramp"),
+        (good(testers=["alice"]), "rollout 'checkout', testers", "is list, not Audience"),
+        (good(denied=None), "rollout 'checkout', denied", "is NoneType, not Audience"),
+        (
+            good(denied=Audience(groups="minors")),
+            "rollout 'checkout', denied, groups",
+            "one string",
+        ),
+        (
+            good(testers=Audience(subjects="al")),
+            "rollout 'checkout', testers, subjects",
+            "one string",
+        ),
+        (
+            good(testers=Audience(predicate=wrong(5))),
+            "rollout 'checkout', testers, predicate",
+            "be called",
+        ),
+        (
+            good(testers=Audience(predicate=wrong(later))),
+            "rollout 'checkout', testers, predicate",
+            "async",
+        ),
+        (good(rescue=True), "rollout 'checkout', rescue", "is bool, not Rescue"),
+        (good(rescue=Rescue(budget="2")), "rollout 'checkout', rescue budget", "percent sign"),
+        (good(rescue=Rescue(methods="GET")), "rollout 'checkout', rescue methods", "not a list"),
+        (
+            good(rescue=Rescue(methods=("put",))),
+            "rollout 'checkout', rescue methods",
+            "'put' is not",
+        ),
+    ],
+)
+def test_each_mistake_is_found_alone_and_at_its_place(
+    rollout: Rollout, place: str, message: str
+) -> None:
+    (found,) = rollout_problems([rollout])
+    assert found.place == place
+    assert message in found.message
+    assert found.hint
+
+
+def test_good_rollouts_have_no_problems() -> None:
+    rollouts = [
+        GOOD,
+        good(name="A-b_9", paths=["/a"], methods=["GET", "M-SEARCH"], exclude=[], ramp=Ramp()),
+        good(name="c", canary="2.0-rc.1+build/5~x", denied=Audience(groups=["minors"])),
+        good(name="d", testers=Audience(predicate=lambda _: True), rescue=Rescue(methods=())),
+    ]
+    assert rollout_problems(rollouts) == []
+
+
+def test_mistakes_across_rollouts() -> None:
+    assert texts(rollout_problems([])) == ["rollouts: there is none"]
+    assert texts(rollout_problems([GOOD, GOOD, GOOD])) == ["rollout 'checkout': is declared twice"]
+    assert texts(rollout_problems(["checkout", GOOD])) == ["rollouts: str is not Rollout"]
+
+
+def test_every_mistake_of_a_rollout_is_found_at_once() -> None:
+    broken = Rollout(
+        "a b",
+        stable="1",
+        canary="1",
+        paths="/x",
+        exclude=["y"],
+        methods="get",
+        testers=Audience(groups="beta"),
+        ramp=Ramp(wrong(5), "101%"),
+        rescue=Rescue(("put",), budget="x%"),
+    )
+    found = texts(rollout_problems([broken]))
+    assert [text.partition(": ")[0].removeprefix("rollout 'a b'") for text in found] == [
+        "", ", canary", ", paths", ", exclude", ", methods", ", testers, groups", ", ramp",
+        ", ramp", ", rescue methods", ", rescue budget",
+    ]  # fmt: skip
+
+
+ANYTHING = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(),
+    st.lists(st.one_of(st.none(), st.integers(), st.text(), st.lists(st.text()))),
+)  # fmt: skip
+
+
+@given(
+    st.sampled_from(["name", "stable", "canary", "testers", "denied", "ramp", "rescue"]), ANYTHING
+)
+def test_no_type_confuses_it(field: str, value: object) -> None:
+    for problem in rollout_problems([good(**{field: value})]):
+        assert problem.hint
+
+
+@given(st.sampled_from(["paths", "methods", "exclude"]), ANYTHING)
+def test_no_list_confuses_it(field: str, value: object) -> None:
+    try:
+        rollout = good(**{field: value})
+    except TypeError:
+        return  # not iterable: refused where it is written
+    for problem in rollout_problems([rollout]):
+        assert problem.hint
+
+
+# --- keys and secrets -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("keys", "found"),
+    [
+        ([KEY], []),
+        ((KEY, b"\xff" * 32), []),
+        ([], ["secret_keys: is missing"]),
+        (None, ["secret_keys: must be a list, oldest key first"]),
+        (KEY, ["secret_keys: must be a list, oldest key first"]),
+        (b"", ["secret_keys: must be a list, oldest key first"]),
+        ({KEY}, ["secret_keys: must be a list, oldest key first"]),
+        (["k" * 31], ["secret_keys[0]: has 31 bytes, at least 32 are needed"]),
+        (["\u00e9" * 16], []),
+        (["\u00e9" * 15], ["secret_keys[0]: has 30 bytes, at least 32 are needed"]),
+        (["\udcff" * 11], []),
+        (
+            [KEY, "", None, b"short", 5],
+            [
+                "secret_keys[1]: has 0 bytes, at least 32 are needed",
+                "secret_keys[2]: is NoneType, not str or bytes",
+                "secret_keys[3]: has 5 bytes, at least 32 are needed",
+                "secret_keys[4]: is int, not str or bytes",
+            ],
+        ),
+    ],
+)
+def test_keys(keys: object, found: list[str]) -> None:
+    assert texts(key_problems(keys)) == found
+
+
+@given(
+    st.lists(st.one_of(st.text("sekrit", min_size=8), st.binary(min_size=8), st.integers(10**8)))
+)
+def test_no_part_of_a_key_is_ever_shown(keys: list[Any]) -> None:
+    for key, problem in zip(keys, key_problems(keys), strict=False):
+        for shown in (key, repr(key)) if isinstance(key, str) else (repr(key),):
+            assert shown[:8] not in str(problem)
+    for key in keys:
+        assert not any(repr(key)[1:9] in str(found) for found in key_problems(key))
+
+
+@pytest.mark.parametrize("secret", ["k" * 32, b"\0" * 32, "\u540d" * 11, "\udcff\ud800" * 16])
+def test_any_text_is_a_secret_without_an_error_that_shows_it(secret: str | bytes) -> None:
+    assert secret_problems(secret, "bucket_secret", "hint") == []
+    assert len(as_bytes(secret)) >= 32
+
+
+# --- the rest -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("namespace", "shared", "found"),
+    [
+        ("shop", True, []),
+        (None, False, []),
+        (None, True, ["namespace: is missing, and the store is shared"]),
+        ("", True, ["namespace: '' is not a name"]),
+        ("a{b}", True, ["namespace: 'a{b}' is not a name"]),
+        ("a.b", False, ["namespace: 'a.b' is not a name"]),
+        ("a:b*\r\nDEL x", True, ["namespace: 'a:b*\\r\\nDEL x' is not a name"]),
+        ("caf\u00e9", True, ["namespace: 'caf\u00e9' is not a name"]),
+        ("shop\n", True, ["namespace: 'shop\\n' is not a name"]),
+        ("x" * 65, True, [f"namespace: '{'x' * 65}' is not a name"]),
+        (5, True, ["namespace: 5 is not a name"]),
+    ],
+)
+def test_namespace(namespace: Any, shared: bool, found: list[str]) -> None:
+    assert texts(namespace_problems(namespace, shared=shared)) == found
+
+
+def test_targets_may_not_overlap() -> None:
+    rollouts = [
+        good(name="a", paths=["/a"]),
+        good(name="b", paths=["/a/b", "/c"]),
+        good(name="c", paths=["/c"], methods=["POST"]),
+        good(name="d", paths=["/d"]),
+    ]
+    assert [problem.place for problem in overlap_problems(rollouts)] == [
+        "targets 'a' and 'b'", "targets 'b' and 'c'",
+    ]  # fmt: skip
+    assert overlap_problems(rollouts[:1]) == []
+
+
+def test_small_ones() -> None:
+    assert weight_problem("5%", "autostart") == []
+    assert texts(weight_problem(5, "autostart"))[0].startswith("autostart: a bare number (5)")
+    assert vary_problems(("Authorization", "X-User")) == []
+    assert texts(vary_problems("Authorization")) == ["vary: 'Authorization' is not a list"]
+    names = ["X-\u00e9", "A B", "A\r\nSet-Cookie: x", "", None]
+    assert len(vary_problems(names)) == len(names)
+    assert [secure_problems(secure) for secure in (True, False, "auto")] == [[], [], []]
+    for secure in ("false", "yes", None, 0, 1, "AUTO"):
+        assert secure_problems(secure)
+    for seconds in (0.001, 1, 10**6):
+        assert seconds_problems(seconds, "poll", "hint") == []
+    for wrong_seconds in (0, -1, math.nan, math.inf, "60", None, True, "10m"):
+        assert len(seconds_problems(wrong_seconds, "poll", "hint")) == 1
+
+
+def test_the_facade_reports_everything_at_once_with_place_and_hint() -> None:
+    """Issue 2, item 2: one error, every mistake; nothing was opened or started for it."""
+    with pytest.raises(ConfigurationError) as caught:
+        Canary(
+            Rollout("checkout", "1", "1", ramp=Ramp("101%", wrong(5))),
+            Rollout("checkout", "1", "2", paths=["/a", "/a"]),
+            store="redis://localhost:1/0",
+            secret_keys=["sesame-open-sesame"],
+            identify=lambda _: None,
+            vary="Authorization",
+            secure=wrong("false"),
+            max_staleness=wrong("60"),
+            autostart="5%",
+        )
+    places = [problem.place for problem in caught.value.problems]
+    assert places == [
+        "rollout 'checkout'", "rollout 'checkout', canary", "rollout 'checkout', ramp",
+        "rollout 'checkout', ramp", "rollout 'checkout', paths", "namespace", "secret_keys[0]",
+        "bucket_secret", "autostart", "vary", "secure", "max_staleness",
+    ]  # fmt: skip
+    text = str(caught.value)
+    assert text.startswith("12 configuration problems:\n")
+    assert "sesame" not in text
+    assert all(f"({problem.hint})" in text for problem in caught.value.problems)
