@@ -134,7 +134,7 @@ class Answer:
             body = self._middleware.dispatch(visit)(self._environ, self._start)
         except BaseException as error:
             if not self.survives(error):
-                self.end(_ending(error))
+                self.end(_ending(error, visit))
                 raise
             return self.again()
         if self.superseded is not None:  # the application caught what should have unwound it
@@ -251,7 +251,7 @@ class Body:
         except BaseException as error:
             if not answer.survives(error):
                 self._over = True
-                answer.visit.finish(_ending(error))
+                answer.visit.finish(_ending(error, answer.visit))
                 raise
         close_abandoned(self._body)
         # Let go of it first: should stable raise, `close` must not close the canary again.
@@ -331,9 +331,12 @@ def edited(visit: Visit, headers: list[tuple[str, str]]) -> list[tuple[str, str]
     return result
 
 
-def _ending(error: BaseException) -> OutcomeClass:
-    gone = isinstance(error, (OSError, GeneratorExit))
-    return OutcomeClass.ABORTED if gone else OutcomeClass.EXCEPTION
+def _ending(error: BaseException, visit: Visit) -> OutcomeClass:
+    """How a request that raised is booked; before the start an OSError is the application's own."""
+    lost = visit.started and isinstance(error, OSError) and not isinstance(error, TimeoutError)
+    return (
+        OutcomeClass.ABORTED if lost or isinstance(error, GeneratorExit) else OutcomeClass.EXCEPTION
+    )
 
 
 def _check(app: object, canary: Canary, targets: Mapping[str, object]) -> None:
