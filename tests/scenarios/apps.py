@@ -79,6 +79,20 @@ def raising_after_start(site: Site) -> Handling:
     raise BoomError
 
 
+def refused(site: Site) -> Handling:
+    """Cannot reach something behind it."""
+    yield from ()
+    current("checkout")
+    raise ConnectionRefusedError
+
+
+def timing_out(site: Site) -> Handling:
+    """Waits for something in vain."""
+    current("checkout")
+    yield Start()
+    raise TimeoutError
+
+
 def raising_in_the_middle(site: Site) -> Handling:
     """Raises between two chunks."""
     current("checkout")

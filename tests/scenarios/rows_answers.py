@@ -68,6 +68,18 @@ SHAPES = [
         weight="0%",
     ),
     Row(
+        "a lost connection to a database is a failure of the version",
+        apps.refused,
+        [(Ask(method="POST"), Expect(0, b"", raises=ConnectionRefusedError))],
+        {"canary exception": 1},
+    ),
+    Row(
+        "a time-out after the start, too",
+        apps.timing_out,
+        [(Ask(), Expect(200, b"", OURS, raises=TimeoutError))],
+        {"canary exception": 1},
+    ),
+    Row(
         "raising after the start",
         apps.raising_after_start,
         [(Ask(), Expect(200, b"", OURS, raises=apps.BoomError))],
