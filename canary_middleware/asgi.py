@@ -35,6 +35,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 RULES = asgi_rules()
 ENDED = "the canary was killed and the grace for its open streams is over"
+BODIES = frozenset({"http.response.body", "http.response.pathsend", "http.response.zerocopysend"})
 RAISED = 599
 """Stands for the status of a canary that raised instead of answering."""
 
@@ -59,9 +60,7 @@ class CanaryMiddleware:
         ConfigurationError: an application is not ASGI, or a target names no rollout.
     """
 
-    def __init__(
-        self, app: App, canary: Canary, targets: Mapping[str, App] | None = None
-    ) -> None:
+    def __init__(self, app: App, canary: Canary, targets: Mapping[str, App] | None = None) -> None:
         self.app = app
         self._canary = canary
         self._engine = canary.engine
@@ -122,7 +121,7 @@ class CanaryMiddleware:
             await app(scope, receive, answer.send)
         except BaseException as error:
             if not answer.survives(error):
-                visit.finish(_ending(error))
+                visit.finish(_ending(error, visit))
                 raise
         finally:
             active_visit.reset(token)
@@ -152,7 +151,7 @@ class CanaryMiddleware:
             app, scope = self._dispatch(visit, scope)
             await app(scope, answer.receive, answer.send)
         except BaseException as error:
-            visit.finish(_ending(error))
+            visit.finish(_ending(error, visit))
             raise
         finally:
             active_visit.reset(token)
@@ -177,7 +176,7 @@ class CanaryMiddleware:
             await app(scope, receive, answer.send)
         except BaseException as error:
             if not (isinstance(error, Exception) and answer.ended):
-                visit.finish(_ending(error), answer.seconds)
+                visit.finish(_ending(error, visit), answer.seconds)
                 raise
         finally:
             active_visit.reset(token)
@@ -189,7 +188,7 @@ class CanaryMiddleware:
 
 
 class Answer:
-    """The way of one answer to the server: edits the start, notes the end, lets everything else pass.
+    """The way of one answer to the server: edits the start, notes the end, lets all else pass.
 
     Attributes:
         pristine: a copy of the scope for a second run; ``None`` where the method may not run twice.
@@ -212,7 +211,7 @@ class Answer:
         self._drain = drain
 
     def send(self, message: Message) -> Awaitable[None]:
-        """What the application gets as ``send``; a plain function, which costs no coroutine per message."""
+        """What the application gets as ``send``; plain, which costs no coroutine per message."""
         kind = message["type"]
         if kind == "http.response.start":
             visit = self._visit
@@ -228,10 +227,7 @@ class Answer:
             raise Superseded
         elif self.stream is not None and self.stream.ended:
             raise ConnectionAbortedError(ENDED)
-        elif kind == "http.response.body":
-            if not message.get("more_body"):
-                self._visit.finish(classify(self._visit.status))
-        elif kind == "http.response.pathsend":
+        elif kind in BODIES and not message.get("more_body"):
             self._visit.finish(classify(self._visit.status))
         return self._send(message)
 
@@ -321,7 +317,8 @@ class Handshake:
         visit.status = message.get("status", 101)
         self.seconds = visit.engine.clock() - visit.begun
         self.kind = classify(visit.status)
-        if visit.canary and message["type"] == "websocket.accept":
+        if message["type"] == "websocket.accept":
+            # Whatever its version is by now: many sockets ask for it after the handshake only.
             self.stream = self._drain.watch(visit, self._send, CLOSE)
         return edited(visit, message) if visit.exposed else message
 
@@ -346,15 +343,24 @@ def fresh(scope: Scope) -> Scope:
     return copy
 
 
-def _ending(error: BaseException) -> OutcomeClass:
-    gone = isinstance(error, (OSError, asyncio.CancelledError))
-    return OutcomeClass.ABORTED if gone else OutcomeClass.EXCEPTION
+def _ending(error: BaseException, visit: Visit) -> OutcomeClass:
+    """How a request that raised is booked.
+
+    ASGI 2.4: ``send`` raises an OSError once the client is gone, which Starlette turns into its
+    ClientDisconnect. Before the start, and with a time-out, it is the application's own.
+    """
+    lost = visit.started and isinstance(error, OSError) and not isinstance(error, TimeoutError)
+    gone = isinstance(error, asyncio.CancelledError) or type(error).__name__ == "ClientDisconnect"
+    return OutcomeClass.ABORTED if lost or gone else OutcomeClass.EXCEPTION
 
 
 def _check(app: object, canary: Canary, targets: Mapping[str, object]) -> None:
     problems = [
         Problem(place, "this is not an ASGI application", "WSGI: canary_middleware.wsgi")
-        for place, candidate in (("app", app), *((f"targets[{n!r}]", t) for n, t in targets.items()))
+        for place, candidate in (
+            ("app", app),
+            *((f"targets[{n!r}]", t) for n, t in targets.items()),
+        )
         if not is_asgi(candidate)
     ]
     problems += canary.unknown_targets(targets)
