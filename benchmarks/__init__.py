@@ -1,1 +1,1 @@
-"""Ratios against peers, interleaved in one run, medians. ``./dev bench`` runs them all; nothing asserts."""
+"""Ratios against peers, interleaved in one run, medians. ``./dev bench`` runs all; none asserts."""

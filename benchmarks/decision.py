@@ -1,0 +1,96 @@
+"""One decision by user id ÷ UnleashClient's evaluation of a gradual rollout, both from memory.
+
+Ours is all of ``current()`` in a visit that has not asked before: ``identify``, the draw, the
+exposure and, at the end of the visit, the outcome that is booked for it.
+"""
+
+from __future__ import annotations
+
+from itertools import cycle
+from tempfile import TemporaryDirectory
+
+from UnleashClient import UnleashClient  # type: ignore[attr-defined]  # it exports lazily
+from UnleashClient.cache import FileCache
+
+from benchmarks.measure import interleaved, ratio_line
+from benchmarks.request_asgi import KEY, rollout, scope
+from canary_middleware import Canary, current
+from canary_middleware.core.active import active_visit
+from canary_middleware.core.outcomes import OutcomeClass
+from canary_middleware.engine.views import AsgiView, RequestView
+from canary_middleware.engine.visit import Visit
+
+TOGGLES = {
+    "version": 1,
+    "features": [
+        {
+            "name": "checkout",
+            "enabled": True,
+            "strategies": [
+                {
+                    "name": "flexibleRollout",
+                    "parameters": {"rollout": "10", "stickiness": "userId", "groupId": "checkout"},
+                    "constraints": [],
+                }
+            ],
+        }
+    ],
+}
+USERS = [f"user-{number}" for number in range(1000)]
+
+
+def offline_unleash(directory: str) -> UnleashClient:
+    """A client with a toggle of its own that asks no server."""
+    cache = FileCache("bench", directory=directory)
+    cache.bootstrap_from_dict(TOGGLES)
+    client = UnleashClient(
+        "http://127.0.0.1:1/api",
+        "bench",
+        cache=cache,
+        disable_metrics=True,
+        disable_registration=True,
+    )
+    client.initialize_client(fetch_toggles=False)
+    return client
+
+
+def main() -> list[str]:
+    """The line of the issue."""
+    ours, theirs = cycle(USERS), cycle(USERS)
+
+    def identify(view: RequestView) -> str:
+        return next(ours)
+
+    engine = Canary(
+        rollout(), secret_keys=[KEY], bucket_secret="b" * 32, identify=identify,
+        autostart="10%", telemetry=False,
+    ).engine  # fmt: skip
+    match = engine.snapshot.match("/checkout", "GET")
+    assert match is not None
+    native = scope("/checkout", b"")
+
+    def visit(*, decides: bool) -> None:
+        made = Visit(engine, match, AsgiView(native))
+        active_visit.set(made)
+        if decides:
+            current("checkout")
+        made.finish(OutcomeClass.SUCCESS)
+
+    with TemporaryDirectory() as directory:
+        client = offline_unleash(directory)
+        try:
+            times = interleaved(
+                {
+                    "visit": lambda: visit(decides=False),
+                    "visit that decides": lambda: visit(decides=True),
+                    "unleash": lambda: client.is_enabled("checkout", {"userId": next(theirs)}),
+                }
+            )
+        finally:
+            client.destroy()
+    decision = times["visit that decides"] - times["visit"]
+    return [ratio_line("one decision by user id", decision, times["unleash"], 0.10, "Unleash")]
+
+
+if __name__ == "__main__":
+    print("\n".join(main()))
