@@ -2,7 +2,8 @@
 
 Protocol: https://opentelemetry.io/docs/specs/otlp/ (OTLP/HTTP, binary protobuf, gzip or plain). It
 runs in a thread (:class:`Receiver`) or as a process of its own
-(``python -m canary_middleware.demo.receiver``), where ``GET /counts`` answers the counts as JSON.
+(``python -m canary_middleware.demo.receiver``), where ``GET /counts`` answers the counts as JSON
+and ``DELETE /counts`` begins anew.
 """
 
 from __future__ import annotations
@@ -36,7 +37,12 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as SpanMessage
 
+from canary_middleware.demo.words import VISITOR_OF_SPAN
+
 VERSION: Final = "canary.version"
+OUTCOME: Final = "canary.outcome"
+ABANDONED: Final = ("rescued", "superseded")
+"""Outcomes of canary answers that stable replaced: nobody saw them."""
 MAX_BODY: Final = 64 * 1024 * 1024
 
 Value = str | bool | int | float | None
@@ -208,6 +214,29 @@ class Received:
                 totals[version] = totals.get(version, 0) + amount
         return totals
 
+    def answers_by_version(self, name: str = "canary.requests") -> dict[str, int]:
+        """As :meth:`totals_by_version`, of what clients got to see."""
+        totals: Counter[str] = Counter()
+        for point in self.latest(name):
+            if VERSION in point.attributes and point.attributes.get(OUTCOME) not in ABANDONED:
+                totals[str(point.attributes[VERSION])] += int(point.value)
+        return dict(totals)
+
+    def visitors_by_version(self) -> dict[str, int]:
+        """How many visitors the server spans of each version name."""
+        visitors: dict[str, set[Value]] = {}
+        for span in self.spans:
+            if span.kind == "SERVER" and VERSION in span.attributes:
+                seen = visitors.setdefault(str(span.attributes[VERSION]), set())
+                seen.add(span.attributes.get(VISITOR_OF_SPAN))
+        return {version: len(seen) for version, seen in visitors.items()}
+
+    def forget(self) -> None:
+        """Drop everything received so far."""
+        with self._lock:
+            self._spans.clear()
+            self._points.clear()
+
     def summary(self) -> dict[str, object]:
         """What ``GET /counts`` answers."""
         names = sorted({point.name for point in self.points})
@@ -215,6 +244,8 @@ class Received:
             "spans": len(self.spans),
             "points": len(self.points),
             "spans_by_version": self.spans_by_version(),
+            "visitors_by_version": self.visitors_by_version(),
+            "answers_by_version": self.answers_by_version(),
             "totals_by_version": {name: self.totals_by_version(name) for name in names},
         }
 
@@ -228,6 +259,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(404, b"", "text/plain")
             return
         self._answer(200, json.dumps(self.server.received.summary()).encode(), "application/json")
+
+    def do_DELETE(self) -> None:
+        self.server.received.forget()
+        self._answer(200, b"", "text/plain")
 
     def do_POST(self) -> None:
         try:

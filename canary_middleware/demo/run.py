@@ -1,0 +1,180 @@
+"""``canary demo``: builds the stage, tells the story, shows the summary, ends everything."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Final, TextIO
+
+from canary_middleware.demo.crowd import Crowd
+from canary_middleware.demo.display import Display
+from canary_middleware.demo.pieces import find_missing
+from canary_middleware.demo.processes import LOCALHOST, DemoError
+from canary_middleware.demo.stage import Setting, Stage, build, without_password
+from canary_middleware.demo.story import MakeCrowd, Story, fetch_counts, pulse
+from canary_middleware.demo.summary import Account, table, verdicts
+from canary_middleware.demo.words import CANARY, ROLLOUT, STABLE
+
+FAILED: Final = 1
+STOPPED: Final = 128
+"""Plus the number of the signal, as shells have it."""
+STROLL: Final = 20.0
+"""Visits per second while the demo is kept running."""
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def run(
+    *,
+    store: str | None = None,
+    keep: bool = False,
+    visitors: int = 3000,
+    out: TextIO | None = None,
+) -> int:
+    """Play the demo.
+
+    Args:
+        store: URL of a Redis to use; its own, ended with it, by default.
+        keep: go on after the summary until Ctrl-C.
+        visitors: how many distinct visitors come, if the host is fast enough.
+        out: where to show it; standard output by default.
+
+    Returns:
+        0 if everything held that must hold, 1 if not, 128 + signal if it was stopped before.
+
+    Raises:
+        MissingExtraError: something is not installed.
+        StoreError: the given store cannot be used.
+    """
+    find_missing(own_store=store is None)
+    return play(Setting(store=store, keep=keep, visitors=visitors), out or sys.stdout)
+
+
+def play(setting: Setting, out: TextIO, make_crowd: MakeCrowd = Crowd) -> int:
+    """As :func:`run`, with every part of the setting to choose."""
+    display = Display(out)
+    demo = _Demo(setting, display, make_crowd)
+    try:
+        asyncio.run(demo.main())
+    except asyncio.CancelledError:
+        display.close()
+        if demo.code is None:
+            display.line("stopped")
+            return STOPPED + demo.stopped_by
+    except DemoError as error:
+        display.line(f"{display.paint('FAILED', 'red')} {error}")
+        return FAILED
+    return FAILED if demo.code is None else demo.code
+
+
+class _Demo:
+    """One run; signals cancel it, so that every context on the way out ends what it started."""
+
+    def __init__(self, setting: Setting, display: Display, make_crowd: MakeCrowd) -> None:
+        self.code: int | None = None
+        self.stopped_by = 0
+        self._setting = setting
+        self._display = display
+        self._make_crowd = make_crowd
+
+    async def main(self) -> None:
+        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+
+        def stop(number: int) -> None:
+            self.stopped_by = number
+            if task is not None:
+                task.cancel()
+
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, stop, number)
+        self._display.line(self._display.paint("canary demo", "bold"))
+        async with build(self._setting) as stage:
+            await self._play(stage)
+
+    async def _play(self, stage: Stage) -> None:
+        self._introduce(stage)
+        setting = self._setting
+        # New visitors of one scene, and those who return, in the time that a scene takes.
+        rate = max(10.0, 0.4 * setting.visitors / setting.seconds)
+        async with self._make_crowd(stage.ports, rate) as crowd:
+            account = await Story(stage, crowd, self._display, setting).tell()
+        self.code = 0 if self._sum_up(account) else FAILED
+        if setting.keep:
+            self._invite(stage)
+            await self._go_on(stage)
+
+    def _introduce(self, stage: Stage) -> None:
+        fastapi, flask = stage.ports
+        line = self._display.line
+        line(f"  store    {without_password(stage.url)}  namespace {stage.namespace}")
+        line(f"  fastapi  http://{LOCALHOST}:{fastapi}  uvicorn, 2 workers")
+        line(f"  flask    http://{LOCALHOST}:{flask}  gunicorn, 2 workers")
+        line(f"  rollout  {ROLLOUT}: {STABLE} -> {CANARY}, in both shops")
+        line()
+
+    def _sum_up(self, account: Account) -> bool:
+        display = self._display
+        display.line()
+        display.line(display.paint(f"  {'':<24}{STABLE:>10}{CANARY:>10}", "bold"))
+        for row in table(account):
+            display.line(f"  {row.name:<24}{row.stable:>10,}{row.canary:>10,}")
+        display.line()
+        found = list(verdicts(account))
+        for verdict in found:
+            word = display.paint("ok", "green") if verdict.held else display.paint("FAILED", "red")
+            display.line(f"  {word}  {verdict.text}")
+        held = all(verdict.held for verdict in found)
+        display.line()
+        display.line("  everything held" if held else "  not everything held")
+        return held
+
+    def _invite(self, stage: Stage) -> None:
+        line = self._display.line
+        name = _command()
+        line()
+        line("  Still running, with some visitors. In a browser:")
+        line()
+        for port in stage.ports:
+            line(f"    http://{LOCALHOST}:{port}/checkout")
+        line()
+        line("  In another terminal:")
+        line()
+        url = without_password(stage.url)
+        line(f"    export CANARY_STORE={url if url == stage.url else '(what you gave to --store)'}")
+        line(f"    export CANARY_NAMESPACE={stage.namespace}")
+        for verb in ("status", f"weight {ROLLOUT} 75%", "kill --why oops", "revive", "history"):
+            line(f"    {name} {verb}")
+        line()
+        line("  Ctrl-C ends it all.")
+        line()
+
+    async def _go_on(self, stage: Stage) -> None:
+        async with self._make_crowd(stage.ports, STROLL) as crowd:
+            crowd.expected = 200
+            while True:
+                for _ in range(100):
+                    await asyncio.sleep(0.1)
+                    stage.processes.check()
+                    crowd.check()
+                    self._display.live(
+                        pulse(crowd, self._display, "now", time.monotonic() - 1.0), 10.0
+                    )
+                # It may be kept for days.
+                del crowd.answers[:-200]
+                await fetch_counts(stage.receiver, "DELETE")
+
+
+def _command() -> str:
+    """How to call ``canary`` in a terminal that has the caller's PATH and folder."""
+    script = Path(sys.executable).with_name("canary")
+    if not script.exists():
+        return f"{sys.executable} -m canary_middleware.cli"
+    if script.is_relative_to(Path.cwd()):
+        return os.path.relpath(script)
+    return "canary" if shutil.which("canary") == str(script) else str(script)
