@@ -120,6 +120,7 @@ SETTINGS: Final[Mapping[str, tuple[Check, Callable[[str], object]]]] = {
     "vary": (_texts, _words),
     "secure": (_secure, _switch),
     "max_staleness": (_limit, _number),
+    "kill_grace": (_seconds, _number),
     "poll": (_seconds, _number),
     "first_load": (_seconds, _number),
     "snapshot_path": (_text, str),

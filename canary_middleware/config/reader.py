@@ -104,7 +104,7 @@ class Reader:
         fields = self._members(table, f"{place}.", ROLLOUT, within)
         for side in ("stable", "canary"):
             if side not in table:
-                self.report((within, side), place, f"has no {side}", f'{side} = "1.5.0"')
+                self.report((within, side), f"{place}.{side}", "is missing", f'{side} = "1.5.0"')
             fields.setdefault(side, f"no-{side}")
         for part, (kind, checks) in PARTS.items():
             if part in fields:
@@ -144,14 +144,14 @@ class Reader:
             for meant in get_close_matches(variable, VARIABLES, 1, 0.85):
                 self.report(NOWHERE, variable, "is unknown", f"did you mean {meant}?")
 
-    def _lines(self, file: Path, key: Key, place: str) -> list[str]:
+    def _lines(self, file: Path, key: Key, place: str) -> tuple[str, ...]:
         try:
-            return file.read_text(encoding="utf-8").split()
+            return tuple(file.read_text(encoding="utf-8").split())
         except (OSError, ValueError) as error:
             # Never the error itself: it may show what it could not decode.
             why = getattr(error, "strerror", None) or "no UTF-8"
             self.report(key, place, f"{file} cannot be read: {why}", "one secret per line")
-            return []
+            return ()
 
 
 _ADDRESS: Final = re.compile(r"(?:rollout '(?P<rollout>[^']*)'|(?P<setting>\w+))(?P<rest>.*)")

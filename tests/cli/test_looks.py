@@ -20,7 +20,12 @@ from tests.support.redis import connect
 CSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def on_a_terminal(canary: Shell, columns: int, *words: str, **variables: str) -> str:
+CLI = ("-m", "canary_middleware.cli")
+
+
+def on_a_terminal(
+    canary: Shell, columns: int, *words: str, program: tuple[str, ...] = CLI, **variables: str
+) -> str:
     """What a real terminal of that width is sent."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
@@ -28,7 +33,7 @@ def on_a_terminal(canary: Shell, columns: int, *words: str, **variables: str) ->
         k: v for k, v in canary.environment().items() if k not in ("COLUMNS", "NO_COLOR")
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "canary_middleware.cli", *words],
+        [sys.executable, *program, *words],
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
@@ -147,16 +152,28 @@ def test_colour_is_for_terminals_that_want_it(started: Shell) -> None:
     assert re.sub(r"\d+ s", "", CSI.sub("", coloured)) == re.sub(r"\d+ s", "", plain)
 
 
+HOSTILE = "\x1b[2J\r\nroot logged in\x07\u202e\x9b31m" + "A" * 1_000
+
+
+def harm(sent: str) -> list[str]:
+    """What attacker text did to a terminal: controls, lines of its own, floods."""
+    text = CSI.sub("", sent)
+    controls = [c for c in text if not c.isprintable() and c != "\n"]
+    lines = [line for line in text.splitlines() if line.startswith("root logged in")]
+    return [*controls, *lines, *re.findall("A{257,}", text)]
+
+
 def test_nothing_from_the_store_reaches_the_terminal_raw(started: Shell) -> None:
-    hostile = "\x1b[2J\r\nroot logged in\x07\u202e\x9b31m" + "A" * 1_000
     with connect(started.url) as client:
-        client.set(f"canary:{{{started.namespace}}}:kill", hostile)
-    for words in (("status",), ("kill", "--why", hostile, "--by", hostile), ("history",)):
-        sent = CSI.sub("", on_a_terminal(started, 120, *words))
-        assert not [c for c in sent if not c.isprintable() and c != "\n"], words
-        assert not [line for line in sent.splitlines() if line.startswith("root logged in")]
-        assert "A" * 257 not in sent
-    assert "A" * 257 not in started("status", "--json").out
+        client.set(f"canary:{{{started.namespace}}}:kill", HOSTILE)
+    for words in (("status",), ("kill", "--why", HOSTILE, "--by", HOSTILE), ("history",)):
+        assert harm(on_a_terminal(started, 120, *words)) == [], words
+    assert harm(started("status", "--json").out) == []
+
+
+def test_the_variant_that_prints_texts_as_they_are_does_harm(canary: Shell) -> None:
+    variant = ("-c", "import sys; print(sys.argv[1])")
+    assert len(harm(on_a_terminal(canary, 120, HOSTILE, program=variant))) > 3
 
 
 def test_hostile_values_in_the_records_themselves_are_refused_or_escaped(started: Shell) -> None:

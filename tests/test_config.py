@@ -1,0 +1,360 @@
+"""`canary.toml` and `CANARY_*` against the constructor, and every mistake with its place."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from canary_middleware import Audience, Canary, ConfigurationError, Ramp, Rescue, Rollout
+from canary_middleware.config import canary_from, load
+from canary_middleware.config.kinds import FILE, ROLLOUT, VARIABLES
+
+KEY, OTHER = "k" * 32, "o" * 32
+DOCS = Path(__file__).parents[1] / "docs" / "configuration.md"
+MINIMAL = f"""
+secret_keys = ["{KEY}"]
+[rollouts.checkout]
+stable = "1.4.2"
+canary = "1.5.0"
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "canary.toml"
+
+
+def nobody(view: object) -> None:
+    """An ``identify`` that knows nobody."""
+
+
+def mistakes(file: Path | None, **environ: str) -> dict[str, str]:
+    """Message and hint by place, the file's own path left out."""
+    with pytest.raises(ConfigurationError) as caught:
+        canary_from(file, environ=environ)
+    places = [str(problem.place) for problem in caught.value.problems]
+    assert len(places) == len(set(places)), places
+    return {
+        problem.place.removeprefix(f"{file}:"): f"{problem.message} ({problem.hint})"
+        for problem in caught.value.problems
+    }
+
+
+# --- the same as the constructor ----------------------------------------------------------------
+
+
+def test_every_argument_of_the_facade_can_be_written() -> None:
+    arguments = set(inspect.signature(Canary).parameters)
+    only_code = {"identify", "telemetry", "clock", "wall"}
+    files = {"secret_keys_file", "bucket_secret_file"}
+    assert set(FILE) - files == arguments - only_code
+    assert set(VARIABLES.values()) == set(FILE)
+    declared = set(inspect.signature(Rollout).parameters)
+    assert set(ROLLOUT) == declared - {"name"}
+
+
+def test_a_file_says_what_the_constructor_says(file: Path) -> None:
+    file.write_text(f"""
+    namespace = "shop"
+    store = "redis://localhost:6379/0"
+    secret_keys = ["{OTHER}", "{KEY}"]
+    bucket_secret = "{KEY}"
+    vary = ["Authorization"]
+    secure = "auto"
+    max_staleness = "never"
+    kill_grace = 2
+    poll = 0.5
+    first_load = 0.1
+    snapshot_path = "state"
+    debug = false
+
+    [rollouts.checkout]
+    stable = "1.4.2"
+    canary = "1.5.0"
+    paths = ["/checkout"]
+    methods = ["GET", "POST"]
+    exclude = ["/checkout/static"]
+    owner = "payments"
+    ramp = ["1%", "5%"]
+    testers = {{ subjects = ["alice"], groups = ["beta"] }}
+    denied = {{ groups = ["embargo"] }}
+    rescue = {{ methods = ["GET"], budget = "10%", enabled = false }}
+
+    [rollouts.search]
+    stable = "1"
+    canary = "2"
+    """)
+    found = load(file, {})
+    assert found.problems == ()
+    assert found.settings == {
+        "namespace": "shop",
+        "store": "redis://localhost:6379/0",
+        "secret_keys": (OTHER, KEY),
+        "bucket_secret": KEY,
+        "vary": ("Authorization",),
+        "secure": "auto",
+        "max_staleness": None,
+        "kill_grace": 2,
+        "poll": 0.5,
+        "first_load": 0.1,
+        "snapshot_path": file.parent / "state",
+        "debug": False,
+    }
+    assert found.rollouts == (
+        Rollout(
+            "checkout",
+            stable="1.4.2",
+            canary="1.5.0",
+            paths=("/checkout",),
+            methods=("GET", "POST"),
+            exclude=("/checkout/static",),
+            owner="payments",
+            ramp=Ramp("1%", "5%"),
+            testers=Audience(["alice"], ["beta"]),
+            denied=Audience(groups=["embargo"]),
+            rescue=Rescue(("GET",), "10%", enabled=False),
+        ),
+        Rollout("search", stable="1", canary="2"),
+    )
+    canary = canary_from(file, environ={})
+    assert canary.namespace == "shop"
+    assert canary.engine.rollouts == found.rollouts
+
+
+def test_variables_say_the_same_without_any_file(tmp_path: Path) -> None:
+    environ = {
+        "CANARY_NAMESPACE": "shop",
+        "CANARY_STORE": "unix:///run/redis.sock",
+        "CANARY_SECRET_KEYS": f"{OTHER}, {KEY}",
+        "CANARY_BUCKET_SECRET": KEY,
+        "CANARY_VARY": "Authorization,X-Tenant",
+        "CANARY_SECURE": "false",
+        "CANARY_MAX_STALENESS": "120",
+        "CANARY_KILL_GRACE": "2",
+        "CANARY_POLL": "0.5",
+        "CANARY_FIRST_LOAD": "0.1",
+        "CANARY_SNAPSHOT_PATH": str(tmp_path),
+        "CANARY_DEBUG": "1",
+        "CANARY_ROLLOUTS": 'checkout = {stable = "1", canary = "2", ramp = ["5%"]}',
+        "CANARY_TEST_REDIS_URL": "redis://of-another-program",
+    }
+    found = load(None, environ)
+    assert found.problems == ()
+    assert found.settings == {
+        "namespace": "shop",
+        "store": "unix:///run/redis.sock",
+        "secret_keys": (OTHER, KEY),
+        "bucket_secret": KEY,
+        "vary": ("Authorization", "X-Tenant"),
+        "secure": False,
+        "max_staleness": 120.0,
+        "kill_grace": 2.0,
+        "poll": 0.5,
+        "first_load": 0.1,
+        "snapshot_path": str(tmp_path),
+        "debug": True,
+    }
+    assert found.rollouts == (Rollout("checkout", stable="1", canary="2", ramp=Ramp("5%")),)
+    assert canary_from(environ=environ).namespace == "shop"
+
+
+def test_a_variable_wins_over_the_file_and_code_over_both(file: Path) -> None:
+    file.write_text(MINIMAL.replace("[rollouts", 'namespace = "file"\nautostart = "1%"\n[rollouts'))
+    environ = {"CANARY_NAMESPACE": "variable", "CANARY_AUTOSTART": "2%", "CANARY_POLL": ""}
+    assert load(file, environ).settings["namespace"] == "variable"
+    canary = canary_from(file, environ=environ, namespace="code")
+    assert canary.namespace == "code"
+    assert canary.engine.snapshot.lanes[0].entry is not None
+    assert canary.engine.snapshot.lanes[0].entry.weight == 2_000
+    assert load(file, {"CANARY_CONFIG": "elsewhere"}).file == file
+
+
+def test_rollouts_in_code_join_those_of_the_file(file: Path) -> None:
+    file.write_text(MINIMAL)
+    search = Rollout("search", stable="1", canary="2", testers=Audience(predicate=bool))
+    canary = canary_from(file, environ={}, rollouts=[search])
+    assert [rollout.name for rollout in canary.engine.rollouts] == ["checkout", "search"]
+
+
+def test_the_file_is_found_by_its_variable_and_in_the_working_directory(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(file.parent)
+    assert load(None, {}).file is None
+    file.write_text(MINIMAL)
+    assert load(None, {}).file == Path("canary.toml")
+    other = file.with_name("other.toml")
+    other.write_text(MINIMAL)
+    assert load(None, {"CANARY_CONFIG": str(other)}).file == other
+
+
+def test_secrets_come_from_files_relative_to_the_file(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text(f"{OTHER}\n{KEY}\n")
+    (tmp_path / "buckets").write_text(f"{KEY}\n")
+    file.write_text('secret_keys_file = "keys"\nbucket_secret_file = "buckets"\n')
+    assert load(file, {}).settings == {"secret_keys": (OTHER, KEY), "bucket_secret": KEY}
+    environ = {"CANARY_SECRET_KEYS": KEY}
+    assert load(file, environ).settings["secret_keys"] == (KEY,)
+    environ = {"CANARY_SECRET_KEYS_FILE": str(tmp_path / "buckets")}
+    assert load(file, environ).settings["secret_keys"] == (KEY,)
+
+
+# --- mistakes -----------------------------------------------------------------------------------
+
+
+def test_all_mistakes_are_told_at_once_with_their_places(file: Path) -> None:
+    file.write_text("""
+    namespace = "my shop"
+    secret_keyz = ["x"]
+    secret_keys = ["short"]
+    max_staleness = "later"
+    poll = true
+
+    [rollouts.checkout]
+    stable = "1.4.2"
+    canary = "1.4.2"
+    paths = "/checkout"
+    weight = "5%"
+    ramp = [1, "5%"]
+    testers = { group = ["beta"] }
+    rescue = { budget = "200%", methods = ["get"] }
+
+    [rollouts.search]
+    canary = 2.0
+    exclude = ["static"]
+
+    [rollouts]
+    bad = 3
+    """)
+    found = mistakes(file, CANARY_SECURE="maybe", CANARY_SECRET_KEY="x", CANARY_AUTOSTART="5")
+    expected = {
+        "namespace": "'my shop' is not a name",
+        "secret_keyz": "did you mean secret_keys?",
+        "secret_keys[0]": "has 5 bytes, at least 32",
+        "max_staleness": '"never"',
+        "poll": "True is not a number of seconds",
+        "rollouts.checkout.canary": "is the same as stable",
+        "rollouts.checkout.paths": "is str, not a list",
+        "rollouts.checkout.weight": "is unknown (known are: stable, canary, paths",
+        "rollouts.checkout.ramp": "a bare number (1)",
+        "rollouts.checkout.testers.group": "did you mean groups?",
+        "rollouts.checkout.rescue.budget": "outside 0% to 100%",
+        "rollouts.checkout.rescue.methods": "write 'GET'",
+        "rollouts.search.stable": "is missing",
+        "rollouts.search.canary": 'is float, not text (write "2.0")',
+        "rollouts.search.exclude": "write '/static'",
+        "rollouts.bad": "is int, not a table",
+        "CANARY_SECURE": 'write true, false or "auto"',
+        "CANARY_SECRET_KEY": "did you mean CANARY_SECRET_KEYS?",
+        "CANARY_AUTOSTART": "no percent sign",
+    }
+    assert found.keys() == expected.keys()
+    for place, part in expected.items():
+        assert part in found[place], place
+
+
+def test_what_is_missing_names_both_places(file: Path) -> None:
+    file.write_text('store = "redis://localhost"\n')
+    assert mistakes(file).keys() == {
+        "rollouts or CANARY_ROLLOUTS",
+        "namespace or CANARY_NAMESPACE",
+        "secret_keys or CANARY_SECRET_KEYS",
+    }
+    with pytest.raises(ConfigurationError) as caught:
+        canary_from(environ={"CANARY_STORE": "redis://localhost"})
+    assert {problem.place for problem in caught.value.problems} == {
+        "CANARY_ROLLOUTS", "CANARY_NAMESPACE", "CANARY_SECRET_KEYS",
+    }  # fmt: skip
+
+
+def test_identify_needs_its_secret_in_a_place_that_can_be_written(file: Path) -> None:
+    file.write_text(MINIMAL)
+    with pytest.raises(ConfigurationError) as caught:
+        canary_from(file, environ={}, identify=nobody)
+    (problem,) = caught.value.problems
+    assert problem.place == f"{file}:bucket_secret or CANARY_BUCKET_SECRET"
+
+
+def test_a_rollout_from_code_keeps_its_place(file: Path) -> None:
+    file.write_text(MINIMAL)
+    with pytest.raises(ConfigurationError) as caught:
+        canary_from(file, environ={}, rollouts=[Rollout("x", stable="1", canary="1")])
+    assert [problem.place for problem in caught.value.problems] == ["rollout 'x', canary"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("namespace = ", "is not TOML"),
+        ("namespace = 5", 'is int, not text (write "5")'),
+        ("secret_keys = 'one'", "is str, not a list"),
+        ("secret_keys = [1]", "holds something that is not text"),
+        ("bucket_secret = 12345", "is int, not text (put it between quotes)"),
+        ("vary = ['a b']", "is not a header name"),
+        ("debug = 'yes'", "is neither true nor false"),
+        ("rollouts = 5", "is int, not a table"),
+        ("[rollouts.x]\nramp = '5%'", "is str, not a list"),
+        ("[rollouts.x]\ntesters = ['a']", "is list, not a table"),
+        ("secret_keys_file = 'nosuch'", "cannot be read: No such file"),
+        ("secret_keys = []\nsecret_keys_file = 'canary.toml'", "stands beside secret_keys"),
+    ],
+)
+def test_one_mistake(file: Path, text: str, reason: str) -> None:
+    file.write_text(text)
+    assert reason in " ".join(mistakes(file).values())
+
+
+def test_a_file_that_is_not_there_or_not_text(file: Path) -> None:
+    assert "cannot be read: No such file" in " ".join(mistakes(file).values())
+    file.write_bytes(b"\xff\xfe")
+    assert "is not TOML" in " ".join(mistakes(file).values())
+
+
+def test_a_variable_that_is_no_toml_or_no_number() -> None:
+    found = mistakes(None, CANARY_ROLLOUTS="checkout", CANARY_POLL="soon", CANARY_SECRET_KEYS=KEY)
+    assert "is not TOML" in found["CANARY_ROLLOUTS"]
+    assert "'soon' is not a number of seconds" in found["CANARY_POLL"]
+    environ = {"CANARY_ROLLOUTS": 'checkout = {stable = "1", canary = 2}'}
+    found = mistakes(None, CANARY_SECRET_KEYS=KEY, **environ)
+    assert found.keys() == {"CANARY_ROLLOUTS: rollouts.checkout.canary"}
+
+
+def test_no_mistake_shows_a_secret(file: Path, tmp_path: Path) -> None:
+    secret = "hunter2"
+    (tmp_path / "keys").write_bytes(secret.encode() + b"\xff")
+    file.write_text(f"""
+    store = "redis://:{secret}@localhost"
+    secret_keys = ["{secret}", "{secret}"]
+    bucket_secret = "{secret}"
+    """)
+    environ = {"CANARY_SECRET_KEYS_FILE": str(tmp_path / "keys")}
+    for variables in ({}, environ, {"CANARY_STORE": f"mysql://{secret}"}):
+        assert secret not in repr(mistakes(file, **variables))
+
+
+# --- the documentation --------------------------------------------------------------------------
+
+
+def blocks(language: str) -> Iterator[str]:
+    yield from re.findall(rf"```{language}\n(.*?)```", DOCS.read_text(), re.DOTALL)
+
+
+def test_the_complete_example_loads_and_is_complete(file: Path, tmp_path: Path) -> None:
+    example = next(blocks("toml"))
+    file.write_text(example)
+    (tmp_path / "canary-keys").write_text(f"{OTHER}\n{KEY}\n")
+    environ = {"CANARY_BUCKET_SECRET": KEY}
+    canary = canary_from(file, environ=environ, identify=nobody)
+    assert [rollout.name for rollout in canary.engine.rollouts] == ["checkout", "search"]
+    secrets = {"secret_keys", "bucket_secret", "bucket_secret_file", "autostart"}
+    assert {name for name in FILE if name in example} >= set(FILE) - secrets
+    assert {name for name in ROLLOUT if f"{name} = " in example} == set(ROLLOUT)
+
+
+def test_the_table_names_every_variable() -> None:
+    text = DOCS.read_text()
+    assert [name for name in VARIABLES if f"`{name}`" not in text] == []
