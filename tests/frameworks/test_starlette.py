@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.sessions import SessionMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
@@ -21,7 +22,9 @@ from canary_middleware import Audience, Canary, current
 from canary_middleware.asgi import CanaryMiddleware
 from canary_middleware.frameworks.starlette import assignment_from, session_subject
 from tests.scenarios.asgi_client import Browser
+from tests.scenarios.asgi_driver import Connection, http_scope
 from tests.scenarios.facade import events, facade, kill, outcomes
+from tests.scenarios.words import Ask
 
 SUPERSEDED = {"canary superseded": 1, "stable 2xx": 1}
 
@@ -171,6 +174,27 @@ def test_background_tasks_read_what_the_request_was(inside: list[Middleware]) ->
         assert browser.text("/background") == "2"
     assert shop.notes == ["background 2"]
     assert events(shop.canary) == {}
+
+
+def test_a_client_that_leaves_a_stream_is_no_failure_of_the_canary() -> None:
+    """W17: outsiders cannot make a version look bad."""
+
+    async def stream(_: Request) -> Response:
+        return StreamingResponse(iter([current("checkout").version] * 3))
+
+    async def server(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            raise OSError("gone")
+
+    async def run() -> None:
+        app = Starlette(routes=[Route("/stream", stream)])
+        scope = http_scope(Ask("/stream"))
+        await CanaryMiddleware(app, canary)(scope, Connection().receive, server)
+
+    canary = facade()
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(run())
+    assert outcomes(canary) == {"canary aborted": 1}
 
 
 def test_files_pass_by_pathsend(tmp_path: Any) -> None:

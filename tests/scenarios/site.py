@@ -135,16 +135,19 @@ class Site:
             key: signs it.
             age: seconds since it was issued.
         """
+        codec = TokenCodec([key.encode()], "shop", "visitor")
+        return write(codec, Cookie(self.subject(cohort), int(self.time - age)))
+
+    def subject(self, cohort: Cohort) -> str:
+        """The id of such a visitor."""
         limit = threshold(parse_weight(self.weight or "50%"))
         lane = lane_key(self._secret.encode(), "shop", "checkout", "2")
         wanted = cohort is Cohort.CANARY
-        found = next(
+        return next(
             subject
             for subject in (f"visitor-{n:08}" for n in range(10_000))
             if (draw(lane, ANONYMOUS, subject) < limit) is wanted
         )
-        codec = TokenCodec([key.encode()], "shop", "visitor")
-        return write(codec, Cookie(found, int(self.time - age)))
 
     # --- what happens meanwhile -----------------------------------------------------------------
 
