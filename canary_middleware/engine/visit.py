@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from canary_middleware.core.fetch import may_draw
@@ -60,7 +60,7 @@ class Visit:
     _place = False
     _known: Known | None = None
     _visitor: Visitor | None = None
-    _given: Mapping[str, Assignment] | None = None
+    _given: dict[str, Assignment] | None = None
 
     def __init__(self, engine: Engine, match: Match, view: RequestView) -> None:
         self.engine = engine
@@ -294,15 +294,22 @@ class Visit:
         # A copy in one operation: threads of an abandoned handler go on and expose more.
         return list(self.exposed.values())
 
+    def _lost(self, why: Supersede) -> list[Assignment]:
+        """The canaries that stable answers for: those that were killed, or all that failed."""
+        lanes = self.engine.snapshot.by_name
+        canaries = self._canaries()
+        killed = [one for one in canaries if lanes[one.rollout].gate is Reason.KILL_SWITCH]
+        # None is killed any more where a revive came in between; then it was one of them.
+        return (killed or canaries) if why is Supersede.KILL else canaries
+
     def again(self, why: Supersede, view: RequestView) -> Visit:
-        """The visit of the second run, in which whatever was canary is stable."""
+        """The visit of the second run, in which the lost canaries are stable."""
         lanes = self.engine.snapshot.by_name
         second = Visit(self.engine, self.match, view)
         reason = Reason.ERROR if why is Supersede.RESCUE else Reason.KILL_SWITCH
-        second._given = {
-            found.rollout: lanes[found.rollout].stable[reason] if found.is_canary else found
-            for found in self._assignments()
-        }
+        second._given = {found.rollout: found for found in self._assignments()}
+        for found in self._lost(why):
+            second._given[found.rollout] = lanes[found.rollout].stable[reason]
         second._asked, second._visitor, second.failed = self._asked, self._visitor, self.failed
         second._looked, second._known, second.issue = self._looked, self._known, self.issue
         second.rescued = why is Supersede.RESCUE
@@ -321,7 +328,7 @@ class Visit:
         engine = self.engine
         kind = OutcomeClass.RESCUED if why is Supersede.RESCUE else OutcomeClass.SUPERSEDED
         engine.recorder.running.pop(self, None)
-        canaries = self._canaries()
+        canaries = self._lost(why)
         seconds = engine.clock() - self.begun
         engine.recorder.end(canaries, kind, seconds)
         if engine.observer is not None:
