@@ -13,10 +13,10 @@ from typing import Any, Final
 
 from canary_middleware import Assignment, Canary, Cohort, Rescue, current
 from canary_middleware.agent import Agent
-from canary_middleware.core.model import Reason, Rollout
-from canary_middleware.core.state import Document, Kill
-from canary_middleware.engine.engine import Engine
+from canary_middleware.core.model import Reason
+from canary_middleware.core.state import EVERYTHING, Document
 from canary_middleware.errors import StoreError
+from canary_middleware.stores import Loaded
 
 __all__ = ["CHOOSERS", "POLLS", "RESCUES", "current", "spoil"]
 
@@ -25,7 +25,7 @@ TESTERS_PASS = "testers pass the kill switch"
 NO_POLL = "an agent without poll: it trusts in pushes"
 SUPERSEDES_POSTS = "a kill supersedes POSTs too"
 EVERYBODY_DRAWS = "every request without a cookie draws a visitor"
-FORGETFUL = "a follower that lets an empty store lift the kill"
+CREDULOUS = "a follower that lets an empty store lift the kill"
 ASKS_THE_STORE = "a middleware that asks the store on each request"
 FAILS_CLOSED = "a middleware that answers 503 without its store"
 
@@ -56,37 +56,31 @@ RESCUES: Final[Mapping[str, Rescue]] = {
 }
 
 
-class Forgetful:
-    """What an agent follows, without the memory of a kill that its rules rely on."""
+class Credulous:
+    """A store whose silence is taken for a word: what it does not say is killed, is lifted."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.confirmed_at = engine.confirmed_at
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self._last: Document | None = None
 
-    @property
-    def rollouts(self) -> tuple[Rollout, ...]:
-        return self._engine.rollouts
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
 
-    @property
-    def document(self) -> Document | None:
-        held = self._engine.document
-        return held and replace(held, kills={})
-
-    @document.setter
-    def document(self, _document: Document | None) -> None:
-        raise AssertionError("the follower adopts, it does not assign")
-
-    def adopt(self, document: Document | None, local_kill: Kill | None = None) -> None:
-        self._engine.adopt(document, local_kill)
-
-    def confirm(self, now: float) -> None:
-        self._engine.confirm(now)
+    def load(self) -> Loaded:
+        loaded: Loaded = self._store.load()
+        self._last = document = loaded.document or self._last
+        if document is None or (loaded.document and document.kills):
+            return loaded
+        newer, lifted = document.revision + 1, {EVERYTHING: 10**9}
+        document = replace(document, revision=newer, kills={}, lifted=lifted)
+        return replace(loaded, document=document)
 
 
 def spoil(variant: str, canary: Canary) -> None:
     """Exchange what a variant does differently inside of the package's own parts."""
-    if variant == FORGETFUL:
-        canary.agent = Agent(Forgetful(canary.engine), canary.store, namespace=canary.namespace)
+    if variant == CREDULOUS:
+        store: Any = Credulous(canary.store)
+        canary.agent = Agent(canary.engine, store, namespace=canary.namespace)
 
 
 def asgi(variant: str, app: Any, canary: Canary) -> Any:

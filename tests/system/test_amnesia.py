@@ -1,0 +1,212 @@
+"""What a store forgets must not bring a killed canary back.
+
+Weight 100 % and a tester on every worker: whatever lifts the kill shows as a canary answer.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from canary_middleware.core.state import EVERYTHING
+from tests.support.redis import RedisServer
+from tests.support.servers import Process, free_port, wait_until
+from tests.system import variants
+from tests.system.rig import ROOT, Rig, Worker
+from tests.system.site import CANARY
+from tests.system.watch import Watch, canaries, failures
+
+SERVERS = ("uvicorn", "gunicorn")
+STATE = "canary:{forget}:state"
+NOT_PERSISTED = 4
+"""Exit code of a kill that was pushed, but not written."""
+
+
+@pytest.fixture
+def rig(tmp_path: Path, redis_server: RedisServer) -> Iterator[Rig]:
+    with Rig(tmp_path, redis_server.url, "forget", identified=True) as made:
+        yield made
+
+
+@contextmanager
+def killed(rig: Rig, *, expected: int = 0) -> Iterator[Watch]:
+    """Everybody is on canary, then killed, and nobody may see it again while the block runs."""
+    rig.all_follow(CANARY)
+    rig.cli("kill", "--why", "amnesia", expected=expected)
+    wait_until(lambda: all(worker.heard() for worker in rig.workers), what="all heard")
+    with Watch(worker.port for worker in rig.workers) as watch:
+        time.sleep(0.3)
+        yield watch
+        time.sleep(1.5)
+    assert len(watch.answers) > 50 * len(rig.workers)
+    assert canaries(watch.answers) == [], "no canary answer while killed"
+
+
+def kept(rig: Rig) -> bool:
+    """Whether the store holds a kill."""
+    document = rig.store().load().document
+    return document is not None and EVERYTHING in document.kills
+
+
+def serve(rig: Rig, variant: str = "", **setup: object) -> list[Worker]:
+    rig.started(100_000)
+    return rig.serve(*SERVERS, variant=variant, **setup)
+
+
+# --- FLUSHALL ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def lazy(rig: Rig, count: int) -> Iterator[list[int]]:
+    """Workers that begin with their first visit."""
+    ports = [free_port() for _ in range(count)]
+    command = [sys.executable, "-m", "tests.system.lazy", *map(str, ports)]
+    log = rig.directory / "lazy.log"
+    with Process(command, log, env=rig.setup.environment(), cwd=ROOT) as process:
+        for port in ports:
+            process.wait_port(port, timeout=30)
+        yield ports
+
+
+def flush(rig: Rig, server: RedisServer, variant: str = "") -> Watch:
+    """Empty the store; a worker starts in every 100 ms until the others restore it."""
+    workers = serve(rig, variant)
+    with lazy(rig, 10) as ports, killed(rig) as watch, server.client() as client:
+        for worker in workers:
+            worker.process.pause()
+        client.flushall()
+        for port in ports:
+            assert client.exists(STATE) == 0, "nobody restores what he never knew"
+            watch.add(port)
+            time.sleep(0.1)
+        for worker in workers:
+            worker.process.resume()
+        wait_until(lambda: kept(rig) or bool(variant), timeout=3, what="the kill is restored")
+        time.sleep(1.5)
+    return watch
+
+
+def test_flushall_lifts_no_kill_and_wakes_no_canary_in_new_workers(
+    rig: Rig, redis_server: RedisServer
+) -> None:
+    watch = flush(rig, redis_server)
+    assert failures(watch.answers) == []
+    late = [answer for answer in watch.between(watch.answers[-1].sent - 0.5) if answer.reason]
+    assert {answer.reason for answer in late} == {"kill_switch"}
+    assert len({answer.port for answer in late}) == len(SERVERS) + 10
+
+
+def test_the_check_fails_for_a_follower_that_lets_an_empty_store_lift_the_kill(
+    rig: Rig, redis_server: RedisServer
+) -> None:
+    with pytest.raises(AssertionError, match="no canary answer while killed"):
+        flush(rig, redis_server, variants.CREDULOUS)
+
+
+# --- an outage across a restart of everybody -----------------------------------------------------
+
+
+def restart_without_store(rig: Rig, server: RedisServer, snapshots: Path | None) -> Watch:
+    """The store dies after the kill, and comes back with what it was before."""
+    workers = serve(rig, snapshot_path=str(snapshots) if snapshots else None)
+    with server.client() as client:
+        client.save()
+    with killed(rig) as watch:
+        if snapshots:
+            state = snapshots / "forget.json"
+            wait_until(lambda: "amnesia" in state.read_text(), what="the kill is on disk")
+        server.kill()
+        for worker in workers:
+            worker.renew()
+        server.start()
+        wait_until(lambda: kept(rig) or snapshots is None, timeout=4, what="the kill is restored")
+    return watch
+
+
+def test_all_workers_restarted_during_an_outage_remember_the_kill(
+    rig: Rig, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    restart_without_store(rig, redis_server, tmp_path / "snapshots")
+    newcomer = rig.serve("uvicorn")[0]
+    with Watch([newcomer.port]) as watch:
+        time.sleep(1.0)
+    assert {answer.reason for answer in watch.answers if answer.reason} == {"kill_switch"}
+
+
+def test_the_restart_fails_for_workers_without_a_snapshot(
+    rig: Rig, redis_server: RedisServer
+) -> None:
+    with pytest.raises(AssertionError, match="no canary answer while killed"):
+        restart_without_store(rig, redis_server, None)
+
+
+# --- two documents of equal revision -------------------------------------------------------------
+
+
+def fork(rig: Rig, server: RedisServer, variant: str = "") -> None:
+    """Put another document of equal lineage and revision into the store, without the kill."""
+    serve(rig, variant)
+    with killed(rig), server.client() as client:
+        before = rig.store().load().document
+        assert client.hdel(STATE, f"kill:{EVERYTHING}") == 1
+        forked = rig.store().load().document
+        assert before is not None
+        assert forked is not None
+        assert forked.key == before.key
+        assert not forked.kills
+        wait_until(lambda: kept(rig) or bool(variant), timeout=3, what="the kill is restored")
+
+
+def test_of_two_documents_of_equal_revision_the_killed_one_wins(
+    rig: Rig, redis_server: RedisServer
+) -> None:
+    fork(rig, redis_server)
+    said = [audit.why for audit in rig.store().history(None, 10) if audit.action == "restore"]
+    assert any("kept the kill" in why for why in said)
+
+
+def test_the_fork_fails_for_a_follower_that_forgets_its_kill(
+    rig: Rig, redis_server: RedisServer
+) -> None:
+    with pytest.raises(AssertionError, match="no canary answer while killed"):
+        fork(rig, redis_server, variants.CREDULOUS)
+
+
+# --- no memory -----------------------------------------------------------------------------------
+
+
+def test_a_kill_that_the_store_cannot_keep_is_heard_and_kept_later(
+    rig: Rig, redis_server: RedisServer
+) -> None:
+    serve(rig)
+    rig.all_follow(CANARY)
+    with redis_server.client() as client:
+        client.config_set("maxmemory", "1")
+        with killed(rig, expected=NOT_PERSISTED) as watch:
+            time.sleep(2.0)
+            assert not kept(rig)
+            client.config_set("maxmemory", "0")
+            wait_until(lambda: kept(rig), timeout=3, what="the kill is kept")
+    assert failures(watch.answers) == []
+    newcomer = rig.serve("uvicorn")[0]
+    with Watch([newcomer.port]) as later:
+        time.sleep(1.0)
+    assert canaries(later.answers) == []
+
+
+def test_the_missing_memory_fails_for_a_follower_that_forgets_its_kill(
+    rig: Rig, redis_server: RedisServer
+) -> None:
+    serve(rig, variants.CREDULOUS)
+    with redis_server.client() as client:
+        client.config_set("maxmemory", "1")
+        with (
+            pytest.raises(AssertionError, match="no canary answer while killed"),
+            killed(rig, expected=NOT_PERSISTED),
+        ):
+            time.sleep(1.0)
