@@ -19,6 +19,7 @@ from canary_middleware.demo.stage import Setting, Stage, build, without_password
 from canary_middleware.demo.story import MakeCrowd, Story, fetch_counts, pulse
 from canary_middleware.demo.summary import Account, table, verdicts
 from canary_middleware.demo.words import CANARY, ROLLOUT, STABLE
+from canary_middleware.errors import ConfigurationError, Problem
 
 FAILED: Final = 1
 STOPPED: Final = 128
@@ -49,8 +50,12 @@ def run(
 
     Raises:
         MissingExtraError: something is not installed.
+        ConfigurationError: the given store is none that processes share.
         StoreError: the given store cannot be used.
     """
+    if store is not None and store.startswith("memory:"):
+        hint = "redis://host:6379/0, or leave --store out"
+        raise ConfigurationError([Problem("store", "memory:// lives inside one process", hint)])
     find_missing(own_store=store is None)
     return play(Setting(store=store, keep=keep, visitors=visitors), out or sys.stdout)
 

@@ -53,12 +53,14 @@ class Story:
         for weight in (5, 25, 50):
             begin = ("start", ROLLOUT, "--weight") if weight == 5 else ("weight", ROLLOUT)
             await self._change(*begin, f"{weight}%")
-            self._scenes.append(Scene(weight, await self._watch(f"{weight} %", "weight")))
+            self._scenes.append(
+                Scene(f"{weight} %", weight, await self._watch(f"{weight} %", "weight"))
+            )
         kill = await self._change("kill", "--why", "this is the demo")
         struck = await self._stage.struck_at()
         await self._watch("killed", "killed")
         revive = await self._change("revive")
-        self._scenes.append(Scene(50, await self._watch("50 %", "revived")))
+        self._scenes.append(Scene("50 % again", 50, await self._watch("50 %", "revived")))
         await self._crowd.go_home()
         exported = await self._exported()
         return Account(

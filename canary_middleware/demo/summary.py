@@ -26,8 +26,9 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A time with one weight in force (percent)."""
+    """A time with one weight (percent) in force."""
 
+    name: str
     weight: int
     time: Window
 
@@ -132,7 +133,7 @@ def _share(answers: Iterable[Answer], scene: Scene) -> Verdict:
     room = SIGMAS * (weight * (1 - weight) / max(1, everybody)) ** 0.5
     return Verdict(
         everybody > 0 and abs(share - weight) <= room,
-        f"at {scene.weight} %: {canaries:,} of {everybody:,} visitors on {CANARY} ({share:.1%})",
+        f"at {scene.name}: {canaries:,} of {everybody:,} visitors on {CANARY} ({share:.1%})",
     )
 
 

@@ -1,0 +1,69 @@
+"""Fixtures that start the demo and see to it that nothing of it is left."""
+
+from __future__ import annotations
+
+import json
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.support.servers import Process
+
+ROOT = Path(__file__).resolve().parents[2]
+MARK = "DEMO_TEST_MARK"
+
+
+@dataclass
+class Demo:
+    """A running demo; everything that it starts inherits its mark."""
+
+    process: Process
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def left(self) -> list[str]:
+        """The commands of all processes of this demo that still run."""
+        wanted = f"{MARK}={self.mark}".encode()
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                marked = wanted in (entry / "environ").read_bytes()
+                command = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue  # it has just ended
+            if marked and command:
+                found.append(command.replace(b"\0", b" ").decode())
+        return found
+
+
+StartDemo = Callable[..., Demo]
+
+
+@pytest.fixture
+def start_demo(tmp_path: Path) -> Iterator[StartDemo]:
+    """Starts ``canary demo`` with these arguments."""
+    with ExitStack() as stack:
+
+        def start(*arguments: str, module: str = "canary_middleware.cli") -> Demo:
+            command = [sys.executable, "-m", module, *arguments]
+            demo = Demo(Process(command, tmp_path / "demo.log", cwd=ROOT))
+            demo.process.env.update({MARK: demo.mark, "TMPDIR": str(tmp_path)})
+            stack.enter_context(demo.process)
+            return demo
+
+        yield start
+
+
+@pytest.fixture
+def play_demo(start_demo: StartDemo) -> StartDemo:
+    """Starts a short demo: short scenes, few visitors, and what else is told."""
+
+    def play(crowd: str = "crowd", **setting: object) -> Demo:
+        chosen = {"visitors": 200, "seconds": 0.7, **setting}
+        return start_demo(json.dumps(chosen), crowd, module="tests.demo.play")
+
+    return play

@@ -1,0 +1,68 @@
+"""What is shown on a terminal and elsewhere."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from canary_middleware.demo.display import Display
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+def show(out: io.StringIO) -> str:
+    display = Display(out)
+    display.live(f"now {display.bar(0.5, 60)}")
+    display.live("then")
+    display.line(display.paint("done", "green"))
+    display.live("last")
+    display.close()
+    return out.getvalue()
+
+
+def test_terminal_has_one_line_that_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "71")
+    assert show(Terminal()) == (
+        "now \x1b[33m█████\x1b[0m░░░░░\r\x1b[Kthen\r\x1b[K\x1b[32mdone\x1b[0m\nlast\n"
+    )
+
+
+def test_no_color_keeps_the_line_and_drops_the_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    shown = show(Terminal())
+    assert "\r" in shown
+    assert "m" not in shown.replace("\x1b[K", "")
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_pipes_and_dumb_terminals_get_plain_lines(
+    stream: type[io.StringIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    assert show(stream()) == "done\n"
+
+
+def test_state_of_things_is_told_again_after_a_while() -> None:
+    out = io.StringIO()
+    display = Display(out)
+    for _ in range(3):
+        display.live("so far", every=0.0)
+    assert out.getvalue() == "so far\n" * 3
+
+
+def test_bar_shows_whatever_is_above_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "71")
+    display = Display(io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    bars = [display.bar(share, 60) for share in (0.0, 0.001, 0.5, 1.0)]
+    assert bars == ["..........", "#.........", "#####.....", "##########"]
