@@ -97,7 +97,7 @@ def asgi(variant: str, app: Any, canary: Canary) -> Any:
     if variant in (ASKS_THE_STORE, FAILS_CLOSED):
 
         async def asking(scope: Any, receive: Any, send: Any) -> None:
-            if scope["type"] == "http":
+            if scope["type"] == "http" and scope["path"].startswith("/shop"):
                 try:
                     canary.store.load()
                 except StoreError:

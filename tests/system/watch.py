@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import statistics
+import math
 import threading
 import time
 from collections.abc import Iterable
@@ -136,6 +136,6 @@ def failures(answers: Iterable[Answer]) -> list[Answer]:
 
 
 def p99(answers: Iterable[Answer], path: str = COVERED) -> float:
-    """Seconds within which 99 of 100 were answered."""
-    times = [answer.seconds for answer in answers if answer.path == path]
-    return statistics.quantiles(times, n=100)[98]
+    """Seconds within which 99 of 100 were answered; 0 where nobody asked."""
+    times = sorted(answer.seconds for answer in answers if answer.path == path)
+    return times[math.ceil(0.99 * len(times)) - 1] if times else 0.0
