@@ -19,8 +19,8 @@ from canary_middleware.demo.words import CANARY, ROLLOUT, STABLE
 
 READY_WITHIN: Final = 20.0
 EXPORTED_WITHIN: Final = 10.0
-ARRIVALS: Final = {"idle": 0.02, "weight": 0.3, "killed": 0.04, "revived": 0.04}
-"""Which share of all visitors comes for the first time in which kind of scene."""
+ARRIVED: Final = {"idle": 0.02, "5 %": 0.32, "25 %": 0.62, "50 %": 0.92, "killed": 0.96}
+"""Which share of all visitors has come by the end of which scene; of the last one, all."""
 
 MakeCrowd = Callable[[Sequence[int], float], Crowd]
 
@@ -53,14 +53,13 @@ class Story:
         for weight in (5, 25, 50):
             begin = ("start", ROLLOUT, "--weight") if weight == 5 else ("weight", ROLLOUT)
             await self._change(*begin, f"{weight}%")
-            self._scenes.append(
-                Scene(f"{weight} %", weight, await self._watch(f"{weight} %", "weight"))
-            )
+            name = f"{weight} %"
+            self._scenes.append(Scene(name, weight, await self._watch(name)))
         kill = await self._change("kill", "--why", "this is the demo")
         struck = await self._stage.struck_at()
-        await self._watch("killed", "killed")
+        await self._watch("killed")
         revive = await self._change("revive")
-        self._scenes.append(Scene("50 % again", 50, await self._watch("50 %", "revived")))
+        self._scenes.append(Scene("revived", 50, await self._watch("revived")))
         await self._crowd.go_home()
         exported = await self._exported()
         return Account(
@@ -105,24 +104,22 @@ class Story:
         self._changes.append(change)
         return change
 
-    async def _watch(self, label: str, kind: str) -> Window:
+    async def _watch(self, scene: str) -> Window:
         """Look on for as long as a scene takes."""
-        self._admit(kind)
+        self._admit(scene)
         seconds, begun = self._setting.seconds, time.monotonic()
         elapsed = 0.0
         while elapsed < seconds or (
             self._crowd.arrived < self._crowd.expected and elapsed < 2 * seconds
         ):
-            await self._tick(label)
+            await self._tick(scene)
             elapsed = time.monotonic() - begun
         over = time.monotonic()
-        self._display.line(self._pulse(label, begun))
+        self._display.line(self._pulse(scene, begun))
         return Window(begun, over)
 
-    def _admit(self, kind: str) -> None:
-        self._crowd.expected = self._crowd.arrived + max(
-            1, round(ARRIVALS[kind] * self._setting.visitors)
-        )
+    def _admit(self, scene: str) -> None:
+        self._crowd.expected = max(1, round(ARRIVED.get(scene, 1.0) * self._setting.visitors))
 
     async def _tick(self, label: str) -> None:
         await asyncio.sleep(0.1)
@@ -162,7 +159,7 @@ def pulse(crowd: Crowd, display: Display, label: str, since: float) -> str:
     share = canary / total if total else 0.0
     rate = total / max(0.001, now - since)
     numbers = f"{share:6.1%} {CANARY} {crowd.arrived:7,} visitors {rate:5,.0f} req/s"
-    return f"  {label:<6} {display.bar(share, len(numbers) + 10)} {numbers}"
+    return f"  {label:<7} {display.bar(share, len(numbers) + 11)} {numbers}"
 
 
 async def fetch_counts(port: int, method: str = "GET") -> Exported:

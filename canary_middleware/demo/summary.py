@@ -133,7 +133,7 @@ def _share(answers: Iterable[Answer], scene: Scene) -> Verdict:
     room = SIGMAS * (weight * (1 - weight) / max(1, everybody)) ** 0.5
     return Verdict(
         everybody > 0 and abs(share - weight) <= room,
-        f"at {scene.name}: {canaries:,} of {everybody:,} visitors on {CANARY} ({share:.1%})",
+        f"{scene.name}: {canaries:,} of {everybody:,} visitors on {CANARY} ({share:.1%})",
     )
 
 
@@ -173,9 +173,10 @@ def _killed(account: Account) -> Iterator[Verdict]:
         f"{len(late):,} {CANARY} answers dispatched after their worker had heard of the kill",
     )
     last = max((answer.received for answer in canaries), default=account.struck)
+    when = f"{_milliseconds(last - account.struck)} after" if last > account.struck else "before"
     yield Verdict(
         last <= account.kill.over + HEARD_WITHIN,
-        f"last {CANARY} answer {_milliseconds(last - account.struck)} after the kill was written",
+        f"last {CANARY} answer: {when} the kill was written",
     )
 
 

@@ -56,7 +56,7 @@ def account(more: list[Answer] | None = None) -> Account:
             Scene("5 %", 5, Window(1, 10)),
             Scene("25 %", 25, Window(11, 20)),
             Scene("50 %", 50, Window(21, 30)),
-            Scene("50 % again", 50, Window(41, 50)),
+            Scene("revived", 50, Window(41, 50)),
         ],
         struck=STRUCK,
         kill=Window(30.8, 31.3),
@@ -112,7 +112,7 @@ def one_error(told: Account) -> Account:
         (lost_span, "bodies, spans and metrics agree: they do not"),
         (lost_visitor, "bodies, spans and metrics agree: they do not"),
         (lost_points, "bodies, spans and metrics agree: they do not"),
-        (wrong_weight, "at 5 %: 5 of 100 visitors"),
+        (wrong_weight, "5 %: 5 of 100 visitors"),
         (unheard_worker, "2 of 3 workers heard"),
         (late_worker, "2 of 2 workers heard of the kill, the last 1,100.0 ms"),
         (one_error, "1 errors in 501 requests; the first: visitor 3: status 500"),
@@ -150,7 +150,7 @@ def test_canary_answer_that_was_dispatched_after_it_is_found_out() -> None:
 def test_canary_answers_long_after_the_kill_are_found_out() -> None:
     # Of a worker that never heard, so that no answer says that it had.
     texts = failing(account([answer(3, "1.5.0", 39.0)]))
-    assert "last 1.5.0 answer 8,020.0 ms after the kill was written" in texts
+    assert "last 1.5.0 answer: 8,020.0 ms after the kill was written" in texts
 
 
 def test_visitor_who_lost_a_version_over_the_kill_is_found_out() -> None:
