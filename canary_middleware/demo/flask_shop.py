@@ -47,5 +47,5 @@ def create_app() -> Flask:
     app = Flask(__name__)
     app.register_blueprint(routes(shop))
     stamped = WsgiStamps(app.wsgi_app, shop)
-    app.wsgi_app = CanaryMiddleware(stamped, canary=shop.canary)  # type: ignore[method-assign]
+    app.wsgi_app = CanaryMiddleware(stamped, canary=shop.canary)  # type: ignore[method-assign]  # Flask's own way
     return app
