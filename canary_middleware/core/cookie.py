@@ -136,6 +136,8 @@ def find(header: bytes, name: bytes) -> bytes | None:
     Works on the raw bytes: a cookie header can carry anything that other applications put in it, and
     parsing all of it costs more than everything else that the middleware does.
     """
+    if header.startswith(name) and b";" not in header:  # it stands alone
+        return header[len(name) :].strip()
     before, there, after = header.partition(name)
     if not there:
         return None

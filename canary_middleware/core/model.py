@@ -64,7 +64,8 @@ class Visitor:
         groups: object = self.groups
         if isinstance(groups, str):
             raise TypeError("a visitor's groups must be a collection of str, not one str")
-        object.__setattr__(self, "groups", frozenset(self.groups))
+        if not isinstance(groups, frozenset):
+            object.__setattr__(self, "groups", frozenset(self.groups))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +112,8 @@ class Ramp:
     """The weights that a release goes through, in rising order.
 
     Args:
-        steps: weights as strings, e.g. ``Ramp("1%", "5%", "25%", "100%")``. They are checked together
-            with everything else when the :class:`canary_middleware.Canary` is built.
+        steps: weights as strings, e.g. ``Ramp("1%", "5%", "25%", "100%")``. They are checked
+            together with everything else when the :class:`canary_middleware.Canary` is built.
     """
 
     steps: tuple[str, ...] = ()
@@ -133,12 +134,12 @@ DEFAULT_EXCLUDE: Final = (
     "/static", "/assets", "/favicon.ico", "/robots.txt",
     "/health", "/healthz", "/livez", "/readyz", "/ready", "/metrics",
 )  # fmt: skip
-"""Static files and health probes: they belong to no rollout unless a rollout says ``exclude=()``."""
+"""Static files and health probes: in no rollout, unless a rollout says ``exclude=()``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rescue:
-    """When a failed or killed canary request that has not started to answer is answered from stable.
+    """When stable answers in place of a canary that failed or was killed before its answer began.
 
     Args:
         methods: methods that may run twice; add one only where the handler is idempotent.
@@ -206,6 +207,7 @@ class Assignment:
         period: revision of the last change of weight or label.
         weight: units of 0.001 % in force when this was compiled.
         attributes: span attributes, prebuilt by telemetry.
+        is_canary: whether the canary was chosen.
     """
 
     rollout: str
@@ -217,8 +219,8 @@ class Assignment:
     period: int = 0
     weight: int = 0
     attributes: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    is_canary: bool = field(init=False, repr=False)
 
-    @property
-    def is_canary(self) -> bool:
-        """Whether the canary was chosen."""
-        return self.cohort is Cohort.CANARY
+    def __post_init__(self) -> None:
+        # Kept, not computed: it is asked for several times per request.
+        object.__setattr__(self, "is_canary", self.cohort is Cohort.CANARY)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from canary_middleware.core.bucket import ANONYMOUS, IDENTIFIED, SPACE, draw
+from canary_middleware.core.bucket import ANONYMOUS, IDENTIFIED, SPACE
 from canary_middleware.core.model import Assignment, Reason, Rollout, Visitor
 from canary_middleware.core.snapshot import Lane
 
@@ -92,8 +92,13 @@ def route(
     reason = gate(lane, standing)
     if trace is not None:
         trace.append(f"gates: {reason.value if reason else 'open'}")
-    if reason is not None:
-        return lane.stable[reason]
+    return lane.stable[reason] if reason is not None else admit(lane, visitor, drawn, trace)
+
+
+def admit(
+    lane: Lane, visitor: Visitor | None, drawn: Drawn | None, trace: Trace | None = None
+) -> Assignment:
+    """As :func:`route` behind the gates."""
     if visitor is not None:
         member = _membership(lane.track.rollout, visitor)
         if trace is not None:
@@ -102,7 +107,7 @@ def route(
             return lane.stable[member]
         if member is Reason.TESTER:
             return lane.canary[member]
-    return _by_weight(lane, drawn, trace)
+    return by_weight(lane, drawn, trace)
 
 
 def _membership(rollout: Rollout, visitor: Visitor) -> Reason | None:
@@ -111,7 +116,8 @@ def _membership(rollout: Rollout, visitor: Visitor) -> Reason | None:
     return Reason.TESTER if rollout.testers and rollout.testers.includes(visitor) else None
 
 
-def _by_weight(lane: Lane, drawn: Drawn | None, trace: Trace | None) -> Assignment:
+def by_weight(lane: Lane, drawn: Drawn | None, trace: Trace | None = None) -> Assignment:
+    """The last rule: by bucket and weight."""
     limit = lane.limit
     if limit == 0 or limit == SPACE:
         below = limit == SPACE
@@ -120,10 +126,10 @@ def _by_weight(lane: Lane, drawn: Drawn | None, trace: Trace | None) -> Assignme
             trace.append("weight: this request may not draw a visitor id")
         return lane.stable[Reason.NO_VISITOR]
     else:
-        bucket = draw(lane.track.key, drawn.kind, drawn.subject)
+        bucket = lane.track.draws(drawn.kind + drawn.subject.encode("utf-8", "surrogatepass"))
         below = bucket < limit
         if trace is not None:
             trace.append(f"bucket: {bucket / SPACE:.6f}")
     if trace is not None:
         trace.append(f"weight: {limit / SPACE:.5%}, {'below' if below else 'not below'}")
-    return (lane.canary if below else lane.stable)[Reason.WEIGHT]
+    return lane.below if below else lane.above

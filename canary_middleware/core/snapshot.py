@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from canary_middleware.core.bucket import lane_key, threshold
+from canary_middleware.core.bucket import Draws, draws, lane_key, threshold
 from canary_middleware.core.model import Assignment, Cohort, Reason, Rollout
 from canary_middleware.core.scope import Scope
 from canary_middleware.core.state import ACTIVE, Document, Entry, Kill, Phase
@@ -33,6 +33,7 @@ class Track:
     rollout: Rollout
     scope: Scope
     key: bytes = field(repr=False)  # secret: a repr ends up in logs
+    draws: Draws
     rescue_methods: frozenset[str]
     rescue_share: int
     prefix: str
@@ -40,10 +41,12 @@ class Track:
     @classmethod
     def of(cls, rollout: Rollout, namespace: str, secret: bytes) -> Track:
         """Compile one rollout."""
+        key = lane_key(secret, namespace, rollout.name, rollout.canary)
         return cls(
             rollout=rollout,
             scope=Scope.of(rollout.paths, rollout.exclude, rollout.methods),
-            key=lane_key(secret, namespace, rollout.name, rollout.canary),
+            key=key,
+            draws=draws(key),
             rescue_methods=frozenset(rollout.rescue.methods),
             rescue_share=parse_weight(rollout.rescue.budget),
             prefix=rollout.paths[0],
@@ -55,14 +58,19 @@ class Lane:
     """A rollout compiled for deciding.
 
     Attributes:
+        name: the rollout's.
         track: what configuration fixes.
         gate: the reason that decides for everybody, before anyone asks who the visitor is.
         active: whether the dead-man's switch applies.
         limit: buckets below it are on canary.
         stable: the stable assignment of every reason.
         canary: the canary assignment of the reasons that can give one.
+        below: ``canary[WEIGHT]``, at hand because enum members are slow keys.
+        above: ``stable[WEIGHT]``, likewise.
+        closed: ``stable[gate]``, ``None`` while nothing decides for everybody.
     """
 
+    name: str
     track: Track
     entry: Entry | None
     kill: Kill | None
@@ -71,11 +79,14 @@ class Lane:
     limit: int
     stable: Mapping[Reason, Assignment]
     canary: Mapping[Reason, Assignment]
+    below: Assignment = field(init=False, repr=False)
+    above: Assignment = field(init=False, repr=False)
+    closed: Assignment | None = field(init=False, repr=False)
 
-    @property
-    def name(self) -> str:
-        """The rollout's name."""
-        return self.track.rollout.name
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "below", self.canary[Reason.WEIGHT])
+        object.__setattr__(self, "above", self.stable[Reason.WEIGHT])
+        object.__setattr__(self, "closed", self.stable[self.gate] if self.gate else None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,6 +197,7 @@ def _lane(
     )
     lucky = replace(blank, cohort=Cohort.CANARY, version=rollout.canary)
     return Lane(
+        name=rollout.name,
         track=track,
         entry=entry,
         kill=kill,

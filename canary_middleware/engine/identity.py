@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
+from canary_middleware.core.bucket import ANONYMOUS
 from canary_middleware.core.cookie import (
     MAX_AGE,
     Cookie,
@@ -40,7 +41,7 @@ class Known:
 
     def __init__(self, cookie: Cookie, until: float, *, reissue: bool) -> None:
         self.cookie = cookie
-        self.drawn = Drawn.anonymous(cookie.id)
+        self.drawn = Drawn(ANONYMOUS, cookie.id)
         self.until = until
         self.reissue = reissue
         self.memo: tuple[Snapshot | None, dict[str, Assignment]] = (None, {})

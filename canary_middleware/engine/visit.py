@@ -7,10 +7,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from canary_middleware.core.fetch import may_draw
-from canary_middleware.core.model import Assignment, Cohort, Reason, Visitor
+from canary_middleware.core.model import Assignment, Reason, Visitor
 from canary_middleware.core.outcomes import OutcomeClass
 from canary_middleware.core.rescue import Supersede
-from canary_middleware.core.routing import Drawn, Standing, gate, needs_bucket, route
+from canary_middleware.core.routing import (
+    Drawn,
+    Standing,
+    admit,
+    by_weight,
+    gate,
+    needs_bucket,
+)
 from canary_middleware.core.snapshot import Lane, Match, Snapshot
 from canary_middleware.engine.identity import Known
 from canary_middleware.engine.views import RequestView
@@ -27,7 +34,6 @@ class Visit:
         match: the lanes that cover the request.
         view: the request.
         exposed: assignments that mattered, by rollout, in the order of exposure.
-        snapshot: what the last exposure was routed by.
         begun: monotonic seconds of the arrival.
         canary: some exposed assignment is canary.
         started: the response has started, so headers are out of reach.
@@ -43,7 +49,6 @@ class Visit:
 
     # Defaults stand in the class and not in __init__: most visits never change most of them, and a
     # visit is made for every covered request.
-    snapshot: Snapshot
     canary = False
     started = False
     finished = False
@@ -82,7 +87,7 @@ class Visit:
         assignment = self._recalled(name) or self._routed(name)
         # The first answer stays: identify, or another thread of the handler, may have asked meanwhile.
         assignment = self.exposed.setdefault(name, assignment)
-        if assignment.cohort is Cohort.CANARY:
+        if assignment.is_canary:
             self.canary = True
         if self.started:
             self._note_late(engine.snapshot.by_name[name])
@@ -97,7 +102,7 @@ class Visit:
         if self._given is not None:
             return self._given.get(name)
         engine = self.engine
-        if not engine.plain or engine.stale():
+        if not engine.plain or (engine.max_staleness is not None and engine.stale()):
             return None
         known = self._known if self._looked else self.known()
         if known is None:
@@ -106,7 +111,6 @@ class Visit:
         snapshot, memo = known.memo
         if snapshot is not engine.snapshot:
             return None
-        self.snapshot = snapshot
         if known.reissue:
             self.issue = True
         return memo.get(name)
@@ -116,41 +120,46 @@ class Visit:
         while True:
             # The newest snapshot, not the one of the request's arrival: whoever is dispatched after
             # the process heard of a kill gets stable, however long identify and predicates take.
-            self.snapshot = snapshot = engine.snapshot
+            snapshot = engine.snapshot
             lane = snapshot.by_name[name]
-            plain = engine.plain and not engine.stale()
-            assignment = self._route_anonymous(lane) if plain else self._route(lane)
+            stale = engine.max_staleness is not None and engine.stale()
+            if engine.plain and not stale:
+                assignment = self._route_anonymous(lane, snapshot)
+            else:
+                assignment = self._route(lane, stale=stale)
             if engine.snapshot is snapshot:
                 return assignment
 
-    def _route(self, lane: Lane) -> Assignment:
+    def _route(self, lane: Lane, *, stale: bool) -> Assignment:
         engine = self.engine
-        standing = Standing(stale=engine.stale(), ready=lane.name not in engine.unready)
-        reason = gate(lane, standing)
-        if reason is not None:
-            return lane.stable[reason]
+        unready = lane.name in engine.unready
+        if stale or unready:
+            reason = gate(lane, Standing(stale=stale, ready=not unready))
+            if reason is not None:
+                return lane.stable[reason]
+        elif lane.closed is not None:
+            return lane.closed
         visitor = self.visitor()
         if self.failed:
             return lane.stable[Reason.ERROR]
         try:
-            return route(lane, visitor, self._drawn(lane, visitor), standing)
+            return admit(lane, visitor, self._drawn(lane, visitor))
         except Exception as error:  # an audience's predicate is the user's code and may raise anything
             engine.faults.report("audience", error)
             return lane.stable[Reason.ERROR]
 
-    def _route_anonymous(self, lane: Lane) -> Assignment:
-        if lane.gate is not None:
-            return lane.stable[lane.gate]
-        known = self.known()
+    def _route_anonymous(self, lane: Lane, snapshot: Snapshot) -> Assignment:
+        if lane.closed is not None:
+            return lane.closed
+        known = self._known if self._looked else self.known()
         if known is None:
-            return route(lane, None, self._first_draw(lane))
+            return by_weight(lane, self._first_draw(lane))
         if known.reissue:
             self.issue = True
         memo = known.memo
-        if memo[0] is not self.snapshot:
-            memo = known.memo = (self.snapshot, {})
-        assignment = route(lane, None, known.drawn)
-        memo[1][lane.track.rollout.name] = assignment
+        if memo[0] is not snapshot:
+            memo = known.memo = (snapshot, {})
+        assignment = memo[1][lane.name] = by_weight(lane, known.drawn)
         return assignment
 
     def _note_late(self, lane: Lane) -> None:
@@ -168,8 +177,8 @@ class Visit:
     def known(self) -> Known | None:
         """The visitor of the cookie, if it is genuine."""
         if not self._looked:
-            self._looked = True
             self._known = self.engine.visitors.known(self.view.cookie_header())
+            self._looked = True  # last: another thread of the handler may ask meanwhile
         return self._known
 
     def visitor(self) -> Visitor | None:
@@ -279,8 +288,8 @@ class Visit:
         return all(method in la.track.rescue_methods for la in self.match.lanes if self._is_canary(la))
 
     def _is_canary(self, lane: Lane) -> bool:
-        assignment = self.exposed.get(lane.track.rollout.name)
-        return assignment is not None and assignment.cohort is Cohort.CANARY
+        assignment = self.exposed.get(lane.name)
+        return assignment is not None and assignment.is_canary
 
     def killed(self) -> bool:
         """Whether a kill has arrived for a canary that this visit is on."""
@@ -346,17 +355,15 @@ class Visit:
         if seconds is None:
             seconds = engine.clock() - self.begun
         if self.exposed or self.leave is not None:
-            booked = self._outcomes()
+            booked = self._outcomes() if self.rescued else self._assignments()
             engine.recorder.running.pop(self, None)
             engine.recorder.end(booked, kind, seconds)
             if engine.observer is not None:
                 engine.observer.finished(self, booked, kind, seconds)
 
     def _outcomes(self) -> list[Assignment]:
-        if self.rescued:
-            # What stable answered for a failed canary is the canary's outcome, booked by `abandon`.
-            return [found for found in self._assignments() if found.reason is not Reason.ERROR]
-        return self._assignments()
+        # What stable answered for a failed canary is the canary's outcome, booked by `abandon`.
+        return [found for found in self._assignments() if found.reason is not Reason.ERROR]
 
 
 def as_visitor(found: Any) -> Visitor | None:
