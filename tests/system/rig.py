@@ -32,6 +32,7 @@ SERVERS = {
     "uvicorn": ("asgi", f"{_UVICORN} --timeout-graceful-shutdown 5"),
     "lazy uvicorn": ("asgi", f"{_UVICORN} --lifespan off"),
     "gunicorn": ("wsgi", f"{_GUNICORN} --worker-class gthread --threads 24"),
+    "preloading gunicorn": ("wsgi", f"{_GUNICORN} --preload --workers 2"),
     "waitress": ("wsgi", _WAITRESS),
 }
 """Kind of application and command, by server."""

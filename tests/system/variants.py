@@ -6,9 +6,11 @@ handler, or a part of the agent exchanged for one that lacks the rule under test
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from canary_middleware import Assignment, Canary, Cohort, Rescue, current
@@ -26,6 +28,7 @@ NO_POLL = "an agent without poll: it trusts in pushes"
 SUPERSEDES_POSTS = "a kill supersedes POSTs too"
 EVERYBODY_DRAWS = "every request without a cookie draws a visitor"
 CREDULOUS = "a follower that lets an empty store lift the kill"
+LEFT_BEHIND = "an agent started at import, which a fork leaves behind"
 ASKS_THE_STORE = "a middleware that asks the store on each request"
 FAILS_CLOSED = "a middleware that answers 503 without its store"
 
@@ -81,6 +84,9 @@ def spoil(variant: str, canary: Canary) -> None:
     if variant == CREDULOUS:
         store: Any = Credulous(canary.store)
         canary.agent = Agent(canary.engine, store, namespace=canary.namespace)
+    if variant == LEFT_BEHIND:
+        canary.arrive_blocking()
+        os.register_at_fork(after_in_child=partial(setattr, canary, "awake", True))
 
 
 def asgi(variant: str, app: Any, canary: Canary) -> Any:
