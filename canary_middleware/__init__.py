@@ -1,7 +1,7 @@
 """Progressive delivery from inside the application, for ASGI and WSGI.
 
-``Canary`` holds the configuration; the middlewares are ``canary_middleware.asgi.CanaryMiddleware`` and
-``canary_middleware.wsgi.CanaryMiddleware``.
+``Canary`` holds the configuration; the middlewares are ``canary_middleware.asgi.CanaryMiddleware``
+and ``canary_middleware.wsgi.CanaryMiddleware``.
 """
 
 from canary_middleware.canary import Canary

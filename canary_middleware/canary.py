@@ -54,7 +54,7 @@ class Canary:
             store. Applications of one site that share visitors share it.
         store: ``memory://`` (one process), ``redis://``, ``rediss://``, ``unix://``, or a redis-py
             client, which is used and never closed.
-        secret_keys: keys that sign the cookie, at least 32 bytes each, oldest first; the last signs.
+        secret_keys: keys that sign the cookie, at least 32 bytes each; oldest first, last signs.
         bucket_secret: secret under which identified visitors are drawn; never rotate it.
         identify: who a request belongs to; gets a
             :class:`~canary_middleware.engine.views.RequestView`.
@@ -67,8 +67,8 @@ class Canary:
         first_load: seconds that a new process waits for its first look at the store, at most.
         snapshot_path: a directory in which the last state and kill are kept across restarts.
         autostart: only with ``memory://``: start every rollout at this weight.
-        telemetry: an :class:`~canary_middleware.telemetry.Telemetry`, ``None`` for the default, which
-            uses the global OpenTelemetry providers, ``False`` for none.
+        telemetry: an :class:`~canary_middleware.telemetry.Telemetry`, ``None`` for the default,
+            which uses the global OpenTelemetry providers, ``False`` for none.
         debug: raise the errors of hooks instead of serving stable; make keys up if there are none.
 
     Raises:
@@ -152,8 +152,8 @@ class Canary:
             )
         self.awake = False
         _forget_at_fork(self)
-        if not shared:
-            self._be_local(autostart)
+        if isinstance(self.store, MemoryStore):
+            self._be_local(self.store, autostart)
 
     # --- what the shells ask --------------------------------------------------------------------
 
@@ -185,8 +185,8 @@ class Canary:
     def arrive_blocking(self) -> None:
         """Start this process's agent and wait for the first load, at most ``first_load`` seconds.
 
-        Called by the first visit or the lifespan, never at import: a server that forks after loading
-        the application would leave the threads and connections behind in the parent.
+        Called by the first visit or the lifespan, never at import: a server that forks after
+        loading the application would leave the threads and connections behind in the parent.
         """
         with self._lock:
             if self.awake:
@@ -199,7 +199,7 @@ class Canary:
             self.awake = True
 
     def stop(self) -> None:
-        """Stop the agent's threads and close the connections that we opened; a visit starts them again."""
+        """Stop the agent's threads, close the connections that we opened; a visit begins anew."""
         atexit.unregister(self.stop)
         self.awake = False
         if self.agent is not None:
@@ -208,10 +208,8 @@ class Canary:
 
     # --- private --------------------------------------------------------------------------------
 
-    def _be_local(self, autostart: str | None) -> None:
-        """``memory://``: this process is the whole namespace, so changes are adopted where they are made."""
-        store = self.store
-        assert isinstance(store, MemoryStore)
+    def _be_local(self, store: MemoryStore, autostart: str | None) -> None:
+        """``memory://``: the process is the whole namespace and adopts changes as it makes them."""
         store.subscribe(self.engine.adopt)
         if autostart is not None:
             self._autostart(parse_weight(autostart))
@@ -227,9 +225,11 @@ class Canary:
         audit = Audit(now, "autostart", "start", "*", "", "paused", why, document.revision)
         self.store.swap(None, document, audit)
 
-    def _forked(self) -> None:
-        # The child is single-threaded here. Locks may have been held in the parent, and what the
-        # parent counted is not ours to report.
+    def forked(self) -> None:
+        """Begin anew in a forked child, which is single-threaded when this is called.
+
+        Locks may have been held in the parent, and what the parent counted is not ours to report.
+        """
         self._lock = Lock()
         self.awake = False
         self.engine.after_fork()
@@ -247,14 +247,15 @@ def _forget_at_fork(canary: Canary) -> None:
     def in_child() -> None:
         alive = reference()
         if alive is not None:
-            alive._forked()
+            alive.forked()
 
     os.register_at_fork(after_in_child=in_child)
 
 
 def _is_async(identify: Identify | None) -> bool:
-    call = getattr(identify, "__call__", None)
-    return inspect.iscoroutinefunction(identify) or inspect.iscoroutinefunction(call)
+    # An object whose __call__ is a coroutine function is not one itself.
+    behind = type(identify).__dict__.get("__call__")
+    return inspect.iscoroutinefunction(identify) or inspect.iscoroutinefunction(behind)
 
 
 def _observer(telemetry: Observer | bool | None, engine: Engine) -> Observer | None:

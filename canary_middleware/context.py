@@ -1,4 +1,4 @@
-"""``current()``: which version serves this visitor? For the application's own code; never raises."""
+"""``current()``: which version serves this visitor? For the application; never raises."""
 
 from __future__ import annotations
 

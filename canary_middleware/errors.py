@@ -1,8 +1,8 @@
 """Every error this package raises on purpose; each carries its evidence as attributes.
 
-Two families: ``ConfigurationError`` says that *you* misused us (raised while the application is being
-built, never while it serves), ``StoreError`` says that the other side misbehaved (caught at the rim,
-counted, never raised into the host application).
+Two families: ``ConfigurationError`` says that *you* misused us (raised while the application is
+being built, never while it serves), ``StoreError`` says that the other side misbehaved (caught at
+the rim, counted, never raised into the host application).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The one context variable: which visit the running code belongs to.
 
-The truth is the visit in ``scope``/``environ``; this only points at it. It lives in the core because the
-application's side (``current``) and telemetry's side (the span processor) both read it.
+The truth is the visit in ``scope``/``environ``; this only points at it. It lives in the core
+because the application's side (``current``) and telemetry's side (the span processor) both read it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What finished exposures told, as plain counters: one cell per rollout, release and cohort.
 
-A cell is O(1) in requests, visitors and paths. It is written by request threads under its recorder's
-lock and read by whoever publishes it.
+A cell is O(1) in requests, visitors and paths. It is written by request threads under its
+recorder's lock and read by whoever publishes it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Superseding: may this canary answer be abandoned and given by stable, and is there budget for it?"""
+"""Superseding: may stable answer in place of this canary, and is there budget for it?"""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Supersede(enum.Enum):
 def within_budget(rescuing: int, active: int, share: int) -> bool:
     """Whether one more rescue may start.
 
-    A canary that fails on every request would double the load on stable at the worst moment; a share
-    of the requests in service bounds that (Envoy ``retry_budget``, Finagle ``RetryBudget``).
+    A canary that fails on every request would double the load on stable at the worst moment; a
+    share of the requests in service bounds that (Envoy ``retry_budget``, Finagle ``RetryBudget``).
 
     Args:
         rescuing: rescues under way.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Prefixes:
-    """A set of path prefixes, compiled so that a look-up is one ``startswith`` and one set look-up."""
+    """Path prefixes, compiled so that a check is one ``startswith`` and one set look-up."""
 
     exact: frozenset[str]
     below: tuple[str, ...]

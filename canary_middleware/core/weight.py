@@ -19,7 +19,7 @@ def parse_weight(text: object) -> int:
     """``"5%"`` → 5000 (units of 0.001 %).
 
     Raises:
-        ValueError: a bare number, below 0 %, over 100 %, or finer than 0.001 %; the message says which.
+        ValueError: a bare number, outside 0 to 100 %, or finer than 0.001 %; it says which.
     """
     if not isinstance(text, str):
         raise ValueError(f"a bare number ({text!r}) is ambiguous; write a string such as \"5%\"")
@@ -30,7 +30,7 @@ def parse_weight(text: object) -> int:
         share = Decimal(body[:-1].strip())
     except InvalidOperation:
         raise ValueError(f"{text!r} is not a percentage; write something like \"5%\"") from None
-    # Compared before any arithmetic: comparing is exact, multiplying overflows, underflows and rounds.
+    # Compared before any arithmetic: comparing is exact, multiplying overflows and rounds.
     if not share.is_finite() or not 0 <= share <= 100:
         raise ValueError(f"{text!r} is outside 0% to 100%")
     rounded = share.quantize(_STEP)

@@ -1,1 +1,1 @@
-"""The running half: the engine holds the snapshot, a visit holds one request, the recorder counts."""
+"""The running half: the engine holds the snapshot, a visit one request, the recorder counts."""

@@ -1,1 +1,1 @@
-"""Glue per framework: which version am I, and who is signed in? Wrapping the app needs none of it."""
+"""Glue per framework: which version am I, who is signed in? Wrapping the app needs none of it."""

@@ -17,8 +17,8 @@ def canary_route(rollout: str) -> type[APIRoute]:
     """A route class whose routes exist for canary visitors only.
 
     Each version keeps its own parameters, dependencies, models and validation: a merged signature
-    would answer 422 to one version's valid requests. Include the canary's router first; for everybody
-    else its routes do not match and the stable ones below them do::
+    would answer 422 to one version's valid requests. Include the canary's router first; for
+    everybody else its routes do not match and the stable ones below them do::
 
         v2 = APIRouter(route_class=canary_route("checkout"))
         app.include_router(v2)

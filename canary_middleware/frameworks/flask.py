@@ -26,8 +26,8 @@ def session_subject(app: Flask, key: str) -> Callable[[RequestView], str | None]
     """``identify`` by a value in Flask's session, such as ``"user_id"``.
 
     Inside the application the session of the request is read, so a rollout that is first asked for
-    after a sign-in sees it. A rollout with a target is routed before Flask runs: there the session is
-    opened through the application's own session interface.
+    after a sign-in sees it. A rollout with a target is routed before Flask runs: there the session
+    is opened through the application's own session interface.
     """
 
     def identify(view: RequestView) -> str | None:

@@ -1,1 +1,1 @@
-"""Where a version lives: a versioned handler, or an application of its own with its own lifespan."""
+"""Where a version lives: a versioned handler, or an application with a lifespan of its own."""

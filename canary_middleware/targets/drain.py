@@ -1,7 +1,7 @@
-"""Open streams of a killed canary: they may go on for ``kill_grace`` seconds, then they are ended in order.
+"""Open streams of a killed canary: after ``kill_grace`` seconds they are ended in order.
 
-A request that answers and ends is left alone. Only what would otherwise stay on the killed version for
-as long as its client likes is watched: WebSockets and server-sent events.
+A request that answers and ends is left alone. Only what would otherwise stay on the killed version
+for as long as its client likes is watched: WebSockets and server-sent events.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from canary_middleware.engine.engine import Engine
 from canary_middleware.engine.visit import Visit
 
 SERVICE_RESTART: Final = 1012
-"""WebSocket close code: the client may come back at once (IANA registry of close codes, RFC 6455)."""
+"""WebSocket close code: the client may come back at once (IANA registry, RFC 6455)."""
 
 CLOSE: Final = {"type": "websocket.close", "code": SERVICE_RESTART, "reason": "service restart"}
 LAST_CHUNK: Final = {"type": "http.response.body", "body": b"", "more_body": False}

@@ -19,7 +19,7 @@ from canary_middleware.telemetry.marks import annotate, tell
 try:
     from opentelemetry.sdk.trace import SpanProcessor
 except ImportError as error:
-    raise MissingExtraError("opentelemetry-sdk", "demo") from error
+    raise MissingExtraError("opentelemetry-sdk", "otel") from error
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
