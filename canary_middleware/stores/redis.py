@@ -96,10 +96,10 @@ class RedisStore:
 
         try:
             connect()
-        except ValueError as error:
-            # Not the URL itself: it may carry a password.
-            problem = Problem("store", str(error), "write redis://host:6379/0")
-            raise ConfigurationError([problem]) from error
+        except ValueError:
+            # Neither the URL nor what redis-py says of it: both may carry a password.
+            problem = Problem("store", "is no address of a Redis", "write redis://host:6379/0")
+            raise ConfigurationError([problem]) from None
         return cls(connect, namespace, owned=True)
 
     @classmethod
