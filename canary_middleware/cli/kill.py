@@ -162,7 +162,9 @@ def _current(document: Document, scope: str) -> Iterator[Hit]:
 def _next(name: str, entry: Entry) -> str:
     if entry.phase is not Phase.PAUSED:
         return ""
-    return f"; go on with: canary {'resume' if entry.plan.steps else 'weight'} {name}"
+    weight = format_weight(entry.weight)
+    how = f"resume {name}" if entry.plan.steps else f"weight {name} {weight}"
+    return f"; go on with: canary {how}"
 
 
 def _named(scope: str) -> str:

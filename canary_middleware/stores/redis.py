@@ -15,6 +15,7 @@ from dataclasses import replace
 from importlib.resources import files
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 from canary_middleware.core.codec import (
     MAX_BYTES,
@@ -94,12 +95,14 @@ class RedisStore:
                 protocol=2,
             )
 
-        try:
-            connect()
-        except ValueError:
-            # Neither the URL nor what redis-py says of it: both may carry a password.
-            problem = Problem("store", "is no address of a Redis", "write redis://host:6379/0")
-            raise ConfigurationError([problem]) from None
+        wrong = _wrong_address(url)
+        if wrong is None:
+            try:
+                connect()
+            except ValueError as error:
+                wrong = str(error)  # about one of the options after the question mark, by name
+        if wrong is not None:
+            raise ConfigurationError([Problem("store", wrong, "write redis://host:6379/0")])
         return cls(connect, namespace, owned=True)
 
     @classmethod
@@ -316,3 +319,12 @@ def _errors() -> Iterator[None]:
         raise StoreCorruptError("the answer is no UTF-8") from error
     except (redis.RedisError, OSError) as error:
         raise StoreUnavailableError(printable(str(error)) or type(error).__name__) from error
+
+
+def _wrong_address(url: str) -> str | None:
+    try:
+        urlsplit(url).port  # noqa: B018 reading it is the check
+    except ValueError:
+        # Not the error's own text: it quotes what it took for a port, which may be a password.
+        return "is no address: escape special characters of the password, %23 for #"
+    return None

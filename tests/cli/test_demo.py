@@ -22,7 +22,8 @@ def test_a_missing_part_names_the_extra_in_one_line(missing: str) -> None:
     command = [sys.executable, "-c", WITHOUT, missing]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=20)
     assert (done.returncode, done.stdout) == (2, "")
-    expected = f"{missing} is not installed; run: pip install 'canary-middleware[demo]'"
+    package = missing.replace(".", "-")
+    expected = f"{package} is not installed; run: pip install 'canary-middleware[demo]'"
     assert done.stderr == f"canary: {expected}\n"
 
 
