@@ -44,11 +44,15 @@ async def events(found: Page, send: Send) -> None:
 
 
 def application() -> Any:
+    begin(SETUP)
     app: Any = site
     for name in SETUP.apps:
         made = canary(SETUP, name)
         app = variants.asgi(SETUP.variant, CanaryMiddleware(app, made), made)
-    begin(SETUP)
+    if SETUP.otlp:
+        from tests.system.observing import traced
+
+        app = traced(app)
     return app
 
 

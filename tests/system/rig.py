@@ -14,10 +14,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import redis
+
 from canary_middleware import verbs
 from canary_middleware.core.state import Document, Plan
 from canary_middleware.stores import StateStore, open_store
 from tests.support.clients import Visitor
+from tests.support.redis import connect
 from tests.support.servers import Process, free_port, wait_until
 from tests.system.site import TESTER, Setup, rollout
 
@@ -104,6 +107,10 @@ class Rig:
         trace: TracebackType | None,
     ) -> None:
         self._stack.close()
+
+    def client(self) -> redis.Redis:
+        """A plain client for what people do with redis-cli."""
+        return connect(self.url)
 
     def store(self, app: str = "shop") -> StateStore:
         store = open_store(self.url, self.setup.namespace_of(app), timeout=5.0)

@@ -8,6 +8,7 @@ and when it was dispatched; ``/plain`` belongs to no rollout.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 import time
@@ -44,6 +45,9 @@ class Setup:
         heard: file that gets a line with the monotonic time whenever this process heard of a kill.
         orders: file that gets a line whenever an order is executed.
         busy: burn a core in a thread.
+        secure: as in ``Canary``.
+        otlp: URL of a receiver for spans and metrics.
+        loud: log everything.
         variant: a deliberately broken one, see :mod:`tests.system.variants`.
     """
 
@@ -57,6 +61,9 @@ class Setup:
     heard: str | None = None
     orders: str | None = None
     busy: bool = False
+    secure: bool = False
+    otlp: str | None = None
+    loud: bool = False
     variant: str = ""
 
     def environment(self) -> dict[str, str]:
@@ -95,7 +102,7 @@ def canary(setup: Setup, app: str) -> Canary:
         secret_keys=setup.keys,
         identify=who if setup.identified else None,
         bucket_secret=BUCKET_SECRET if setup.identified else None,
-        secure=False,
+        secure=setup.secure,
         max_staleness=setup.max_staleness,
         snapshot_path=setup.snapshot_path,
         poll=variants.POLLS.get(setup.variant, 0.8),
@@ -118,6 +125,13 @@ def burn() -> None:
 
 
 def begin(setup: Setup) -> None:
+    """What comes before the application in a process."""
+    if setup.loud:
+        logging.basicConfig(level=logging.DEBUG)
+    if setup.otlp:
+        from tests.system.observing import export
+
+        export(setup.otlp)
     if setup.busy:
         threading.Thread(target=burn, daemon=True).start()
 

@@ -33,10 +33,10 @@ def events(found: Page) -> Iterator[bytes]:
 
 
 def application() -> Any:
+    begin(SETUP)
     app: Any = site
     for name in SETUP.apps:
         app = CanaryMiddleware(app, canary(SETUP, name))
-    begin(SETUP)
     return app
 
 
