@@ -43,12 +43,20 @@ async def events(found: Page, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
+async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+    """A canary that does not start."""
+    assert scope["type"] == "lifespan", "a request reached a canary that did not start"
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": "no database"})
+
+
 def application() -> Any:
     begin(SETUP)
     app: Any = site
     for name in SETUP.apps:
         made = canary(SETUP, name)
-        app = variants.asgi(SETUP.variant, CanaryMiddleware(app, made), made)
+        targets = {name: broken} if SETUP.target else {}
+        app = variants.asgi(SETUP.variant, CanaryMiddleware(app, made, targets), made)
     if SETUP.otlp:
         from tests.system.observing import traced
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections import defaultdict
@@ -87,6 +88,7 @@ class Outage:
     watch: Watch
     begun: float
     over: float
+    staleness: float
 
     def of(self, worker: Worker) -> Seen:
         return Seen([a for a in self.watch.answers if a.port == worker.port], self)
@@ -116,10 +118,10 @@ class Seen:
         assert self.added() <= ADDED, "no request waits for the store"
         begun, over = self.outage.begun, self.outage.over
         mine = self.versions(self.before)
-        assert self.versions(self.between(0, begun + STALENESS - POLL)) == mine, "last state serves"
-        late = self.between(begun + STALENESS + 0.1, over)
-        assert late
-        assert {a.version for a in late if a.path == COVERED} == {STABLE}, "stable when too old"
+        fresh = min(over, begun + self.outage.staleness - POLL)
+        assert self.versions(self.between(0, fresh)) == mine, "last state serves"
+        late = self.between(begun + self.outage.staleness + 0.1, over)
+        assert {a.version for a in late if a.path == COVERED} <= {STABLE}, "stable when too old"
         assert self.versions(self.between(over + FOLLOW)) == mine, "everybody follows again"
 
     def versions(self, answers: Iterable[Answer]) -> dict[int, set[str]]:
@@ -142,13 +144,15 @@ class Seen:
         return statistics.median(p99(part) - p99(part, PLAIN) for part in slices)
 
 
-def outage(rig: Rig, server: RedisServer, fault: Fault, seconds: float = 4.6) -> Outage:
+def outage(
+    rig: Rig, server: RedisServer, fault: Fault, seconds: float = 4.6, every: float = 0.003
+) -> Outage:
     """Watch all workers of a rig before, during and after an outage of their store."""
-    with Watch((worker.port for worker in rig.workers), every=0.003) as watch:
+    with Watch((worker.port for worker in rig.workers), every=every) as watch:
         time.sleep(1.2)
         begun = time.monotonic()
         with fault(server):
             time.sleep(seconds)
         over = time.monotonic()
         time.sleep(FOLLOW + 0.7)
-    return Outage(watch, begun, over)
+    return Outage(watch, begun, over, rig.setup.max_staleness or math.inf)

@@ -46,6 +46,8 @@ class Setup:
         orders: file that gets a line whenever an order is executed.
         busy: burn a core in a thread.
         secure: as in ``Canary``.
+        wall_shift: seconds by which the wall clock is wrong.
+        target: the canary is an application of its own, whose start fails.
         otlp: URL of a receiver for spans and metrics.
         loud: log everything.
         variant: a deliberately broken one, see :mod:`tests.system.variants`.
@@ -62,6 +64,8 @@ class Setup:
     orders: str | None = None
     busy: bool = False
     secure: bool = False
+    wall_shift: float = 0.0
+    target: bool = False
     otlp: str | None = None
     loud: bool = False
     variant: str = ""
@@ -106,6 +110,7 @@ def canary(setup: Setup, app: str) -> Canary:
         max_staleness=setup.max_staleness,
         snapshot_path=setup.snapshot_path,
         poll=variants.POLLS.get(setup.variant, 0.8),
+        wall=lambda: time.time() + setup.wall_shift,
     )
     if setup.heard is not None:
         made.engine.on_kill(partial(append, setup.heard, lambda: repr(time.monotonic())))
