@@ -6,6 +6,7 @@ import asyncio
 import json
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, MutableMapping
+from itertools import cycle
 from typing import Any
 
 import itsdangerous
@@ -14,6 +15,7 @@ from starlette.middleware.sessions import SessionMiddleware
 from benchmarks.measure import interleaved_async, ratio_line
 from canary_middleware import Canary, Rollout, current
 from canary_middleware.asgi import CanaryMiddleware
+from canary_middleware.core.routing import by_weight
 
 KEY = "k" * 32
 BROWSER = [
@@ -76,25 +78,27 @@ async def discard(message: Message) -> None:
     """A server that writes nothing."""
 
 
-def call(app: App, path: str = "/checkout", cookie: bytes = b"") -> Callable[[], Awaitable[None]]:
-    """One request as a coroutine function without arguments."""
+def call(app: App, path: str, *cookies: bytes) -> Callable[[], Awaitable[None]]:
+    """A coroutine function without arguments: one request, of each visitor in turn."""
+    turns = cycle(cookies or [b""])
 
     def request() -> Awaitable[None]:
-        return app(scope(path, cookie), receive, discard)
+        return app(scope(path, next(turns)), receive, discard)
 
     return request
 
 
-async def first_cookie(app: App) -> bytes:
-    """The cookie that a first request is given."""
-    sent: list[Message] = []
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    await app(scope("/checkout", b""), receive, send)
-    lines = [value for name, value in sent[0]["headers"] if name == b"set-cookie"]
-    return bytes(lines[0].split(b";")[0])
+def ten_cookies(canary: Canary) -> list[str]:
+    """Cookies of ten visitors, of whom one is on the canary, as at 10 % they are."""
+    lane = canary.engine.snapshot.by_name["checkout"]
+    visitors = canary.engine.visitors
+    stable: list[str] = []
+    lucky: list[str] = []
+    while len(stable) < 9 or not lucky:
+        known = visitors.draw()
+        line = visitors.line(known.cookie).partition(";")[0]
+        (lucky if by_weight(lane, known.drawn).is_canary else stable).append(line)
+    return [*stable[:9], lucky[0]]
 
 
 def rollout() -> Rollout:
@@ -109,24 +113,25 @@ async def run() -> list[str]:
     outside = CanaryMiddleware(bare, canary=canary)
     session = SessionMiddleware(reading, secret_key=KEY)
     new_session = SessionMiddleware(signing_in, secret_key=KEY)
-    cookie = await first_cookie(ours)
+    cookies = [cookie.encode() for cookie in ten_cookies(canary)]
     payload = b64encode(json.dumps({"user": "alice"}).encode())
     signed = b"session=" + itsdangerous.TimestampSigner(KEY).sign(payload)
+    known = call(ours, "/checkout", *cookies)
 
     def unseen() -> Awaitable[None]:
         canary.engine.visitors.forget()
-        return ours(scope("/checkout", cookie), receive, discard)
+        return known()
 
     times = await interleaved_async(
         {
-            "bare": call(bare, cookie=cookie),
-            "bare, no cookie": call(bare),
-            "returning": call(ours, cookie=cookie),
+            "bare": call(bare, "/checkout", *cookies),
+            "bare, no cookie": call(bare, "/checkout"),
+            "returning": known,
             "unseen": unseen,
-            "new": call(ours),
-            "outside": call(outside, "/catalogue", cookie),
-            "session": call(session, cookie=signed),
-            "new session": call(new_session),
+            "new": call(ours, "/checkout"),
+            "outside": call(outside, "/catalogue", *cookies),
+            "session": call(session, "/checkout", signed),
+            "new session": call(new_session, "/checkout"),
         }
     )
     base, base_new = times["bare"], times["bare, no cookie"]

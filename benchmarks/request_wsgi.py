@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import cycle
 from typing import Any
 
 from flask import Flask, session
 
 from benchmarks.measure import interleaved, ratio_line
-from benchmarks.request_asgi import KEY, rollout
+from benchmarks.request_asgi import KEY, rollout, ten_cookies
 from canary_middleware import Canary, current
 from canary_middleware.wsgi import CanaryMiddleware
 
@@ -91,12 +92,12 @@ def main() -> list[str]:
     canary = Canary(rollout(), secret_keys=[KEY], autostart="10%", secure=False, telemetry=False)
     ours = CanaryMiddleware(exposing, canary=canary)
     flask = flask_app().wsgi_app
-    cookie = first_cookie(ours, "/checkout")
+    cookies = cycle(ten_cookies(canary))
     signed = first_cookie(flask, "/sign-in")
     times = interleaved(
         {
-            "bare": lambda: request(bare, "/checkout", cookie),
-            "returning": lambda: request(ours, "/checkout", cookie),
+            "bare": lambda: request(bare, "/checkout", next(cookies)),
+            "returning": lambda: request(ours, "/checkout", next(cookies)),
             "without session": lambda: request(flask, "/checkout"),
             "with session": lambda: request(flask, "/checkout", signed),
         }

@@ -14,7 +14,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 
 from benchmarks.measure import interleaved_async, ratio_line
-from benchmarks.request_asgi import KEY, bare, call, exposing, first_cookie, rollout
+from benchmarks.request_asgi import KEY, bare, call, exposing, rollout, ten_cookies
 from canary_middleware import Canary
 from canary_middleware.asgi import CanaryMiddleware
 from canary_middleware.telemetry import Telemetry
@@ -31,14 +31,14 @@ async def run() -> list[str]:
         telemetry=Telemetry(tracing, metering),
     )
     ours = CanaryMiddleware(exposing, canary=canary)
-    cookie = await first_cookie(ours)
+    cookies = [cookie.encode() for cookie in ten_cookies(canary)]
     plain = OpenTelemetryMiddleware(bare, tracer_provider=tracing, meter_provider=metering)
     both = OpenTelemetryMiddleware(ours, tracer_provider=tracing, meter_provider=metering)
     times = await interleaved_async(
         {
-            "bare": call(bare, cookie=cookie),
-            "instrumented": call(plain, cookie=cookie),
-            "with canary": call(both, cookie=cookie),
+            "bare": call(bare, "/checkout", *cookies),
+            "instrumented": call(plain, "/checkout", *cookies),
+            "with canary": call(both, "/checkout", *cookies),
         },
         calls=400,
     )

@@ -34,6 +34,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 RULES = asgi_rules()
+COOKIE = RULES.vary_line(("Cookie",))
 ENDED = "the canary was killed and the grace for its open streams is over"
 BODIES = frozenset({"http.response.body", "http.response.pathsend", "http.response.zerocopysend"})
 RAISED = 599
@@ -129,6 +130,10 @@ class CanaryMiddleware:
                 answer.stream.close()
             if visit.leave is not None and answer.superseded is None:
                 visit.leave()
+            if answer.pristine is not None:
+                # The scope holds the visit, so the visit lets go of the scope: without a cycle, all
+                # of a request is freed at its end, and the collector has nothing to find.
+                visit.view.native = answer.pristine
         if answer.superseded is not None or not visit.finished:
             await self._unanswered(visit, answer, send)
 
@@ -196,19 +201,22 @@ class Answer:
         stream: set when this is an event stream of the canary, which a kill ends.
     """
 
-    # Defaults in the class: an answer is made for every covered request, and most stay plain.
-    pristine: Scope | None = None
-    superseded: Supersede | None = None
-    stream: OpenStream | None = None
-    _kept: tuple[Message, ...] = ()
-    _size = 0
-    _complete = True
+    __slots__ = (
+        "_complete", "_drain", "_kept", "_receive", "_send", "_size", "_visit", "pristine", "stream",
+        "superseded",
+    )  # fmt: skip
 
     def __init__(self, visit: Visit, receive: Receive, send: Send, drain: Drain) -> None:
+        self.pristine: Scope | None = None
+        self.superseded: Supersede | None = None
+        self.stream: OpenStream | None = None
         self._visit = visit
         self._receive = receive
         self._send = send
         self._drain = drain
+        self._kept: tuple[Message, ...] = ()
+        self._size = 0
+        self._complete = True
 
     def send(self, message: Message) -> Awaitable[None]:
         """What the application gets as ``send``; plain, which costs no coroutine per message."""
@@ -273,6 +281,8 @@ class Answer:
 
     def _supersede(self, status: int) -> bool:
         visit = self._visit
+        if not visit.doubtful(status):
+            return False
         if self.pristine is not None and self._complete and visit.replayable():
             self.superseded = visit.supersede(status)
             if self.superseded is not None:
@@ -325,7 +335,8 @@ class Handshake:
 
 def edited(visit: Visit, message: Message) -> Message:
     """The start message of an exposed visit, with our headers."""
-    vary = RULES.vary_line(("Cookie", *visit.inputs()))
+    inputs = visit.inputs()
+    vary = RULES.vary_line(("Cookie", *inputs)) if inputs else COOKIE
     line = visit.cookie_line() if visit.issue else None
     cookie = line.encode("ascii") if line else None
     headers = RULES.edit(message.get("headers", ()), vary, cookie, no_store=visit.rescued)
@@ -337,9 +348,10 @@ def edited(visit: Visit, message: Message) -> Message:
 
 def fresh(scope: Scope) -> Scope:
     """A copy for a second run: frameworks write into the scope and into its state."""
-    copy = dict(scope)
-    if "state" in copy:
-        copy["state"] = dict(copy["state"])
+    copy = {**scope}
+    state = copy.get("state")
+    if state is not None:
+        copy["state"] = {**state}
     return copy
 
 

@@ -80,23 +80,36 @@ class HeaderRules(Generic[Text]):
             cookie: a Set-Cookie line to add, if any.
             no_store: for a rescued answer, which must be kept by nobody.
         """
-        lines: list[tuple[Text, Text]] = []
-        special: list[tuple[Text, Text]] = []
-        for line in headers:
-            (special if line[0].lower() in self._special else lines).append(line)
+        lines = list(headers)
         cache_line = self._no_store_line if no_store else self._private_line
-        if special:
-            texts = [(self._decode(key).lower(), self._decode(value)) for key, value in special]
-            if not no_store:
-                if is_public(texts):
-                    return None
-                cache_line = (self._cache_control, self._encode(strict(texts)))
-            vary = self._encode(appended(texts, self._decode(vary)))
-        lines.append(cache_line)
-        lines.append((self._vary, vary))
+        for name, _ in lines:
+            if name.lower() in self._special:
+                # Rare, so that the way of most answers stays one look at each name.
+                lines, special = self._parted(lines)
+                if not no_store:
+                    if is_public(special):
+                        return None
+                    cache_line = (self._cache_control, self._encode(strict(special)))
+                vary = self._encode(appended(special, self._decode(vary)))
+                break
+        lines += (cache_line, (self._vary, vary))
         if cookie is not None:
             lines.append((self._set_cookie, cookie))
         return lines
+
+    def _parted(
+        self, headers: Sequence[tuple[Text, Text]]
+    ) -> tuple[list[tuple[Text, Text]], list[tuple[str, str]]]:
+        """What is kept as it is, and what is merged with ours, as text."""
+        kept: list[tuple[Text, Text]] = []
+        special: list[tuple[str, str]] = []
+        for line in headers:
+            name = line[0].lower()
+            if name in self._special:
+                special.append((self._decode(name), self._decode(line[1])))
+            else:
+                kept.append(line)
+        return kept, special
 
 
 def is_public(lines: Sequence[tuple[str, str]]) -> bool:

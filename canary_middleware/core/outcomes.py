@@ -36,11 +36,12 @@ class OutcomeClass(enum.IntEnum):
 
 
 _CLASSES: Final = tuple(OutcomeClass)
+_OTHER: Final = OutcomeClass.OTHER
 
 
 def classify(status: int) -> OutcomeClass:
     """The class of an HTTP status; anything outside 100 to 599 is ``OTHER``."""
-    return _CLASSES[status // 100] if 100 <= status < 600 else OutcomeClass.OTHER
+    return _CLASSES[status // 100] if 100 <= status < 600 else _OTHER
 
 
 def _no_counts() -> list[int]:

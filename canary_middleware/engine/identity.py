@@ -80,13 +80,18 @@ class Visitors:
 
     def known(self, header: bytes) -> Known | None:
         """The visitor in a Cookie header; ``None`` if there is no acceptable cookie."""
-        if not header:
-            return None
+        # The key is the whole pair, so that a header without any other cookie is one.
+        known = self._cache.get(header)
+        if known is not None and self._wall() < known.until:
+            return known
+        return self._sought(header) if header else None
+
+    def _sought(self, header: bytes) -> Known | None:
         for name in self._names:
             value = find(header, name)
             if value is None:
                 continue
-            known = self._cache.get(value)
+            known = self._cache.get(name + value)
             if known is None or self._wall() >= known.until:
                 known = self._verified(value, name)
             if known is not None:
@@ -107,7 +112,7 @@ class Visitors:
         if len(self._cache) >= CACHE_SIZE:
             # One operation: a dict that another thread fills meanwhile cannot be asked for its first.
             self._cache.popitem(last=False)
-        self._cache[value] = known
+        self._cache[name + value] = known
         return known
 
     def forget(self) -> None:

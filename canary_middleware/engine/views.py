@@ -82,10 +82,11 @@ FETCH_METADATA: Final = ("Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest")
 class AsgiView:
     """A scope of type ``http`` or ``websocket``."""
 
-    inputs: tuple[str, ...] = ()
+    __slots__ = ("inputs", "native")
 
     def __init__(self, scope: Any) -> None:
         self.native = scope
+        self.inputs: tuple[str, ...] = ()
 
     @property
     def method(self) -> str:
@@ -147,10 +148,11 @@ class AsgiView:
 class WsgiView:
     """A WSGI environ (PEP 3333: values are bytes decoded as latin-1)."""
 
-    inputs: tuple[str, ...] = ()
+    __slots__ = ("inputs", "native")
 
     def __init__(self, environ: Any) -> None:
         self.native = environ
+        self.inputs: tuple[str, ...] = ()
 
     @property
     def method(self) -> str:

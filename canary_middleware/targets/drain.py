@@ -86,7 +86,7 @@ class OpenStream:
 
 def is_event_stream(headers: Any) -> bool:
     """Whether these ASGI headers announce server-sent events."""
-    return any(
-        name.lower() == b"content-type" and value.startswith(b"text/event-stream")
-        for name, value in headers
-    )
+    for name, value in headers:
+        if value.startswith(b"text/event-stream") and name.lower() == b"content-type":
+            return True
+    return False
