@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Final, Protocol
 
-from canary_middleware.core.model import Assignment, Cohort
+from canary_middleware.core.model import Assignment, Cohort, Reason
 from canary_middleware.core.outcomes import Cell, OutcomeClass
 from canary_middleware.core.rescue import within_budget
 
@@ -69,11 +69,17 @@ class Recorder:
     def _find(self, assignment: Assignment) -> Cell:
         if len(self._of) > 4096:
             self._of.clear()
+        cell = self._of[assignment] = self._cell(assignment)
+        return cell
+
+    def _cell(self, assignment: Assignment) -> Cell:
+        if assignment.reason is Reason.NO_VISITOR:
+            # Stable for want of a cookie, whatever the own version is: no outcome.
+            return Cell()
         series = Series(
             assignment.rollout, assignment.release, assignment.cohort, assignment.version
         )
-        cell = self._of[assignment] = self._cells.setdefault(series, Cell())
-        return cell
+        return self._cells.setdefault(series, Cell())
 
     def enter_rescue(self, share: int) -> bool:
         """Take a place in the rescue budget, if there is one; give it back by :meth:`leave_rescue`."""

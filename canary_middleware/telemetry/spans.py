@@ -27,7 +27,7 @@ from opentelemetry.trace import (
 )
 
 from canary_middleware.core.active import ActiveVisit
-from canary_middleware.core.model import Assignment
+from canary_middleware.core.model import Assignment, Reason
 from canary_middleware.core.outcomes import OutcomeClass
 from canary_middleware.telemetry import names
 from canary_middleware.telemetry.carrier import Incoming
@@ -153,7 +153,7 @@ class Telemetry:
             if self._record is not None:
                 for assignment in booked:
                     marks = assignment.attributes
-                    if isinstance(marks, Marks):
+                    if isinstance(marks, Marks) and assignment.reason is not Reason.NO_VISITOR:
                         self._record(seconds, marks.labels)
             if kind in ABANDONED:
                 if self._marks:

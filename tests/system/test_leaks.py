@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from canary_middleware.core.bucket import ANONYMOUS, IDENTIFIED, SPACE, draw, lane_key
-from tests.support.clients import NAVIGATION, Visitor
+from tests.support.clients import IMAGE, NAVIGATION, Visitor
 from tests.support.otlp import Receiver
 from tests.support.redis import RedisServer
 from tests.support.servers import wait_until
@@ -163,6 +163,22 @@ def test_s11_series_do_not_grow_with_what_strangers_send(watched: Rig, receiver:
     series = {name: len(receiver.received.latest(name)) for name in sorted(names)}
     print(f"\nS11: {sent} strange requests counted exactly; series {series} (limit 100)")
     assert sum(series.values()) <= 100
+
+
+def test_a_request_that_may_not_draw_is_no_outcome(watched: Rig, receiver: Receiver) -> None:
+    (worker,) = watched.workers
+    time.sleep(1.0)  # what came before is exported
+    before = total(receiver)
+    with Visitor(worker.port) as visitor:
+        for _ in range(20):
+            part = visitor.request("GET", "/shop/part", fetch=IMAGE, with_cookies=False)
+            assert (part.status, part.all("Set-Cookie")) == (200, [])
+        for _ in range(3):
+            visitor.get("/shop/")
+    time.sleep(1.0)
+    assert total(receiver) - before == 3
+    durations = receiver.received.totals_by_version("canary.request.duration")
+    assert sum(durations.values()) == total(receiver)
 
 
 def total(receiver: Receiver) -> int:
