@@ -8,13 +8,13 @@ that this version does not know are kept as they are, so that two versions can s
 from __future__ import annotations
 
 import re
-from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, Literal, NamedTuple
 
-from canary_middleware.core.token import TokenCodec, Verified
+from canary_middleware.core.token import TokenCodec, Verified, urlsafe
 from canary_middleware.errors import TokenError
 
 FORMAT: Final = "1"
@@ -57,19 +57,20 @@ class Cookie(NamedTuple):
 
 def new_cookie(random: Callable[[int], bytes], now: float) -> Cookie:
     """A fresh anonymous visitor; ``random`` gives that many random bytes."""
-    return Cookie(urlsafe_b64encode(random(12)).decode("ascii"), int(now))
+    return Cookie(urlsafe(random(12)).decode("ascii"), int(now))
 
 
 def binding_of(key: bytes, subject: str) -> str:
     """Keyed hash of a subject, 11 characters; tells users apart, reveals none of them."""
     data = subject.encode("utf-8", "surrogatepass")
     digest = blake2b(data, key=key, digest_size=8, person=b"canary-binding").digest()
-    return urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+    return urlsafe(digest).decode("ascii")
 
 
-def write(codec: TokenCodec, cookie: Cookie) -> str:
-    """The signed value of a cookie: 70 characters, 83 with a bound subject."""
-    return codec.sign((FORMAT, cookie.id, _base36(cookie.issued), *cookie.sections))
+def write(codec: TokenCodec, cookie: Cookie, now: int | None = None) -> str:
+    """The signed value of a cookie, issued ``now``: 70 characters, 83 with a bound subject."""
+    issued = cookie.issued if now is None else now
+    return codec.sign((FORMAT, cookie.id, _base36(issued), *cookie.sections))
 
 
 def read(verified: Verified, now: float) -> Cookie:
@@ -87,7 +88,9 @@ def read(verified: Verified, now: float) -> Cookie:
     return Cookie(fields[1], issued, tuple(fields[3:]))
 
 
+@lru_cache(maxsize=4)
 def _base36(number: int) -> str:
+    """Remembered, because all cookies of a second carry the same one."""
     digits = ""
     while number > 0:
         number, rest = divmod(number, 36)

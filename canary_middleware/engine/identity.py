@@ -130,5 +130,4 @@ class Visitors:
 
     def line(self, cookie: Cookie) -> str:
         """The Set-Cookie line that issues a cookie now."""
-        fresh = Cookie(cookie.id, int(self._wall()), cookie.sections)
-        return self._format.header(write(self._codec, fresh))
+        return self._format.header(write(self._codec, cookie, int(self._wall())))

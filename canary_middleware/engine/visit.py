@@ -251,9 +251,8 @@ class Visit:
         return None
 
     def inputs(self) -> tuple[str, ...]:
-        """Header names that the answer depends on beside Cookie."""
-        read, fixed = self.view.inputs, self.engine.vary
-        return tuple(dict.fromkeys(read + fixed)) if read or fixed else ()
+        """Header names that the answer depends on beside Cookie; some may stand there twice."""
+        return self.view.inputs + self.engine.vary
 
     def tag(self, span: Any) -> None:
         """Remember a server span that started inside the request."""
