@@ -60,11 +60,11 @@ def masterless(server: RedisServer) -> Iterator[None]:
 
 @contextmanager
 def loading(server: RedisServer) -> Iterator[None]:
-    """It died and comes back with what it held, but answers ``-LOADING`` for some five seconds."""
+    """It died and comes back with what it held, but answers ``-LOADING`` for some ten seconds."""
     slowly = ["--key-load-delay", "100000", "--loading-process-events-interval-bytes", "1024"]
     with server.client() as client:
         client.config_set("rdbcompression", "no")
-        client.mset({f"ballast:{number}": "x" * 2000 for number in range(50)})
+        client.mset({f"ballast:{number}": "x" * 2000 for number in range(100)})
         client.save()
         server.kill()
         server.process.command += slowly

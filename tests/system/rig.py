@@ -132,6 +132,16 @@ class Rig:
         start(made)
         return made
 
+    def lazy(self, count: int) -> list[int]:
+        """Ports of workers that begin with their first visit."""
+        ports = [free_port() for _ in range(count)]
+        command = [sys.executable, "-m", "tests.system.lazy", *map(str, ports)]
+        log, env = self.directory / "lazy.log", self.setup.environment()
+        process = self._stack.enter_context(Process(command, log, env=env, cwd=ROOT))
+        for port in ports:
+            process.wait_port(port, timeout=30)
+        return ports
+
     def front(self) -> Front:
         """One address for all workers there are."""
         return self._fronted([worker.port for worker in self.workers])

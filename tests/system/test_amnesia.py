@@ -5,7 +5,6 @@ Weight 100 % and a tester on every worker: whatever lifts the kill shows as a ca
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +14,9 @@ import pytest
 
 from canary_middleware.core.state import EVERYTHING
 from tests.support.redis import RedisServer
-from tests.support.servers import Process, free_port, wait_until
+from tests.support.servers import wait_until
 from tests.system import variants
-from tests.system.rig import ROOT, Rig, Worker
+from tests.system.rig import Rig, Worker
 from tests.system.site import CANARY
 from tests.system.watch import Watch, canaries, failures
 
@@ -61,22 +60,11 @@ def serve(rig: Rig, variant: str = "", **setup: object) -> list[Worker]:
 # --- FLUSHALL ------------------------------------------------------------------------------------
 
 
-@contextmanager
-def lazy(rig: Rig, count: int) -> Iterator[list[int]]:
-    """Workers that begin with their first visit."""
-    ports = [free_port() for _ in range(count)]
-    command = [sys.executable, "-m", "tests.system.lazy", *map(str, ports)]
-    log = rig.directory / "lazy.log"
-    with Process(command, log, env=rig.setup.environment(), cwd=ROOT) as process:
-        for port in ports:
-            process.wait_port(port, timeout=30)
-        yield ports
-
-
-def flush(rig: Rig, server: RedisServer, variant: str = "") -> Watch:
+def flush(rig: Rig, server: RedisServer, variant: str = "", seconds: float = 1.5) -> Watch:
     """Empty the store; a worker starts in every 100 ms until the others restore it."""
     workers = serve(rig, variant)
-    with lazy(rig, 10) as ports, killed(rig) as watch, server.client() as client:
+    ports = rig.lazy(10)
+    with killed(rig) as watch, server.client() as client:
         for worker in workers:
             worker.process.pause()
         client.flushall()
@@ -87,7 +75,7 @@ def flush(rig: Rig, server: RedisServer, variant: str = "") -> Watch:
         for worker in workers:
             worker.process.resume()
         wait_until(lambda: kept(rig) or bool(variant), timeout=3, what="the kill is restored")
-        time.sleep(1.5)
+        time.sleep(seconds)
     return watch
 
 
