@@ -32,6 +32,7 @@ StartResponse = Callable[..., Write]
 App = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 RULES = wsgi_rules()
+COOKIE = RULES.vary_line(("Cookie",))
 RAISED = 599
 """Stands for the status of a canary that raised instead of answering."""
 
@@ -140,9 +141,9 @@ class Answer:
         if self.superseded is not None:  # the application caught what should have unwound it
             close_abandoned(body)
             return self.again()
-        if not visit.exposed and visit.started and isinstance(body, (list, tuple)):
-            # No code of the application runs any more, so nothing can still be exposed: the server
-            # gets the very object it would have got without us.
+        if visit.started and isinstance(body, (list, tuple)):
+            # No code of the application runs any more, so that this is what ASGI's last message is:
+            # it is booked, and the server gets the very object it would have got without us.
             self.end()
             return body
         if self._is_file(body):
@@ -166,6 +167,9 @@ class Answer:
         active_visit.set(self._before)
         if visit.leave is not None:
             visit.leave()
+        if self._pristine is not None:
+            # The environ holds the visit: without a cycle the collector has nothing to find.
+            visit.view.native = self._pristine
 
     def survives(self, error: BaseException) -> bool:
         """Whether the request goes on after this: the answer was superseded, or can be now."""
@@ -178,8 +182,9 @@ class Answer:
     ) -> Write:
         visit = self.visit
         visit.status = code = int(status[:3])
-        if self.superseded is None and visit.canary and not visit.started and self._may_repeat():
-            self.superseded = visit.supersede(code)
+        if self.superseded is None and not visit.started and visit.doubtful(code):
+            if self._may_repeat():
+                self.superseded = visit.supersede(code)
             if self.superseded is not None:
                 visit.abandon(self.superseded)
         if self.superseded is not None:
@@ -239,7 +244,13 @@ class Body:
     def __next__(self) -> bytes:
         answer = self._answer
         try:
-            item = self._next()
+            # The first item is asked for here and not before: a generator starts its response then.
+            iterator = self._iterator
+            if iterator is None:
+                iterator = self._iterator = iter(self._body)
+            item = next(iterator)
+            if answer.stream and answer.cut():
+                raise StopIteration
             if answer.superseded is None:
                 return item
         except StopIteration:
@@ -258,15 +269,6 @@ class Body:
         self._body, self._iterator = (), None
         self._body = answer.again()
         return next(self)
-
-    def _next(self) -> bytes:
-        # The first item is asked for here and not before: a generator starts its response with it.
-        if self._iterator is None:
-            self._iterator = iter(self._body)
-        item = next(self._iterator)
-        if self._answer.stream and self._answer.cut():
-            raise StopIteration
-        return item
 
     def close(self) -> None:
         """Close what the application returned; a body that was not read to its end was aborted."""
@@ -302,19 +304,21 @@ def close_abandoned(body: object) -> None:
 
 def is_event_stream(headers: list[tuple[str, str]]) -> bool:
     """Whether these headers announce server-sent events."""
-    return any(
-        name.lower() == "content-type" and value.startswith("text/event-stream")
-        for name, value in headers
-    )
+    for name, value in headers:
+        if value.startswith("text/event-stream") and name.lower() == "content-type":
+            return True
+    return False
 
 
 def replayable(environ: Environ) -> Environ | None:
     """A copy of the environ for a second run; ``None`` if the body is too large to be kept."""
     length = environ.get("CONTENT_LENGTH") or "0"
-    if environ.get("HTTP_TRANSFER_ENCODING") or not length.isdigit() or int(length) > MAX_REPLAY:
+    if environ.get("HTTP_TRANSFER_ENCODING"):
         return None
-    copy = dict(environ)
+    copy = {**environ}
     if length != "0":
+        if not length.isdigit() or int(length) > MAX_REPLAY:
+            return None
         body = environ["wsgi.input"].read(int(length))
         environ["wsgi.input"], copy["wsgi.input"] = io.BytesIO(body), io.BytesIO(body)
     return copy
@@ -322,7 +326,8 @@ def replayable(environ: Environ) -> Environ | None:
 
 def edited(visit: Visit, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """The headers of an exposed visit, with ours."""
-    vary = RULES.vary_line(("Cookie", *visit.inputs()))
+    inputs = visit.inputs()
+    vary = RULES.vary_line(("Cookie", *inputs)) if inputs else COOKIE
     line = visit.cookie_line() if visit.issue else None
     result = RULES.edit(headers, vary, line, no_store=visit.rescued)
     if result is None:

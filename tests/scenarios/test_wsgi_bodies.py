@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 from wsgiref.handlers import SimpleHandler
@@ -170,10 +171,20 @@ def test_a_file_wrapper_is_sent_by_the_server_in_its_own_way() -> None:
 
 
 def test_the_length_of_a_sized_body_is_kept_for_content_length() -> None:
-    body: Any = CanaryMiddleware(version, facade())(environ(), ignore)
+    def sized(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        return deque(version(environ, start_response))
+
+    body: Any = CanaryMiddleware(sized, facade())(environ(), ignore)
     assert len(body) == 1
     body.close()
-    assert b"Content-Length: 1\r\n" in serve(CanaryMiddleware(version, facade()))
+    for app in (version, sized):
+        assert b"Content-Length: 1\r\n" in serve(CanaryMiddleware(app, facade()))
+
+
+def test_a_list_is_booked_when_it_is_returned() -> None:
+    canary = facade()
+    assert list(CanaryMiddleware(version, canary)(environ(), ignore)) == [b"2"]
+    assert outcomes(canary) == {"canary 2xx": 1}
 
 
 def test_a_body_without_length_gets_none() -> None:
