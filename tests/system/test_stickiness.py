@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,13 +49,17 @@ def visit(rig: Rig, visitors: int, keys: tuple[tuple[str, ...], ...] = ()) -> Si
 
     async def everybody() -> dict[int, AsyncVisitor]:
         crowd: dict[int, AsyncVisitor] = {}
-        roll = asyncio.create_task(asyncio.to_thread(restart_all, rig.workers, front, keys))
+        roll: asyncio.Future[None] | None = None
         for first in range(0, visitors, TOGETHER):
             # New connections now and then, so that restarted workers get their share.
             async with Pool(front.port, 2 * AT_ONCE) as pool:
-                some = {first + number: AsyncVisitor(pool) for number in range(TOGETHER)}
+                last = min(first + TOGETHER, visitors)
+                some = {number: AsyncVisitor(pool) for number in range(first, last)}
                 await walk(some, journey)
             crowd |= some
+            if roll is None:  # everybody has been asked by now
+                roll = asyncio.create_task(asyncio.to_thread(restart_all, rig.workers, front, keys))
+        assert roll is not None
         await roll
         return crowd
 
@@ -70,12 +75,16 @@ def restart_all(workers: list[Worker], front: Front, keys: tuple[tuple[str, ...]
             front.only(other.port for other in workers)
 
 
-def serving(directory: Path, server: RedisServer, namespace: str, variant: str = "") -> Rig:
-    rig = Rig(directory, server.url, namespace, apps=BOTH, variant=variant)
-    rig.serve(*SERVERS)
-    for app in BOTH:
-        rig.started(parse_weight("10%"), app)
-    return rig
+@contextmanager
+def serving(
+    directory: Path, server: RedisServer, namespace: str, variant: str = ""
+) -> Iterator[Rig]:
+    """Four workers of two kinds, both applications at 10 %."""
+    with Rig(directory, server.url, namespace, apps=BOTH, variant=variant) as rig:
+        rig.serve(*SERVERS)
+        for app in BOTH:
+            rig.started(parse_weight("10%"), app)
+        yield rig
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +110,7 @@ def test_ten_percent_of_visitors_and_requests_and_one_version_each(site: Site) -
     print(f"\nshop: {by_visitors:.2%} of visitors, {by_requests:.2%} of requests on canary")
     assert abs(by_visitors - 0.10) < 0.01
     assert abs(by_requests - 0.10) < 0.01
-    assert len(seen.processes) == 3 * len(SERVERS), "all processes of all three rounds served"
+    assert len(seen.processes) >= 2 * len(SERVERS), "all served before the restarts and after them"
 
 
 def test_the_cookies_of_two_applications_live_side_by_side(site: Site) -> None:
