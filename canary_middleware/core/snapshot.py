@@ -185,17 +185,15 @@ def _lane(
     entry = document.entry(rollout.name, rollout.canary) if document else None
     kill = local_kill or (document.killed(rollout.name) if document else None)
     weight = FULL if entry and entry.phase in SERVING else entry.weight if entry else 0
-    blank = Assignment(
-        rollout=rollout.name,
-        release=rollout.canary,
-        cohort=Cohort.STABLE,
-        version=rollout.stable,
-        reason=Reason.WEIGHT,
-        epoch=entry.epoch if entry else 0,
-        period=entry.period if entry else 0,
-        weight=weight,
-    )
-    lucky = replace(blank, cohort=Cohort.CANARY, version=rollout.canary)
+    epoch, period = (entry.epoch, entry.period) if entry else (0, 0)
+
+    def give(cohort: Cohort, version: str, reason: Reason) -> Assignment:
+        # Not by `replace`: this is what a kill waits for in every process.
+        given = Assignment(
+            rollout.name, rollout.canary, cohort, version, reason, epoch, period, weight
+        )
+        return replace(given, attributes=describe(given)) if describe else given
+
     return Lane(
         name=rollout.name,
         track=track,
@@ -204,8 +202,8 @@ def _lane(
         gate=_gate(rollout, document, entry, kill),
         active=entry is not None and entry.phase in ACTIVE,
         limit=threshold(weight),
-        stable={reason: _described(blank, reason, describe) for reason in Reason},
-        canary={reason: _described(lucky, reason, describe) for reason in CANARY_REASONS},
+        stable={reason: give(Cohort.STABLE, rollout.stable, reason) for reason in Reason},
+        canary={reason: give(Cohort.CANARY, rollout.canary, reason) for reason in CANARY_REASONS},
     )
 
 
@@ -224,8 +222,3 @@ def _gate(
     if entry.phase is Phase.IDLE:
         return Reason.IDLE
     return Reason.ROLLED_BACK if entry.phase is Phase.ROLLED_BACK else None
-
-
-def _described(blank: Assignment, reason: Reason, describe: Describe | None) -> Assignment:
-    assignment = replace(blank, reason=reason)
-    return replace(assignment, attributes=describe(assignment)) if describe else assignment
