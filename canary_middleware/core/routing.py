@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from canary_middleware.core.bucket import ANONYMOUS, IDENTIFIED, SPACE
-from canary_middleware.core.model import Assignment, Reason, Rollout, Visitor
-from canary_middleware.core.snapshot import Lane
+from canary_middleware.core.model import Assignment, Reason, Visitor
+from canary_middleware.core.snapshot import Lane, Track
 
 Trace = list[str]
 
@@ -100,20 +100,20 @@ def admit(
 ) -> Assignment:
     """As :func:`route` behind the gates."""
     if visitor is not None:
-        member = _membership(lane.track.rollout, visitor)
+        member = _membership(lane.track, visitor)
         if trace is not None:
             trace.append(f"audience: {member.value if member else 'neither denied nor tester'}")
-        if member is Reason.DENIED:
-            return lane.stable[member]
-        if member is Reason.TESTER:
-            return lane.canary[member]
+        if member is not None:
+            return (lane.canary if member is Reason.TESTER else lane.stable)[member]
     return by_weight(lane, drawn, trace)
 
 
-def _membership(rollout: Rollout, visitor: Visitor) -> Reason | None:
-    if rollout.denied and rollout.denied.includes(visitor):
+def _membership(track: Track, visitor: Visitor) -> Reason | None:
+    if track.denied is not None and track.denied.includes(visitor):
         return Reason.DENIED
-    return Reason.TESTER if rollout.testers and rollout.testers.includes(visitor) else None
+    if track.testers is not None and track.testers.includes(visitor):
+        return Reason.TESTER
+    return None
 
 
 def by_weight(lane: Lane, drawn: Drawn | None, trace: Trace | None = None) -> Assignment:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from canary_middleware.core.bucket import Draws, draws, lane_key, threshold
-from canary_middleware.core.model import Assignment, Cohort, Reason, Rollout
+from canary_middleware.core.model import Assignment, Audience, Cohort, Reason, Rollout
 from canary_middleware.core.scope import Scope
 from canary_middleware.core.state import ACTIVE, Document, Entry, Kill, Phase
 from canary_middleware.core.weight import FULL, parse_weight
@@ -37,6 +37,8 @@ class Track:
     rescue_methods: frozenset[str]
     rescue_share: int
     prefix: str
+    denied: Audience | None
+    testers: Audience | None
 
     @classmethod
     def of(cls, rollout: Rollout, namespace: str, secret: bytes) -> Track:
@@ -50,6 +52,8 @@ class Track:
             rescue_methods=frozenset(rollout.rescue.methods),
             rescue_share=parse_weight(rollout.rescue.budget),
             prefix=rollout.paths[0],
+            denied=rollout.denied or None,
+            testers=rollout.testers or None,
         )
 
 

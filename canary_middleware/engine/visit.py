@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from canary_middleware.core.bucket import IDENTIFIED
 from canary_middleware.core.fetch import may_draw
 from canary_middleware.core.model import Assignment, Reason, Visitor
 from canary_middleware.core.outcomes import OutcomeClass
@@ -218,14 +219,14 @@ class Visit:
 
     def _drawn(self, lane: Lane, visitor: Visitor | None) -> Drawn | None:
         """What to draw by. The first draw wins: after sign-in a browser keeps its anonymous bucket."""
-        known = self.known()
+        known = self._known if self._looked else self.known()
         if visitor is None:
             if known is None:
                 return self._first_draw(lane)
             self.issue = self.issue or known.reissue
             return known.drawn
         if known is None:
-            return Drawn.identified(visitor)
+            return Drawn(IDENTIFIED, visitor.subject)
         binding = self.engine.visitors.binding(visitor)
         if known.cookie.binding not in ("", binding):
             return Drawn.identified(visitor)
