@@ -122,8 +122,9 @@ class Telemetry:
     def entered(self, visit: TracedVisit) -> None:
         """Remember the span that a covered request arrived in, or open one."""
         try:
-            if self._marks and get_current() and get_current_span().is_recording():
-                visit.span = get_current_span()
+            context = get_current()
+            if self._marks and context and (around := get_current_span(context)).is_recording():
+                visit.span = around
             elif self._creates:
                 self._open(visit)
         except Exception as error:  # noqa: BLE001  # providers and samplers are the user's
@@ -200,13 +201,14 @@ def _close(visit: TracedVisit, kind: OutcomeClass) -> None:
 
 def _tag(visit: TracedVisit, assignment: Assignment) -> None:
     exposed = tuple(visit.exposed.values())
-    servers = [span for span in (visit.span, *(visit.spans or ())) if span is not None]
+    servers = [] if visit.span is None else [visit.span]
+    servers += visit.spans or ()
     current = get_current_span()
     for span in servers:
         annotate(span, exposed, rescued=visit.rescued)
         if len(exposed) > 1:  # the second exposure is when the first one becomes one of several
             tell(span, exposed if len(exposed) == 2 else (assignment,))
-    if current.is_recording() and all(span is not current for span in servers):
+    if current not in servers and current.is_recording():
         annotate(current, exposed, rescued=visit.rescued)
 
 
