@@ -41,7 +41,7 @@ async def bare(scope: Any, receive: Receive, send: Send) -> None:
 
 
 def exposing(scope: Any, receive: Receive, send: Send) -> Awaitable[None]:
-    """The same, and it asks for its version; a plain function, so that the asking is all it adds."""
+    """The same, and it asks for its version; a plain function: the asking is all it adds."""
     current("checkout")
     return bare(scope, receive, send)
 
@@ -106,9 +106,14 @@ def rollout() -> Rollout:
     return Rollout("checkout", stable="1.4.2", canary="1.5.0", paths=["/checkout"])
 
 
+def facade() -> Canary:
+    """One process at 10 %."""
+    return Canary(rollout(), secret_keys=[KEY], autostart="10%", secure=False, telemetry=False)
+
+
 async def run() -> list[str]:
     """The four lines of the issue."""
-    canary = Canary(rollout(), secret_keys=[KEY], autostart="10%", secure=False, telemetry=False)
+    canary = facade()
     ours = CanaryMiddleware(exposing, canary=canary)
     outside = CanaryMiddleware(bare, canary=canary)
     session = SessionMiddleware(reading, secret_key=KEY)
@@ -116,17 +121,18 @@ async def run() -> list[str]:
     cookies = [cookie.encode() for cookie in ten_cookies(canary)]
     payload = b64encode(json.dumps({"user": "alice"}).encode())
     signed = b"session=" + itsdangerous.TimestampSigner(KEY).sign(payload)
-    known = call(ours, "/checkout", *cookies)
+    elsewhere = facade()
+    stranger = call(CanaryMiddleware(exposing, canary=elsewhere), "/checkout", *cookies)
 
     def unseen() -> Awaitable[None]:
-        canary.engine.visitors.forget()
-        return known()
+        elsewhere.engine.visitors.forget()
+        return stranger()
 
     times = await interleaved_async(
         {
             "bare": call(bare, "/checkout", *cookies),
             "bare, no cookie": call(bare, "/checkout"),
-            "returning": known,
+            "returning": call(ours, "/checkout", *cookies),
             "unseen": unseen,
             "new": call(ours, "/checkout"),
             "outside": call(outside, "/catalogue", *cookies),

@@ -9,8 +9,8 @@ from typing import Any
 from flask import Flask, session
 
 from benchmarks.measure import interleaved, ratio_line
-from benchmarks.request_asgi import KEY, rollout, ten_cookies
-from canary_middleware import Canary, current
+from benchmarks.request_asgi import KEY, facade, ten_cookies
+from canary_middleware import current
 from canary_middleware.wsgi import CanaryMiddleware
 
 BROWSER = {
@@ -89,7 +89,7 @@ def first_cookie(app: App, path: str) -> str:
 
 def main() -> list[str]:
     """The line of the issue."""
-    canary = Canary(rollout(), secret_keys=[KEY], autostart="10%", secure=False, telemetry=False)
+    canary = facade()
     ours = CanaryMiddleware(exposing, canary=canary)
     flask = flask_app().wsgi_app
     cookies = cycle(ten_cookies(canary))
