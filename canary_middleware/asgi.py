@@ -126,14 +126,7 @@ class CanaryMiddleware:
                 raise
         finally:
             active_visit.reset(token)
-            if answer.stream is not None:
-                answer.stream.close()
-            if visit.leave is not None and answer.superseded is None:
-                visit.leave()
-            if answer.pristine is not None:
-                # The scope holds the visit, so the visit lets go of the scope: without a cycle, all
-                # of a request is freed at its end, and the collector has nothing to find.
-                visit.view.native = answer.pristine
+            answer.leave()
         if answer.superseded is not None or not visit.finished:
             await self._unanswered(visit, answer, send)
 
@@ -202,8 +195,8 @@ class Answer:
     """
 
     __slots__ = (
-        "_complete", "_drain", "_kept", "_receive", "_send", "_size", "_visit", "pristine", "stream",
-        "superseded",
+        "_complete", "_drain", "_kept", "_receive", "_send", "_size", "_visit", "pristine",
+        "stream", "superseded",
     )  # fmt: skip
 
     def __init__(self, visit: Visit, receive: Receive, send: Send, drain: Drain) -> None:
@@ -249,6 +242,18 @@ class Answer:
             self._complete = self._size <= MAX_REPLAY
             self._kept = (*self._kept, message) if self._complete else ()
         return message
+
+    def leave(self) -> None:
+        """The application has returned."""
+        visit = self._visit
+        if self.stream is not None:
+            self.stream.close()
+        if visit.leave is not None and self.superseded is None:
+            visit.leave()
+        if self.pristine is not None:
+            # The scope holds the visit, so the visit lets go of the scope: without a cycle, all of
+            # a request is freed at its end, and the collector has nothing to find.
+            visit.view.native = self.pristine
 
     def replay(self) -> Receive:
         """``receive`` for the second run: what was remembered, then what is still to come."""
