@@ -140,7 +140,7 @@ class CanaryMiddleware:
     async def _again(self, first: Visit, abandoned: Answer, send: Send) -> None:
         """The second run of a superseded request, on stable."""
         scope, why = abandoned.pristine, abandoned.superseded
-        assert scope is not None and why is not None  # `survives` and `send` saw to it
+        assert scope is not None and why is not None  # noqa: S101, PT018  # narrows; `send` saw to it
         visit = first.again(why, AsgiView(scope))
         answer = Answer(visit, abandoned.replay(), send, self._drain)
         scope[SCOPE_KEY] = visit

@@ -1,4 +1,4 @@
-"""The README's code is run as it stands, but for the address of the store and the cookie over plain HTTP."""
+"""The README's code runs as it stands, but for the store's address and the cookie on plain HTTP."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from tests.support.redis import SharedRedis
 from tests.support.servers import Process, free_port, wait_until
 
 README = Path(__file__).parent.parent / "README.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+BLOCKS: list[str] = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 SERVERS = {
     "FastAPI": ["uvicorn", "--port", "{port}", "shop:app"],
     "Flask": ["gunicorn", "--bind", "127.0.0.1:{port}", "shop:app"],

@@ -1,8 +1,9 @@
 """The visitor cookie: its name, its content, its Set-Cookie line, and how to find it in a header.
 
-Content, in the order of the fields: format, random visitor id (96 bits), time of issue, then optional
-sections of one letter and a value, of which ``b`` (the bound subject) is the only one so far. Sections
-that this version does not know are kept as they are, so that two versions can share a cookie.
+Content, in the order of the fields: format, random visitor id (96 bits), time of issue, then
+optional sections of one letter and a value, of which ``b`` (the bound subject) is the only one so
+far. Sections that this version does not know are kept as they are, so that two versions can share a
+cookie.
 """
 
 from __future__ import annotations
@@ -104,9 +105,9 @@ class CookieFormat:
 
     Args:
         namespace: part of the name.
-        secure: ``True``: ``__Host-`` prefix and ``Secure`` (RFC 6265bis section 4.1.3.2). ``False``:
-            neither, for plain HTTP. ``"auto"``: writes the secure one and reads both, for the day
-            on which a site moves to HTTPS.
+        secure: ``True``: ``__Host-`` prefix and ``Secure`` (RFC 6265bis section 4.1.3.2).
+            ``False``: neither, for plain HTTP. ``"auto"``: writes the secure one and
+            reads both, for the day on which a site moves to HTTPS.
 
     Attributes:
         names: ``name=`` as it stands in a Cookie header; the one that is written comes first.
@@ -134,10 +135,10 @@ class CookieFormat:
 
 
 def find(header: bytes, name: bytes) -> bytes | None:
-    """The value of ``name=`` in a Cookie header; ``None`` if absent, ``b""`` if it stands there twice.
+    """The value of ``name=`` in a Cookie header; ``None`` if absent, ``b""`` if it is there twice.
 
-    Works on the raw bytes: a cookie header can carry anything that other applications put in it, and
-    parsing all of it costs more than everything else that the middleware does.
+    Works on the raw bytes: a cookie header can carry anything that other applications put in it,
+    and parsing all of it costs more than everything else that the middleware does.
     """
     if header.startswith(name) and b";" not in header:  # it stands alone
         return header[len(name) :].strip()

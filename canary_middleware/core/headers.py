@@ -1,7 +1,8 @@
 """What the middleware does to the headers of an exposed response: Vary, Cache-Control, Set-Cookie.
 
 Sources: RFC 9110 section 12.5.5 (Vary), RFC 9111 sections 5.2 and 7.3 (a shared cache may store a
-Set-Cookie), RFC 9213 (targeted cache control). One implementation serves ASGI (bytes) and WSGI (str).
+Set-Cookie), RFC 9213 (targeted cache control). One implementation serves ASGI (bytes) and WSGI
+(str).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ FRESHNESS: Final = frozenset(
     {"private", "no-cache", "max-age", "stale-while-revalidate", "stale-if-error"}
 )
 TARGETED: Final = frozenset({"cdn-cache-control", "surrogate-control", "x-accel-expires"})
-"""Headers by which an application tells a shared cache to keep a page whatever Cache-Control says."""
+"""Headers that tell a shared cache to keep a page whatever Cache-Control says."""
 
 REMEMBERED_LINES: Final = 64
 
@@ -48,7 +49,9 @@ class HeaderRules(Generic[Text]):
         self._vary: Text = name("Vary")
         self._cache_control: Text = name("Cache-Control")
         self._set_cookie: Text = name("Set-Cookie")
-        self._special: frozenset[Text] = frozenset(map(encode, TARGETED | {"vary", "cache-control"}))
+        self._special: frozenset[Text] = frozenset(
+            map(encode, TARGETED | {"vary", "cache-control"})
+        )
         self._vary_lines: dict[tuple[str, ...], Text] = {}
         self._private_line: tuple[Text, Text] = (self._cache_control, encode(PRIVATE))
         self._no_store_line: tuple[Text, Text] = (self._cache_control, encode(NO_STORE))
@@ -72,7 +75,7 @@ class HeaderRules(Generic[Text]):
         *,
         no_store: bool = False,
     ) -> list[tuple[Text, Text]] | None:
-        """Headers of an exposed response; ``None`` if the application made it public: nothing may change.
+        """Headers of an exposed response; ``None`` if it was made public: nothing may change then.
 
         Args:
             headers: as the application gave them; not changed.
@@ -120,7 +123,7 @@ def is_public(lines: Sequence[tuple[str, str]]) -> bool:
 
 
 def strict(lines: Sequence[tuple[str, str]]) -> str:
-    """``private, no-cache`` with what the application said beside freshness; ``no-store`` is stricter."""
+    """``private, no-cache``, what the application said beside freshness; ``no-store`` if it said so."""
     parts = _parts(lines, "cache-control")
     if NO_STORE in map(_directive, parts):
         return ", ".join(parts)

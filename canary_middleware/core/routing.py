@@ -1,4 +1,4 @@
-"""The decision: one lane and one visitor in, one prebuilt assignment out. Pure; `explain` is `route` with a trace.
+"""The decision: one lane and one visitor in, one prebuilt assignment out; pure.
 
 The order of the rules is the precedence of the design; each rule has exactly one reason word.
 """
@@ -22,9 +22,9 @@ class Drawn(NamedTuple):
     subject: str
 
     @classmethod
-    def anonymous(cls, id: str) -> Drawn:
+    def anonymous(cls, visitor_id: str) -> Drawn:
         """By the random id of a signed cookie."""
-        return cls(ANONYMOUS, id)
+        return cls(ANONYMOUS, visitor_id)
 
     @classmethod
     def identified(cls, visitor: Visitor) -> Drawn:
@@ -51,7 +51,7 @@ FINE = Standing()
 
 
 def gate(lane: Lane, standing: Standing = FINE) -> Reason | None:
-    """The reason that puts everybody on stable, if there is one; nobody need be identified for it."""
+    """The reason that puts everybody on stable, if there is one; nobody is identified for it."""
     if lane.gate is Reason.KILL_SWITCH:
         return lane.gate
     if standing.stale and lane.active:

@@ -37,9 +37,7 @@ class Scope:
     methods: frozenset[str]
 
     @classmethod
-    def of(
-        cls, paths: Sequence[str], exclude: Sequence[str], methods: Sequence[str]
-    ) -> Scope:
+    def of(cls, paths: Sequence[str], exclude: Sequence[str], methods: Sequence[str]) -> Scope:
         """Compile the scope of a rollout."""
         return cls(Prefixes.of(paths), Prefixes.of(exclude), frozenset(methods))
 
@@ -56,6 +54,6 @@ class Scope:
         """Whether some request can belong to both (exclusions are not counted in favour)."""
         if self.methods and other.methods and self.methods.isdisjoint(other.methods):
             return False
-        return any(
-            self.inside.cover(path) for path in other.inside.exact
-        ) or any(other.inside.cover(path) for path in self.inside.exact)
+        return any(self.inside.cover(path) for path in other.inside.exact) or any(
+            other.inside.cover(path) for path in self.inside.exact
+        )

@@ -1,7 +1,8 @@
 """The compiled picture that requests read: every rollout with the control state it is under.
 
-A snapshot is immutable and swapped as a whole behind one attribute, so a request that holds one sees one
-consistent world. Everything a request could need is built here, once per change, never per request.
+A snapshot is immutable and swapped as a whole behind one attribute, so a request that holds one
+sees one consistent world. Everything a request could need is built here, once per change, never per
+request.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ class Snapshot:
         return self.document.revision if self.document else 0
 
     def match(self, path: str, method: str) -> Match | None:
-        """The lanes whose scope holds this request; ``None`` for most requests of most applications."""
+        """The lanes whose scope holds this request; ``None`` for most of most applications."""
         try:
             return self._by_path[path, method]
         except KeyError:
@@ -177,7 +178,7 @@ def compile_snapshot(
         describe: see :data:`Describe`.
     """
     lanes = tuple(_lane(track, document, local_kill, describe) for track in tracks)
-    # A prefix without its trailing slash lets "/checkout-old" through to `covers`, which refuses it.
+    # A prefix without its trailing slash lets "/checkout-old" through to `covers`: refused there.
     below = tuple(path.rstrip("/") or "/" for track in tracks for path in track.rollout.paths)
     return Snapshot(document, lanes, {lane.name: lane for lane in lanes}, below)
 

@@ -2,7 +2,8 @@
 
 ``field.field.field.signature``: fields are base64url or base36 text, the signature is the one that
 ``itsdangerous.Signer(keys, salt, digest_method=sha256, key_derivation="hmac")`` makes, so any
-itsdangerous can read it. A token of one kind or namespace never verifies as another: both are in the salt.
+itsdangerous can read it. A token of one kind or namespace never verifies as another: both are in
+the salt.
 """
 
 from __future__ import annotations

@@ -22,14 +22,14 @@ def parse_weight(text: object) -> int:
         ValueError: a bare number, outside 0 to 100 %, or finer than 0.001 %; it says which.
     """
     if not isinstance(text, str):
-        raise ValueError(f"a bare number ({text!r}) is ambiguous; write a string such as \"5%\"")
+        raise ValueError(f'a bare number ({text!r}) is ambiguous; write a string such as "5%"')
     body = text.strip()
     if not body.endswith("%"):
-        raise ValueError(f"{text!r} has no percent sign; write \"{body or '5'}%\"")
+        raise ValueError(f'{text!r} has no percent sign; write "{body or "5"}%"')
     try:
         share = Decimal(body[:-1].strip())
     except InvalidOperation:
-        raise ValueError(f"{text!r} is not a percentage; write something like \"5%\"") from None
+        raise ValueError(f'{text!r} is not a percentage; write something like "5%"') from None
     # Compared before any arithmetic: comparing is exact, multiplying overflows and rounds.
     if not share.is_finite() or not 0 <= share <= 100:
         raise ValueError(f"{text!r} is outside 0% to 100%")

@@ -24,7 +24,7 @@ from canary_middleware.engine.visit import Visit
 
 logger = logging.getLogger("canary_middleware")
 
-Identify = Callable[[RequestView], "Visitor | str | None | Awaitable[Visitor | str | None]"]
+Identify = Callable[[RequestView], "Visitor | str | Awaitable[Visitor | str | None] | None"]
 
 
 class Observer(Protocol):
@@ -59,7 +59,7 @@ class Settings:
     namespace: str
     keys: tuple[bytes, ...] = field(repr=False)
     bucket_secret: bytes = field(default=b"", repr=False)
-    cookie: CookieFormat = CookieFormat("canary")
+    cookie: CookieFormat = field(default_factory=lambda: CookieFormat("canary"))
     identify: Identify | None = None
     vary: tuple[str, ...] = ()
     max_staleness: float | None = None

@@ -52,7 +52,7 @@ class Visitors:
 
     Args:
         keys: oldest first.
-        format: the cookie's name and attributes.
+        cookie: the cookie's name and attributes.
         bind_key: 32 bytes under which subjects are bound to cookies.
         wall: wall clock, seconds.
         random: gives that many random bytes.
@@ -61,15 +61,15 @@ class Visitors:
     def __init__(
         self,
         keys: Sequence[bytes],
-        format: CookieFormat,
+        cookie: CookieFormat,
         bind_key: bytes,
         wall: Callable[[], float],
         random: Callable[[int], bytes],
         recorder: Callable[[], Recorder],
     ) -> None:
-        self._codec = TokenCodec(keys, format.namespace, "visitor")
-        self._format = format
-        self._names = format.names
+        self._codec = TokenCodec(keys, cookie.namespace, "visitor")
+        self._format = cookie
+        self._names = cookie.names
         self._bind_key = bind_key
         self._wall = wall
         self._random = random
@@ -110,7 +110,7 @@ class Visitors:
         until = cookie.issued + (MAX_AGE if due else MAX_AGE / 2)
         known = Known(cookie, until, reissue=due)
         if len(self._cache) >= CACHE_SIZE:
-            # One operation: a dict that another thread fills meanwhile cannot be asked for its first.
+            # One operation: a dict that another thread fills cannot be asked for its first.
             self._cache.popitem(last=False)
         self._cache[name + value] = known
         return known

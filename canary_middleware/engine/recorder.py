@@ -82,7 +82,7 @@ class Recorder:
         return self._cells.setdefault(series, Cell())
 
     def enter_rescue(self, share: int) -> bool:
-        """Take a place in the rescue budget, if there is one; give it back by :meth:`leave_rescue`."""
+        """Take a place in the rescue budget, if there is one; :meth:`leave_rescue` frees it."""
         with self._lock:
             allowed = within_budget(self._rescuing, len(self.running), share)
             self._rescuing += allowed
@@ -114,7 +114,7 @@ class Recorder:
 
 
 class Faults:
-    """The guard around everything that is the user's or the network's: counted, logged once, stable.
+    """The guard around all that is the user's or the network's: counted, logged once, stable.
 
     Args:
         debug: raise instead, so that a test or a developer sees the mistake where it happens.

@@ -1,4 +1,4 @@
-"""One view of a request for ASGI and WSGI: what ``identify`` gets and what the visitor is read from."""
+"""One view of a request for ASGI and WSGI: ``identify`` gets it, the visitor is read from it."""
 
 from __future__ import annotations
 

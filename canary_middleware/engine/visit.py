@@ -1,4 +1,4 @@
-"""One request: who it belongs to, which rollouts mattered, and what the response has to say about it."""
+"""One request: whose it is, which rollouts mattered, and what its response has to say of it."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class Visit:
         spans: server spans that started inside the request.
     """
 
-    # A visit is made for every covered request: a slot is set and read for a third of what a default
-    # in the class costs to read.
+    # A visit is made for every covered request: a slot is set and read for a third of what a
+    # default in the class costs to read.
     __slots__ = (
         "_asked", "_given", "_known", "_late", "_looked", "_place", "_visitor", "begun", "canary",
         "engine", "exposed", "failed", "finished", "issue", "leave", "match", "rescued", "span",
@@ -94,7 +94,7 @@ class Visit:
         if name not in self.match.names:
             return engine.not_covered(name)
         assignment = self._recalled(name) or self._routed(name)
-        # The first answer stays: identify, or another thread of the handler, may have asked meanwhile.
+        # The first answer stays: identify, or another thread of the handler, may have asked.
         assignment = self.exposed.setdefault(name, assignment)
         if assignment.is_canary:
             self.canary = True
@@ -153,7 +153,7 @@ class Visit:
             return lane.stable[Reason.ERROR]
         try:
             return admit(lane, visitor, self._drawn(lane, visitor))
-        except Exception as error:  # an audience's predicate is the user's code and may raise anything
+        except Exception as error:  # noqa: BLE001  # a predicate is the user's and may raise anything
             engine.faults.report("audience", error)
             return lane.stable[Reason.ERROR]
 
@@ -199,12 +199,12 @@ class Visit:
             try:
                 self._visitor = as_visitor(identify(self.view) if identify is not None else None)
                 self.failed = False
-            except Exception as error:  # the user's hook may raise anything; the host must not break
+            except Exception as error:  # noqa: BLE001  # the user's hook may raise anything
                 self.engine.faults.report("identify", error)
         return self._visitor
 
     async def identify(self) -> None:
-        """As :meth:`visitor` for an ``identify`` that has to be awaited, before the application runs."""
+        """As :meth:`visitor` for an ``identify`` to be awaited, before the application runs."""
         self._asked = True
         self.failed = True
         identify = self.engine.identify
@@ -214,11 +214,11 @@ class Visit:
                 found = await found
             self._visitor = as_visitor(found)
             self.failed = False
-        except Exception as error:  # as in visitor()
+        except Exception as error:  # noqa: BLE001  # as in visitor()
             self.engine.faults.report("identify", error)
 
     def _drawn(self, lane: Lane, visitor: Visitor | None) -> Drawn | None:
-        """What to draw by. The first draw wins: after sign-in a browser keeps its anonymous bucket."""
+        """What to draw by; the first draw wins: a browser keeps its bucket after sign-in."""
         known = self._known if self._looked else self.known()
         if visitor is None:
             if known is None:
@@ -262,12 +262,12 @@ class Visit:
         self.spans.append(span)
 
     def note_public(self) -> None:
-        """The application made an exposed answer public: one version would be kept for everybody."""
+        """The application made an exposed answer public: caches would give one to everybody."""
         prefix = self.match.lanes[0].track.prefix
         self.engine.faults.warn(
             "public_response:" + self.match.lanes[0].name,
-            "an answer below %s that depends on the version is marked public: no cookie was set and "
-            "caches will mix the versions; drop `public` there or exclude the path (logged once)",
+            "an answer below %s that depends on the version is marked public: no cookie was set "
+            "and caches will mix versions; drop `public` there or exclude the path (logged once)",
             prefix,
         )
 
@@ -293,7 +293,8 @@ class Visit:
     def replayable(self) -> bool:
         """Whether every canary lane lets this method run twice."""
         method = self.view.method
-        return all(method in la.track.rescue_methods for la in self.match.lanes if self._is_canary(la))
+        canaries = filter(self._is_canary, self.match.lanes)
+        return all(method in lane.track.rescue_methods for lane in canaries)
 
     def _is_canary(self, lane: Lane) -> bool:
         assignment = self.exposed.get(lane.name)
@@ -308,7 +309,7 @@ class Visit:
         return False
 
     def doubtful(self, status: int) -> bool:
-        """Whether an answer could have to be superseded; the quick check that spares most the rest."""
+        """Whether an answer may be superseded: the quick check that spares most the rest."""
         return self.canary and (status >= 500 or self.killed())
 
     def _canaries(self) -> list[Assignment]:
@@ -345,7 +346,7 @@ class Visit:
         return second
 
     def abandon(self, why: Supersede) -> None:
-        """Book the first run of a superseded request: an outcome of its canaries, none of anything else."""
+        """Book the first run of a superseded request: an outcome of its canaries alone."""
         if self.finished:
             return
         self.finished = True
@@ -359,7 +360,7 @@ class Visit:
             engine.observer.finished(self, canaries, kind, seconds)
 
     def finish(self, kind: OutcomeClass, seconds: float | None = None) -> None:
-        """Book the outcome of every exposure, once; ``seconds`` defaults to the age of the visit."""
+        """Book the outcome of every exposure, once; ``seconds`` is the visit's age by default."""
         if self._place:  # also that of a first run whose second run never came about
             self._place = False
             self.engine.recorder.leave_rescue()

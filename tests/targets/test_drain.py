@@ -1,4 +1,4 @@
-"""Open streams of a killed canary end in order after the grace; answers that end by themselves do not."""
+"""Open streams of a killed canary end in order after the grace, other answers by themselves."""
 
 import http.client
 import sys
@@ -14,8 +14,8 @@ from websockets.sync.client import connect
 
 from tests.support.servers import LOCALHOST, Process, free_port
 
-# Not granian: it keeps a close back while the application waits in `receive`, so there the socket ends
-# at the client's next message.
+# Not granian: it keeps a close back while the application waits in `receive`, so there the socket
+# ends at the client's next message.
 SERVERS = {
     "uvicorn": ["uvicorn", "--port", "{port}"],
     "hypercorn": ["hypercorn", "--bind", f"{LOCALHOST}:{{port}}"],
