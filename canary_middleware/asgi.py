@@ -10,20 +10,21 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+from typing import Any, Final
 
 from canary_middleware.canary import Canary
 from canary_middleware.context import SCOPE_KEY
 from canary_middleware.core.active import active_visit
 from canary_middleware.core.headers import asgi_rules
 from canary_middleware.core.outcomes import OutcomeClass, classify
-from canary_middleware.core.rescue import MAX_REPLAY, Supersede
+from canary_middleware.core.rescue import MAX_REPLAY, RAISED, Supersede, Superseded
 from canary_middleware.core.snapshot import Match
 from canary_middleware.engine.views import AsgiView, app_path
 from canary_middleware.engine.visit import Visit
 from canary_middleware.errors import ConfigurationError, Problem
 from canary_middleware.targets.drain import CLOSE, LAST_CHUNK, Drain, OpenStream, is_event_stream
 from canary_middleware.targets.lifespan import Lifespans, share_lifespan
+from canary_middleware.targets.replay import fresh, restore_session
 
 logger = logging.getLogger("canary_middleware")
 
@@ -37,16 +38,6 @@ RULES = asgi_rules()
 COOKIE = RULES.vary_line(("Cookie",))
 ENDED = "the canary was killed and the grace for its open streams is over"
 BODIES = frozenset({"http.response.body", "http.response.pathsend", "http.response.zerocopysend"})
-RAISED = 599
-"""Stands for the status of a canary that raised instead of answering."""
-
-
-class Superseded(BaseException):
-    """Unwinds a canary whose answer nobody will see.
-
-    Not an ``Exception``, for the reason for which ``asyncio.CancelledError`` is none: it is not an
-    error of the application, and no ``except Exception`` in it should log it or answer to it.
-    """
 
 
 class CanaryMiddleware:
@@ -80,7 +71,9 @@ class CanaryMiddleware:
             if path.startswith(snapshot.below):
                 match = snapshot.match(path, scope.get("method", "GET"))
                 if match is not None and (SCOPE_KEY not in scope or not self._entered(scope)):
-                    await self._covered(scope, receive, send, match)
+                    if not self._canary.awake or self._lifespans.waiting:
+                        await self._arrive()
+                    await self._run(self._first(scope, receive, send, match), scope, receive)
                     return
         elif kind == "lifespan":
             await share_lifespan(self.app, scope, receive, send, self._arrive, self._leave)
@@ -99,63 +92,41 @@ class CanaryMiddleware:
         await self._lifespans.stop()
         await asyncio.to_thread(self._canary.stop)
 
-    async def _covered(self, scope: Scope, receive: Receive, send: Send, match: Match) -> None:
-        engine = self._engine
-        if not self._canary.awake or self._lifespans.waiting:
-            await self._arrive()
-        visit = Visit(engine, match, AsgiView(scope))
-        if engine.observer is not None:
-            engine.observer.entered(visit)
-        if self._canary.identify_is_async:
-            await visit.identify()
+    def _first(
+        self, scope: Scope, receive: Receive, send: Send, match: Match
+    ) -> Answer | Handshake:
+        visit = Visit(self._engine, match, AsgiView(scope))
+        if self._engine.observer is not None:
+            self._engine.observer.entered(visit)
         if scope["type"] == "websocket":
-            await self._websocket(visit, scope, receive, send)
-            return
-        answer = Answer(visit, receive, send, self._drain)
-        if scope["method"] in match.replay_methods:
-            answer.pristine = fresh(scope)
+            return Handshake(visit, send, self._drain)
+        pristine = fresh(scope) if scope["method"] in match.replay_methods else None
+        return Answer(visit, receive, send, self._drain, pristine)
+
+    async def _run(self, answer: Answer | Handshake, scope: Scope, receive: Receive) -> None:
+        """Let the application answer; once more on stable, if this canary was superseded."""
+        visit = answer.visit
+        if answer.pristine is not None:
             receive = answer.receive
         scope[SCOPE_KEY] = visit
         token = active_visit.set(visit)
         try:
+            if self._canary.identify_is_async:
+                await visit.identify()
             app, scope = self._dispatch(visit, scope) if self._targets else (self.app, scope)
             await app(scope, receive, answer.send)
         except BaseException as error:
             if not answer.survives(error):
-                visit.finish(_ending(error, visit))
+                visit.finish(_ending(error, visit), answer.seconds)
                 raise
         finally:
             active_visit.reset(token)
             answer.leave()
-        if answer.superseded is not None or not visit.finished:
-            await self._unanswered(visit, answer, send)
-
-    async def _unanswered(self, visit: Visit, answer: Answer, send: Send) -> None:
-        """The application gave no whole answer: it was superseded, or the client went away."""
         if answer.superseded is not None:
-            await self._again(visit, answer, send)
-        else:
-            visit.finish(OutcomeClass.ABORTED)
-
-    async def _again(self, first: Visit, abandoned: Answer, send: Send) -> None:
-        """The second run of a superseded request, on stable."""
-        scope, why = abandoned.pristine, abandoned.superseded
-        assert scope is not None and why is not None  # noqa: S101, PT018  # narrows; `send` saw to it
-        visit = first.again(why, AsgiView(scope))
-        answer = Answer(visit, abandoned.replay(), send, self._drain)
-        scope[SCOPE_KEY] = visit
-        token = active_visit.set(visit)
-        try:
-            app, scope = self._dispatch(visit, scope)
-            await app(scope, answer.receive, answer.send)
-        except BaseException as error:
-            visit.finish(_ending(error, visit))
-            raise
-        finally:
-            active_visit.reset(token)
-            if visit.leave is not None:
-                visit.leave()
-        visit.finish(OutcomeClass.ABORTED)
+            second, scope = answer.again()
+            await self._run(second, scope, second.receive)
+        elif not visit.finished:
+            visit.finish(answer.kind, answer.seconds)
 
     def _dispatch(self, visit: Visit, scope: Scope) -> tuple[App, Scope]:
         """The application that serves this visit, and the scope it gets."""
@@ -165,45 +136,34 @@ class CanaryMiddleware:
                 return target, {**scope, "state": self._lifespans.state(lane.name)}
         return self.app, scope
 
-    async def _websocket(self, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = Handshake(visit, send, self._drain)
-        scope[SCOPE_KEY] = visit
-        token = active_visit.set(visit)
-        try:
-            app, scope = self._dispatch(visit, scope)
-            await app(scope, receive, answer.send)
-        except BaseException as error:
-            if not (isinstance(error, Exception) and answer.ended):
-                visit.finish(_ending(error, visit), answer.seconds)
-                raise
-        finally:
-            active_visit.reset(token)
-            if answer.stream is not None:
-                answer.stream.close()
-            if visit.leave is not None:
-                visit.leave()
-        visit.finish(answer.kind, answer.seconds)
-
 
 class Answer:
     """The way of one answer to the server: edits the start, notes the end, lets all else pass.
 
     Attributes:
+        visit: who is answered.
         pristine: a copy of the scope for a second run; ``None`` where the method may not run twice.
         superseded: set when this answer was abandoned before its start.
         stream: set when this is an event stream of the canary, which a kill ends.
+        kind: how an answer without an end is booked: the client went away.
+        seconds: how long it took; ``None`` is up to now.
     """
 
     __slots__ = (
-        "_complete", "_drain", "_kept", "_receive", "_send", "_size", "_visit", "pristine",
-        "stream", "superseded",
+        "_complete", "_drain", "_kept", "_receive", "_send", "_size", "pristine", "stream",
+        "superseded", "visit",
     )  # fmt: skip
 
-    def __init__(self, visit: Visit, receive: Receive, send: Send, drain: Drain) -> None:
-        self.pristine: Scope | None = None
+    kind: Final = OutcomeClass.ABORTED
+    seconds: Final = None
+
+    def __init__(
+        self, visit: Visit, receive: Receive, send: Send, drain: Drain, pristine: Scope | None
+    ) -> None:
+        self.visit = visit
+        self.pristine = pristine
         self.superseded: Supersede | None = None
         self.stream: OpenStream | None = None
-        self._visit = visit
         self._receive = receive
         self._send = send
         self._drain = drain
@@ -215,11 +175,14 @@ class Answer:
         """What the application gets as ``send``; plain, which costs no coroutine per message."""
         kind = message["type"]
         if kind == "http.response.start":
-            visit = self._visit
+            visit = self.visit
             visit.status = message["status"]
             if visit.canary or self.superseded is not None:
                 self._reconsider()
-                if is_event_stream(message.get("headers", ())):
+                # Once and for all: a generator of headers can be read only once.
+                headers = list(message.get("headers", ()))
+                message = {**message, "headers": headers}
+                if is_event_stream(headers):
                     self.stream = self._drain.watch(visit, self._send, LAST_CHUNK)
             visit.started = True
             if visit.exposed:
@@ -229,7 +192,7 @@ class Answer:
         elif self.stream is not None and self.stream.ended:
             raise ConnectionAbortedError(ENDED)
         elif kind in BODIES and not message.get("more_body"):
-            self._visit.finish(classify(self._visit.status))
+            self.visit.finish(classify(self.visit.status))
         return self._send(message)
 
     async def receive(self) -> Message:
@@ -245,17 +208,28 @@ class Answer:
 
     def leave(self) -> None:
         """The application has returned."""
-        visit = self._visit
+        visit = self.visit
         if self.stream is not None:
             self.stream.close()
-        if visit.leave is not None and self.superseded is None:
-            visit.leave()
-        if self.pristine is not None:
-            # The scope holds the visit, so the visit lets go of the scope: without a cycle, all of
-            # a request is freed at its end, and the collector has nothing to find.
-            visit.view.native = self.pristine
+        if self.superseded is None:
+            if visit.leave is not None:
+                visit.leave()
+            if self.pristine is not None:
+                visit.let_go(self.pristine)
 
-    def replay(self) -> Receive:
+    def again(self) -> tuple[Answer, Scope]:
+        """The answer that takes the place of this superseded one, and its scope.
+
+        It may itself be superseded, by the kill of another rollout.
+        """
+        scope, why = self.pristine, self.superseded
+        assert scope is not None and why is not None  # noqa: S101, PT018  # narrows; `send` saw to it
+        restore_session(self.visit.view.native, scope)
+        self.visit.let_go(scope)
+        visit = self.visit.again(why, AsgiView(scope))
+        return Answer(visit, self._replay(), self._send, self._drain, fresh(scope)), scope
+
+    def _replay(self) -> Receive:
         """``receive`` for the second run: what was remembered, then what is still to come."""
         kept = iter(self._kept)
 
@@ -273,7 +247,7 @@ class Answer:
         if self.superseded is not None:
             # Not the cancellation of the request itself. Task groups wrap what unwinds them.
             return isinstance(error, (Exception, Superseded, BaseExceptionGroup))
-        if not isinstance(error, Exception) or not self._visit.canary or self._visit.started:
+        if not isinstance(error, Exception) or not self.visit.canary or self.visit.started:
             return False
         if self._supersede(RAISED):
             # The server would have logged it, had it arrived there.
@@ -281,11 +255,11 @@ class Answer:
         return self.superseded is not None
 
     def _reconsider(self) -> None:
-        if self.superseded is not None or self._supersede(self._visit.status):
+        if self.superseded is not None or self._supersede(self.visit.status):
             raise Superseded
 
     def _supersede(self, status: int) -> bool:
-        visit = self._visit
+        visit = self.visit
         if not visit.doubtful(status):
             return False
         if self.pristine is not None and self._complete and visit.replayable():
@@ -296,14 +270,19 @@ class Answer:
 
 
 class Handshake:
-    """As :class:`Answer` for a WebSocket: cookie and Vary go on the acceptance or the denial."""
+    """As :class:`Answer` for a WebSocket: cookie and Vary go on the acceptance or the denial.
 
-    kind = OutcomeClass.ABORTED
-    seconds = 0.0
-    stream: OpenStream | None = None
+    Nothing of it is kept for a second run, so it cannot be superseded.
+    """
+
+    pristine: Final = None
+    superseded: Final = None
 
     def __init__(self, visit: Visit, send: Send, drain: Drain) -> None:
-        self._visit = visit
+        self.visit = visit
+        self.kind = OutcomeClass.ABORTED
+        self.seconds: float | None = 0.0
+        self.stream: OpenStream | None = None
         self._send = send
         self._drain = drain
 
@@ -314,7 +293,7 @@ class Handshake:
 
     def send(self, message: Message) -> Awaitable[None]:
         """What the application gets as ``send``."""
-        visit = self._visit
+        visit = self.visit
         kind = message["type"]
         if self.ended:
             raise ConnectionAbortedError(ENDED)
@@ -326,8 +305,19 @@ class Handshake:
                 self.kind = OutcomeClass.CLIENT_ERROR
         return self._send(message)
 
+    def survives(self, error: BaseException) -> bool:
+        """Whether this is only what the application makes of the end that a kill has put to it."""
+        return self.ended and isinstance(error, Exception)
+
+    def leave(self) -> None:
+        """The application has returned."""
+        if self.stream is not None:
+            self.stream.close()
+        if self.visit.leave is not None:
+            self.visit.leave()
+
     def _start(self, message: Message) -> Message:
-        visit = self._visit
+        visit = self.visit
         visit.started = True
         visit.status = message.get("status", 101)
         self.seconds = visit.engine.clock() - visit.begun
@@ -349,15 +339,6 @@ def edited(visit: Visit, message: Message) -> Message:
         visit.note_public()
         return message
     return {**message, "headers": headers}
-
-
-def fresh(scope: Scope) -> Scope:
-    """A copy for a second run: frameworks write into the scope and into its state."""
-    copy = {**scope}
-    state = copy.get("state")
-    if state is not None:
-        copy["state"] = {**state}
-    return copy
 
 
 def _ending(error: BaseException, visit: Visit) -> OutcomeClass:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import inspect
-import io
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
@@ -14,14 +13,15 @@ from typing import Any
 
 from canary_middleware.canary import Canary
 from canary_middleware.context import ENVIRON_KEY
-from canary_middleware.core.active import active_visit
+from canary_middleware.core.active import ActiveVisit, active_visit
 from canary_middleware.core.headers import wsgi_rules
 from canary_middleware.core.outcomes import OutcomeClass, classify
-from canary_middleware.core.rescue import MAX_REPLAY, Supersede
+from canary_middleware.core.rescue import RAISED, Supersede, Superseded
 from canary_middleware.core.snapshot import Match
 from canary_middleware.engine.views import WsgiView, wsgi_path
 from canary_middleware.engine.visit import Visit
 from canary_middleware.errors import ConfigurationError, Problem
+from canary_middleware.targets.replay import replayable
 
 logger = logging.getLogger("canary_middleware")
 
@@ -33,12 +33,6 @@ App = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 RULES = wsgi_rules()
 COOKIE = RULES.vary_line(("Cookie",))
-RAISED = 599
-"""Stands for the status of a canary that raised instead of answering."""
-
-
-class Superseded(BaseException):
-    """Unwinds a canary whose answer nobody will see; not an ``Exception``, see the ASGI shell."""
 
 
 class CanaryMiddleware:
@@ -70,6 +64,8 @@ class CanaryMiddleware:
             match = snapshot.match(path, environ["REQUEST_METHOD"])
             if match is not None and not self._entered(environ):
                 return self._covered(environ, start_response, match)
+        if active_visit.get() is not None:
+            active_visit.set(unfinished())
         return self.app(environ, start_response)
 
     def _entered(self, environ: Environ) -> bool:
@@ -122,7 +118,7 @@ class Answer:
         self._server = start_response
         self._pristine = pristine
         # A request made by a handler of another one, in its thread, gives its context back.
-        self._before = active_visit.get()
+        self._before = unfinished()
         self.superseded: Supersede | None = None
         self.stream = False
 
@@ -157,7 +153,8 @@ class Answer:
         why, pristine = self.superseded, self._pristine
         assert why is not None and pristine is not None  # noqa: S101, PT018  # narrows types; `_may_repeat` saw to it
         self.visit = self.visit.again(why, WsgiView(pristine))
-        self._environ, self._pristine, self.superseded = pristine, None, None
+        # The second run may itself be superseded, by the kill of another rollout.
+        self._environ, self._pristine, self.superseded = pristine, replayable(pristine), None
         return self.begin()
 
     def end(self, kind: OutcomeClass | None = None) -> None:
@@ -168,8 +165,7 @@ class Answer:
         if visit.leave is not None:
             visit.leave()
         if self._pristine is not None:
-            # The environ holds the visit: without a cycle the collector has nothing to find.
-            visit.view.native = self._pristine
+            visit.let_go(self._pristine)
 
     def survives(self, error: BaseException) -> bool:
         """Whether the request goes on after this: the answer was superseded, or can be now."""
@@ -181,7 +177,7 @@ class Answer:
         self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
     ) -> Write:
         visit = self.visit
-        visit.status = code = int(status[:3])
+        visit.status = code = numeric(status)
         if self.superseded is None and not visit.started and visit.doubtful(code):
             if self._may_repeat():
                 self.superseded = visit.supersede(code)
@@ -199,9 +195,8 @@ class Answer:
 
     def cut(self) -> bool:
         """Whether this is an event stream of a killed canary whose grace is over."""
-        engine = self.visit.engine
-        grace = engine.settings.kill_grace
-        return self.stream and self.visit.killed() and engine.clock() - engine.killed_at > grace
+        grace = self.visit.engine.settings.kill_grace
+        return self.stream and self.visit.killed() and self.visit.killed_for() > grace
 
     def _may_repeat(self) -> bool:
         return self._pristine is not None and self.visit.replayable()
@@ -302,26 +297,25 @@ def close_abandoned(body: object) -> None:
         logger.warning("a superseded canary failed in close()", exc_info=error)
 
 
+def unfinished() -> ActiveVisit | None:
+    """The visit of a request that this thread is still in the middle of."""
+    visit = active_visit.get()
+    # A caller that never closed an answer left its visit here, and the thread serves others now.
+    return None if visit is None or visit.finished else visit
+
+
+def numeric(status: str) -> int:
+    """The number of a status line; 0 for one without, which is the server's to refuse."""
+    code = status[:3]
+    return int(code) if code.isascii() and code.isdecimal() else 0
+
+
 def is_event_stream(headers: list[tuple[str, str]]) -> bool:
     """Whether these headers announce server-sent events."""
     for name, value in headers:
         if value.startswith("text/event-stream") and name.lower() == "content-type":
             return True
     return False
-
-
-def replayable(environ: Environ) -> Environ | None:
-    """A copy of the environ for a second run; ``None`` if the body is too large to be kept."""
-    length = environ.get("CONTENT_LENGTH") or "0"
-    if environ.get("HTTP_TRANSFER_ENCODING"):
-        return None
-    copy = {**environ}
-    if length != "0":
-        if not length.isdigit() or int(length) > MAX_REPLAY:
-            return None
-        body = environ["wsgi.input"].read(int(length))
-        environ["wsgi.input"], copy["wsgi.input"] = io.BytesIO(body), io.BytesIO(body)
-    return copy
 
 
 def edited(visit: Visit, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:

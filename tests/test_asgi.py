@@ -22,9 +22,12 @@ from canary_middleware import (
     Visitor,
     current,
 )
-from canary_middleware.asgi import CanaryMiddleware, Superseded
+from canary_middleware.asgi import CanaryMiddleware
 from canary_middleware.context import SCOPE_KEY
 from canary_middleware.core.active import active_visit
+from canary_middleware.core.rescue import Superseded
+from canary_middleware.engine.visit import Visit
+from tests.engine.world import Witness
 from tests.scenarios.asgi_driver import Connection, exchange, http_scope
 from tests.scenarios.facade import events, facade, outcomes
 from tests.scenarios.words import Ask, Reply
@@ -174,6 +177,35 @@ def test_the_second_run_gets_a_fresh_scope_and_state() -> None:
     assert seen == [(False, False), (False, False)]
 
 
+@pytest.mark.parametrize("before", [{}, {"cart": "1 hat"}])
+def test_a_session_around_the_middleware_is_put_back(before: dict[str, str]) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if current("checkout").is_canary:
+            scope["session"]["cart"] = "spoilt"
+            scope["headers"].append((b"x-spoilt", b"1"))
+            raise RuntimeError("boom")
+        assert scope["headers"] == http_scope(Ask())["headers"]
+        assert scope["session"] == before
+        scope["session"]["seen"] = "stable"
+        await version(scope, receive, send)
+
+    session = dict(before)
+    assert fetch(app, facade(), session=session).body == b"1"
+    assert session == {**before, "seen": "stable"}
+
+
+def test_headers_may_come_from_a_generator() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        current("checkout")
+        headers = [(b"x-a", b"1"), (b"content-type", b"text/plain")]
+        await send({**START, "headers": (line for line in headers)})
+        await send(dict(END))
+
+    reply = fetch(app, facade())
+    assert reply.all("x-a") == ["1"]
+    assert reply.all("vary") == ["Cookie"]
+
+
 def test_a_canary_that_swallows_its_unwinding_is_superseded_all_the_same() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         try:
@@ -296,3 +328,48 @@ def test_an_asynchronous_identify_is_awaited_before_the_application(name: str) -
     assert reply.body == (b"2" if name == "tess" else b"1")
     assert reply.all("vary") == ["Cookie" if name == "broken" else "Cookie, X-User"]
     assert events(canary) == ({"error_identify": 1} if name == "broken" else {})
+
+
+class Leaving(Witness):
+    """Has something to do at the end of a request, as telemetry that opened a span has."""
+
+    def entered(self, visit: Visit) -> None:
+        visit.leave = lambda: self.seen.append(("left", visit))
+
+
+def test_a_client_that_goes_away_during_identify_leaves_nothing_behind() -> None:
+    async def run() -> None:
+        asked = asyncio.Event()
+
+        async def who(view: Any) -> str:
+            asked.set()
+            await asyncio.get_running_loop().create_future()
+            raise AssertionError("nobody answers")
+
+        canary = facade("50%", {"identify": who, "bucket_secret": "b" * 32})
+        app, observer = CanaryMiddleware(version, canary), Leaving()
+        canary.engine.describe_with(observer)
+        connection = Connection()
+        request = asyncio.create_task(app(http_scope(Ask()), connection.receive, connection.send))
+        await asked.wait()
+        request.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await request
+        assert [what for what, _ in observer.seen] == ["finished", "left"]
+
+    asyncio.run(run())
+
+
+def test_nobody_is_identified_where_nothing_depends_on_it() -> None:
+    """The rollout is not started; ``document`` asks only to be told."""
+    asked: list[str] = []
+
+    async def who(view: Any) -> str:
+        asked.append(view.path)
+        return "ann"
+
+    settings = {"identify": who, "bucket_secret": "b" * 32}
+    assert fetch(version, facade(None, settings)).body == b"1"
+    assert asked == []
+    assert fetch(version, facade("100%", settings)).body == b"2"
+    assert asked == ["/checkout"]

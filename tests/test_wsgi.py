@@ -21,7 +21,7 @@ from canary_middleware.core.active import active_visit
 from canary_middleware.wsgi import CanaryMiddleware
 from tests.scenarios.facade import facade, kill, outcomes
 from tests.scenarios.words import Ask
-from tests.scenarios.wsgi_apps import PLAIN, Tracked, boom, environ, streaming, version
+from tests.scenarios.wsgi_apps import PLAIN, Tracked, boom, environ, ignore, streaming, version
 from tests.scenarios.wsgi_driver import exchange, http_environ
 
 # --- start_response ---------------------------------------------------------------------------
@@ -232,3 +232,55 @@ def test_a_coroutine_function_cannot_identify() -> None:
 @pytest.mark.parametrize("app", [version, functools.partial(version), flask.Flask("shop")])
 def test_wsgi_applications_are_accepted(app: Any) -> None:
     CanaryMiddleware(app, facade())
+
+
+# --- what a server should not have let through ----------------------------------------------------
+
+
+@pytest.mark.parametrize("length", ["-1", "+1", "1e3", "\u0663", "9" * 5000, "0x10", "1_0"])
+def test_an_odd_length_is_not_read_ahead_and_left_to_the_application(length: str) -> None:
+    seen: list[str] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        seen.append(environ["CONTENT_LENGTH"])
+        assert environ["wsgi.input"] is body
+        return version(environ, start_response)
+
+    body = io.BytesIO(b"x")
+    given = {**environ(), "CONTENT_LENGTH": length, "wsgi.input": body}
+    assert b"".join(CanaryMiddleware(app, facade())(given, ignore)) == b"2"
+    assert seen == [length]
+
+
+@pytest.mark.parametrize("status", ["", "OK", "\u0662\u0660\u0660 OK"])
+def test_an_odd_status_is_the_servers_to_refuse(status: str) -> None:
+    told: list[str] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        body = current("checkout").version.encode()
+        start_response(status, list(PLAIN))
+        return [body]
+
+    def server(line: str, headers: Any, exc_info: Any = None) -> Any:
+        told.append(line)
+
+    canary = facade()
+    assert b"".join(CanaryMiddleware(app, canary)(environ(), server)) == b"2"
+    assert told == [status]
+    assert outcomes(canary) == {"canary other": 1}
+
+
+def test_a_visit_that_was_never_closed_is_not_seen_by_the_threads_next_request() -> None:
+    def outside(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", list(PLAIN))
+        return [current("checkout").reason.value.encode()]
+
+    canary = facade(paths=["/checkout"])
+    forgotten = CanaryMiddleware(streaming(Tracked(b"a")), canary)(environ(), ignore)
+    assert list(forgotten) == [b"a"]  # and no close()
+    assert active_visit.get() is not None
+    reply = exchange(CanaryMiddleware(outside, canary), environ("/about"))
+    assert reply.body == b"no_request"
+    covered = exchange(CanaryMiddleware(version, canary), environ())
+    assert covered.body == b"2"
+    assert active_visit.get() is None

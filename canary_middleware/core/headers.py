@@ -123,7 +123,7 @@ def is_public(lines: Sequence[tuple[str, str]]) -> bool:
 
 
 def strict(lines: Sequence[tuple[str, str]]) -> str:
-    """``private, no-cache``, what the application said beside freshness; ``no-store`` if it said so."""
+    """``private, no-cache`` and what the application said beside freshness; or its ``no-store``."""
     parts = _parts(lines, "cache-control")
     if NO_STORE in map(_directive, parts):
         return ", ".join(parts)

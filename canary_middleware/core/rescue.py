@@ -11,6 +11,17 @@ FLOOR: Final = 3
 MAX_REPLAY: Final = 64 * 1024
 """Bytes of a request body that are kept for a second run; a longer one is not replay-safe."""
 
+RAISED: Final = 599
+"""Stands for the status of a canary that raised instead of answering."""
+
+
+class Superseded(BaseException):
+    """Unwinds a canary whose answer nobody will see.
+
+    Not an ``Exception``, for the reason for which ``asyncio.CancelledError`` is none: it is not an
+    error of the application, and no ``except Exception`` in it should log it or answer to it.
+    """
+
 
 class Supersede(enum.Enum):
     """Why a canary answer is abandoned before its first byte."""

@@ -20,6 +20,9 @@ from canary_middleware.core.weight import FULL, parse_weight
 REMEMBERED_PATHS: Final = 512
 """Paths whose lanes a snapshot remembers."""
 
+REMEMBERED_LENGTH: Final = 256
+"""Characters of a path and method that are worth remembering; visitors make up longer ones."""
+
 Describe = Callable[[Assignment], Mapping[str, Any]]
 """Builds the span attributes of an assignment; telemetry passes it in."""
 
@@ -124,12 +127,14 @@ class Snapshot:
         lanes: in the order of declaration.
         by_name: the same by rollout.
         below: what every covered path starts with; a first check that costs one call.
+        mark: what a visitor's memory of this snapshot is known by, without keeping all of it alive.
     """
 
     document: Document | None
     lanes: tuple[Lane, ...]
     by_name: Mapping[str, Lane]
     below: tuple[str, ...]
+    mark: object = field(default_factory=object)
     _matches: dict[int, Match] = field(default_factory=dict)
     _by_path: dict[tuple[str, str], Match | None] = field(default_factory=dict)
 
@@ -154,7 +159,7 @@ class Snapshot:
             bit += bit
         match = (self._matches.get(mask) or self._remember(mask)) if mask else None
         # Whoever sends ever new paths fills this once and then pays for the search, nobody else.
-        if len(self._by_path) < REMEMBERED_PATHS:
+        if len(self._by_path) < REMEMBERED_PATHS and len(path) + len(method) <= REMEMBERED_LENGTH:
             self._by_path[path, method] = match
         return match
 

@@ -77,7 +77,7 @@ class Engine:
         snapshot: replaced as a whole; read once per decision.
         document: the adopted control state.
         confirmed_at: monotonic seconds of its last confirmation, minus infinity at first.
-        killed_at: monotonic seconds at which the latest kill was heard.
+        killed_at: monotonic seconds at which the kill of a rollout was heard, by rollout.
         unready: rollouts whose target did not start; they serve stable.
         plain: nothing but the cookie decides: nobody is identified and every target is ready.
         observer: telemetry, or ``None``.
@@ -95,7 +95,7 @@ class Engine:
         self.unready: frozenset[str] = frozenset()
         self.plain = settings.identify is None
         self.confirmed_at = -math.inf
-        self.killed_at = -math.inf
+        self.killed_at: Mapping[str, float] = {}
         self.document: Document | None = None
         self._local_kill: Kill | None = None
         self._on_kill: tuple[Callable[[], None], ...] = ()
@@ -119,23 +119,30 @@ class Engine:
             settings.random,
             lambda: self.recorder,
         )
-        self._recompile()
+        self.snapshot = self._compiled()
 
     # --- control state --------------------------------------------------------------------------
 
     def adopt(self, document: Document | None, local_kill: Kill | None = None) -> None:
         """Make a control state the one that requests see; one assignment swaps it in."""
         with self._lock:
-            before = self.snapshot
             self.document = document
             self._local_kill = local_kill
-            self._recompile()
-            killed = _newly_killed(before, self.snapshot)
+            after = self._compiled()
+            killed = _newly_killed(self.snapshot, after)
+            # First, for whoever sees the kill in the snapshot asks since when.
+            self.killed_at = {**self.killed_at, **dict.fromkeys(killed, self.clock())}
+            self.snapshot = after
         if killed:
-            self.killed_at = self.clock()
             self.recorder.count("in_flight_at_kill", self.canaries_running())
             for listener in self._on_kill:
-                listener()
+                self._tell(listener)
+
+    def _tell(self, listener: Callable[[], None]) -> None:
+        try:
+            listener()
+        except Exception as error:  # it may talk to event loops that are gone
+            logger.warning("a part of the application did not take in the kill", exc_info=error)
 
     def canaries_running(self) -> int:
         """Exposures to a canary that have not ended."""
@@ -166,11 +173,11 @@ class Engine:
         """Attach telemetry."""
         with self._lock:
             self.observer = observer
-            self._recompile()
+            self.snapshot = self._compiled()
 
-    def _recompile(self) -> None:
+    def _compiled(self) -> Snapshot:
         describe = self.observer.describe if self.observer else None
-        self.snapshot = compile_snapshot(self._tracks, self.document, self._local_kill, describe)
+        return compile_snapshot(self._tracks, self.document, self._local_kill, describe)
 
     # --- requests -------------------------------------------------------------------------------
 
@@ -189,8 +196,6 @@ class Engine:
         return no_request(name)
 
 
-def _newly_killed(before: Snapshot, after: Snapshot) -> bool:
-    return any(
-        lane.gate is Reason.KILL_SWITCH and before.by_name[lane.name].gate is not Reason.KILL_SWITCH
-        for lane in after.lanes
-    )
+def _newly_killed(before: Snapshot, after: Snapshot) -> list[str]:
+    killed = [lane.name for lane in after.lanes if lane.gate is Reason.KILL_SWITCH]
+    return [name for name in killed if before.by_name[name].gate is not Reason.KILL_SWITCH]

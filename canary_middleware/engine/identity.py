@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from canary_middleware.core.bucket import ANONYMOUS
 from canary_middleware.core.cookie import (
@@ -18,7 +19,6 @@ from canary_middleware.core.cookie import (
 )
 from canary_middleware.core.model import Assignment, Visitor
 from canary_middleware.core.routing import Drawn
-from canary_middleware.core.snapshot import Snapshot
 from canary_middleware.core.token import TokenCodec
 from canary_middleware.engine.recorder import Recorder
 from canary_middleware.errors import TokenError
@@ -34,7 +34,7 @@ class Known:
         drawn: what buckets are drawn by.
         until: wall-clock second from which the cookie must be looked at again.
         reissue: write it again: signed by an older key, half of its life gone, or from the future.
-        memo: a snapshot, and the assignments of this visitor by rollout under it.
+        memo: the mark of a snapshot, and the assignments of this visitor by rollout under it.
     """
 
     __slots__ = ("cookie", "drawn", "memo", "reissue", "until")
@@ -44,7 +44,11 @@ class Known:
         self.drawn = Drawn(ANONYMOUS, cookie.id)
         self.until = until
         self.reissue = reissue
-        self.memo: tuple[Snapshot | None, dict[str, Assignment]] = (None, {})
+        self.memo: tuple[object, dict[str, Assignment]] = (None, {})
+
+    def rebound(self, binding: str) -> Known:
+        """The same visitor with the cookie bound to a subject, to be issued again."""
+        return Known(self.cookie.bound(binding), self.until, reissue=True)
 
 
 class Visitors:
@@ -131,3 +135,16 @@ class Visitors:
     def line(self, cookie: Cookie) -> str:
         """The Set-Cookie line that issues a cookie now."""
         return self._format.header(write(self._codec, cookie, int(self._wall())))
+
+
+def as_visitor(found: Any) -> Visitor | None:
+    """What ``identify`` returned, as a visitor.
+
+    Raises:
+        TypeError: it is neither a ``Visitor`` nor a string nor ``None``.
+    """
+    if found is None or isinstance(found, Visitor):
+        return found
+    if isinstance(found, str):
+        return Visitor(found) if found else None
+    raise TypeError(f"identify must return Visitor, str or None, not {type(found).__name__}")

@@ -20,7 +20,7 @@ from canary_middleware.core.routing import (
     needs_bucket,
 )
 from canary_middleware.core.snapshot import Lane, Match, Snapshot
-from canary_middleware.engine.identity import Known
+from canary_middleware.engine.identity import Known, as_visitor
 from canary_middleware.engine.views import RequestView
 
 if TYPE_CHECKING:
@@ -108,17 +108,19 @@ class Visit:
 
     def _recalled(self, name: str) -> Assignment | None:
         """What the first run or an earlier request of this visitor has settled."""
-        if self._given is not None:
-            return self._given.get(name)
         engine = self.engine
+        if self._given is not None:
+            given = self._given.get(name)
+            lane = engine.snapshot.by_name[name]
+            return lane.closed if lane.gate is KILLED and given and given.is_canary else given
         if not engine.plain or (engine.max_staleness is not None and engine.stale()):
             return None
         known = self._known if self._looked else self.known()
         if known is None:
             return None
         # One tuple, read and replaced as a whole: threads share this visitor.
-        snapshot, memo = known.memo
-        if snapshot is not engine.snapshot:
+        mark, memo = known.memo
+        if mark is not engine.snapshot.mark:
             return None
         if known.reissue:
             self.issue = True
@@ -166,8 +168,8 @@ class Visit:
         if known.reissue:
             self.issue = True
         memo = known.memo
-        if memo[0] is not snapshot:
-            memo = known.memo = (snapshot, {})
+        if memo[0] is not snapshot.mark:
+            memo = known.memo = (snapshot.mark, {})
         assignment = memo[1][lane.name] = by_weight(lane, known.drawn)
         return assignment
 
@@ -207,6 +209,8 @@ class Visit:
         """As :meth:`visitor` for an ``identify`` to be awaited, before the application runs."""
         self._asked = True
         self.failed = True
+        if not any(lane.closed is None for lane in self.match.lanes):
+            return  # nothing depends on it; should a revive come meanwhile, stable is right
         identify = self.engine.identify
         try:
             found = identify(self.view) if identify is not None else None
@@ -231,7 +235,7 @@ class Visit:
         if known.cookie.binding not in ("", binding):
             return Drawn.identified(visitor)
         if not known.cookie.binding:
-            self._known = known = rebound(known, binding)
+            self._known = known = known.rebound(binding)
         self.issue = self.issue or known.reissue
         return known.drawn
 
@@ -255,6 +259,15 @@ class Visit:
         """Header names that the answer depends on beside Cookie; some may stand there twice."""
         return self.view.inputs + self.engine.vary
 
+    def let_go(self, native: Any) -> None:
+        """The request is over: see a copy instead of what holds this visit.
+
+        Without a cycle all of a request is freed at its end, and the collector has nothing to find.
+        A task that goes on may still have to identify by what the application put there.
+        """
+        if self._asked or self.engine.plain:
+            self.view.native = native
+
     def tag(self, span: Any) -> None:
         """Remember a server span that started inside the request."""
         if self.spans is None:
@@ -277,11 +290,9 @@ class Visit:
         Args:
             status: of the answer, or 599 for a canary that raised.
         """
-        if self.rescued:
-            return None
         if self.killed():
             return Supersede.KILL
-        if status < 500:
+        if self.rescued or status < 500:
             return None
         tracks = [lane.track for lane in self.match.lanes if self._is_canary(lane)]
         if not all(track.rollout.rescue.enabled for track in tracks):
@@ -308,6 +319,15 @@ class Visit:
                 return True
         return False
 
+    def killed_for(self) -> float:
+        """Seconds since a kill of such a canary was heard; 0 if there is none."""
+        heard = [self.engine.killed_at[found.rollout] for found in self._killed()]
+        return self.engine.clock() - min(heard) if heard else 0.0
+
+    def _killed(self) -> list[Assignment]:
+        lanes = self.engine.snapshot.by_name
+        return [one for one in self._canaries() if lanes[one.rollout].gate is KILLED]
+
     def doubtful(self, status: int) -> bool:
         """Whether an answer may be superseded: the quick check that spares most the rest."""
         return self.canary and (status >= 500 or self.killed())
@@ -321,23 +341,20 @@ class Visit:
 
     def _lost(self, why: Supersede) -> list[Assignment]:
         """The canaries that stable answers for: those that were killed, or all that failed."""
-        lanes = self.engine.snapshot.by_name
-        canaries = self._canaries()
-        killed = [one for one in canaries if lanes[one.rollout].gate is Reason.KILL_SWITCH]
         # None is killed any more where a revive came in between; then it was one of them.
-        return (killed or canaries) if why is Supersede.KILL else canaries
+        return (self._killed() if why is Supersede.KILL else []) or self._canaries()
 
     def again(self, why: Supersede, view: RequestView) -> Visit:
         """The visit of the second run, in which the lost canaries are stable."""
         lanes = self.engine.snapshot.by_name
         second = Visit(self.engine, self.match, view)
         reason = Reason.ERROR if why is Supersede.RESCUE else Reason.KILL_SWITCH
-        second._given = {found.rollout: found for found in self._assignments()}
+        second._given = {**(self._given or {}), **{one.rollout: one for one in self._assignments()}}
         for found in self._lost(why):
             second._given[found.rollout] = lanes[found.rollout].stable[reason]
         second._asked, second._visitor, second.failed = self._asked, self._visitor, self.failed
         second._looked, second._known, second.issue = self._looked, self._known, self.issue
-        second.rescued = why is Supersede.RESCUE
+        second.rescued = self.rescued or why is Supersede.RESCUE
         second._place, self._place = self._place, False
         second.span, second.leave, second.begun = self.span, self.leave, self.begun
         view.inputs = self.view.inputs
@@ -380,21 +397,3 @@ class Visit:
     def _outcomes(self) -> list[Assignment]:
         # What stable answered for a failed canary is the canary's outcome, booked by `abandon`.
         return [found for found in self._assignments() if found.reason is not Reason.ERROR]
-
-
-def as_visitor(found: Any) -> Visitor | None:
-    """What ``identify`` returned, as a visitor.
-
-    Raises:
-        TypeError: it is neither a ``Visitor`` nor a string nor ``None``.
-    """
-    if found is None or isinstance(found, Visitor):
-        return found
-    if isinstance(found, str):
-        return Visitor(found) if found else None
-    raise TypeError(f"identify must return Visitor, str or None, not {type(found).__name__}")
-
-
-def rebound(known: Known, binding: str) -> Known:
-    """The same visitor with the cookie bound to a subject, to be issued again."""
-    return Known(known.cookie.bound(binding), known.until, reissue=True)

@@ -7,11 +7,14 @@ for as long as its client likes is watched: WebSockets and server-sent events.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
 from canary_middleware.engine.engine import Engine
 from canary_middleware.engine.visit import Visit
+
+logger = logging.getLogger("canary_middleware")
 
 SERVICE_RESTART: Final = 1012
 """WebSocket close code: the client may come back at once (IANA registry, RFC 6455)."""
@@ -42,6 +45,8 @@ class Drain:
         """
         stream = OpenStream(self._open, visit, send, last)
         self._open[stream] = None
+        if visit.killed():  # heard while the stream was being opened, so before it was watched
+            stream.loop.call_later(self._engine.settings.kill_grace, stream.end)
         return stream
 
     def _heard(self) -> None:
@@ -81,7 +86,10 @@ class OpenStream:
             self._ending = asyncio.ensure_future(self._say_so())
 
     async def _say_so(self) -> None:
-        await self._send(dict(self._last))
+        try:
+            await self._send(dict(self._last))
+        except Exception as error:  # servers raise what they like once a client is gone
+            logger.debug("a stream of a killed canary had no client any more", exc_info=error)
 
 
 def is_event_stream(headers: Any) -> bool:

@@ -17,7 +17,8 @@ from canary_middleware.core.outcomes import OutcomeClass
 from canary_middleware.core.routing import Drawn
 from canary_middleware.core.state import Document, Phase
 from canary_middleware.core.weight import FULL
-from canary_middleware.engine.visit import Visit, as_visitor
+from canary_middleware.engine.identity import as_visitor
+from canary_middleware.engine.visit import Visit
 from tests.core.control import CHECKOUT, killed
 from tests.engine.world import (
     ALL,

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from canary_middleware.core.model import (
-    Assignment,
     Audience,
     Cohort,
     Reason,
@@ -15,10 +13,8 @@ from canary_middleware.core.model import (
 )
 from canary_middleware.core.outcomes import OutcomeClass
 from canary_middleware.core.rescue import Supersede
-from canary_middleware.core.snapshot import Describe
 from canary_middleware.core.state import Phase
 from canary_middleware.core.weight import FULL
-from canary_middleware.engine.engine import Engine
 from canary_middleware.engine.recorder import Series
 from canary_middleware.engine.visit import Visit
 from tests.core.control import CHECKOUT, killed
@@ -29,6 +25,7 @@ from tests.engine.world import (
     NAVIGATION,
     SEARCH,
     Hook,
+    Witness,
     World,
     at,
     counts,
@@ -321,36 +318,6 @@ def test_an_application_that_swallows_its_end_is_booked_once() -> None:
 
 
 # --- telemetry ------------------------------------------------------------------------------------
-
-
-class Witness:
-    """An observer that writes down what it is told."""
-
-    def __init__(self) -> None:
-        self.seen: list[tuple[str, Any]] = []
-
-    @property
-    def describe(self) -> Describe:
-        return lambda assignment: {"version": assignment.version}
-
-    def watch(self, engine: Engine) -> None:
-        self.seen.append(("watch", engine))
-
-    def entered(self, visit: Visit) -> None:
-        self.seen.append(("entered", visit.view.path))
-
-    def exposed(self, visit: Visit, assignment: Assignment) -> None:
-        self.seen.append(("exposed", visit.exposed[assignment.rollout].rollout))
-
-    def repeated(self, visit: Visit, given: Mapping[str, Assignment]) -> None:
-        reasons = {name: found.reason for name, found in given.items()}
-        self.seen.append(("repeated again" if visit.exposed else "repeated", reasons))
-
-    def finished(
-        self, visit: Visit, booked: Iterable[Assignment], kind: OutcomeClass, seconds: float
-    ) -> None:
-        names = [assignment.rollout for assignment in booked]
-        self.seen.append(("finished" if visit.finished else "early", (names, kind, seconds)))
 
 
 def test_telemetry_hears_each_exposure_and_each_end_once() -> None:

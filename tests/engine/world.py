@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from canary_middleware.core.cookie import CookieFormat, Secure, find
-from canary_middleware.core.model import Cohort, Rollout, Visitor
+from canary_middleware.core.model import Assignment, Cohort, Rollout, Visitor
 from canary_middleware.core.outcomes import OutcomeClass
 from canary_middleware.core.routing import Drawn, route
+from canary_middleware.core.snapshot import Describe
 from canary_middleware.core.state import Document, Phase, RolloutState
 from canary_middleware.core.weight import FULL
 from canary_middleware.engine.engine import Engine, Settings
@@ -166,3 +167,33 @@ def counts(made: World, cohort: Cohort, rollout: str = "checkout") -> dict[str, 
         if cell
         else {}
     )
+
+
+class Witness:
+    """An observer that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, Any]] = []
+
+    @property
+    def describe(self) -> Describe:
+        return lambda assignment: {"version": assignment.version}
+
+    def watch(self, engine: Engine) -> None:
+        self.seen.append(("watch", engine))
+
+    def entered(self, visit: Visit) -> None:
+        self.seen.append(("entered", visit.view.path))
+
+    def exposed(self, visit: Visit, assignment: Assignment) -> None:
+        self.seen.append(("exposed", visit.exposed[assignment.rollout].rollout))
+
+    def repeated(self, visit: Visit, given: Mapping[str, Assignment]) -> None:
+        reasons = {name: found.reason for name, found in given.items()}
+        self.seen.append(("repeated again" if visit.exposed else "repeated", reasons))
+
+    def finished(
+        self, visit: Visit, booked: Iterable[Assignment], kind: OutcomeClass, seconds: float
+    ) -> None:
+        names = [assignment.rollout for assignment in booked]
+        self.seen.append(("finished" if visit.finished else "early", (names, kind, seconds)))

@@ -148,6 +148,27 @@ def killed_between_two_reads(site: Site) -> Handling:
     yield body + other
 
 
+def killed_one_by_one(site: Site) -> Handling:
+    """One rollout is killed in the first run, another one in the second."""
+    body = which() + current("search").version.encode()
+    if body in (b"2b", b"1b"):
+        site.kill("checkout" if body == b"2b" else "search")
+    yield Start()
+    yield body
+
+
+def killed_before_it_is_read_again(site: Site) -> Handling:
+    """As :func:`killed_one_by_one`, but the second run hears before it reads."""
+    if site.log:
+        site.kill("search")
+    body = which() + current("search").version.encode()
+    if not site.log:
+        site.log.append("killed")
+        site.kill()
+    yield Start()
+    yield body
+
+
 def late(site: Site) -> Handling:
     """Asks for the version when the head is gone."""
     yield Start()

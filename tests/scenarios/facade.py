@@ -37,9 +37,9 @@ def facade(
     return Canary(Rollout(**declared), *more, **given)
 
 
-def kill(canary: Canary) -> None:
+def kill(canary: Canary, rollout: str = "checkout") -> None:
     """The kill switch, as an agent hears of it."""
-    canary.store.kill("checkout", by="test", why="test", now=0.0)
+    canary.store.kill(rollout, by="test", why="test", now=0.0)
 
 
 def outcomes(canary: Canary) -> dict[str, int]:

@@ -115,6 +115,22 @@ KILLS = [
         more=[Rollout("search", stable="a", canary="b")],
     ),
     Row(
+        "kill of another rollout while stable answers for a killed one: it is superseded again",
+        apps.killed_one_by_one,
+        [(Ask(), Expect(body=b"1a", headers=OURS))],
+        {"canary superseded": 2, "stable 2xx": 2},
+        {"in_flight_at_kill": 3},
+        more=[Rollout("search", stable="a", canary="b")],
+    ),
+    Row(
+        "kill of another rollout before the second run reads it: it reads stable",
+        apps.killed_before_it_is_read_again,
+        [(Ask(), Expect(body=b"1a", headers=OURS, arrivals=["killed", "got 1a"]))],
+        {"canary superseded": 1, "stable 2xx": 2},
+        {"in_flight_at_kill": 2},
+        more=[Rollout("search", stable="a", canary="b")],
+    ),
+    Row(
         "kill during a GET that then raises: stable answers, no rescue is booked",
         answer_by_version(version, apps.killing_then_raising),
         [(Ask(), Expect(body=b"1", headers=OURS))],

@@ -160,9 +160,9 @@ class Site:
         """Note that the server got it."""
         self.log.append(f"got {chunk.decode(errors='replace')}")
 
-    def kill(self) -> None:
+    def kill(self, rollout: str = "checkout") -> None:
         """The kill switch, as an agent hears of it."""
-        kill(self.canary)
+        kill(self.canary, rollout)
 
     def verb(self, verb: Verb, **arguments: Any) -> None:
         """Any other change of the control state."""

@@ -12,10 +12,10 @@ from wsgiref.util import FileWrapper
 
 import pytest
 
-from canary_middleware import current
+from canary_middleware import Rollout, current, verbs
 from canary_middleware.core.active import active_visit
 from canary_middleware.wsgi import CanaryMiddleware
-from tests.scenarios.facade import facade, outcomes
+from tests.scenarios.facade import facade, kill, outcomes
 from tests.scenarios.wsgi_apps import PLAIN, Tracked, boom, environ, ignore, streaming, version
 from tests.scenarios.wsgi_driver import exchange
 
@@ -201,3 +201,51 @@ def test_an_unexposed_list_is_handed_through_as_the_very_object() -> None:
         return given
 
     assert CanaryMiddleware(app, facade())(environ(), ignore) is given
+
+
+# --- event streams --------------------------------------------------------------------------------
+
+EVENTS = [("Content-Type", "text/event-stream; charset=utf-8")]
+
+
+def test_an_event_stream_of_a_killed_canary_ends_after_the_grace() -> None:
+    """Each rollout has its own grace: a later kill of another one does not prolong it."""
+    now = 100.0
+    search = Rollout("search", stable="a", canary="b")
+    canary = facade(settings={"kill_grace": 5, "clock": lambda: now}, more=[search])
+    tracked = Tracked(*[b"event"] * 9)
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        current("checkout")
+        start_response("200 OK", EVENTS)
+        return tracked
+
+    body: Any = CanaryMiddleware(app, canary)(environ(method="POST"), ignore)
+    assert next(body) == b"event"
+    kill(canary)
+    now += 4
+    kill(canary, "search")
+    assert next(body) == b"event"
+    now += 2
+    assert list(body) == []
+    body.close()
+    assert tracked.closed == 1
+    assert outcomes(canary) == {"canary 2xx": 1}
+
+
+def test_a_stream_whose_kill_was_lifted_goes_on() -> None:
+    now = 100.0
+    canary = facade(settings={"kill_grace": 5, "clock": lambda: now})
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        current("checkout")
+        start_response("200 OK", EVENTS)
+        return Tracked(*[b"event"] * 3)
+
+    body: Any = CanaryMiddleware(app, canary)(environ(), ignore)
+    assert next(body) == b"event"
+    kill(canary)
+    verbs.revive(canary.store, "checkout", by="test", why="test")
+    now += 60
+    assert list(body) == [b"event"] * 2
+    body.close()

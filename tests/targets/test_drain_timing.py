@@ -1,0 +1,148 @@
+"""When streams of a killed canary end, in an event loop whose time is made up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import MutableMapping
+from typing import Any
+
+import pytest
+
+from canary_middleware import Canary, Rollout, current
+from canary_middleware.asgi import CanaryMiddleware
+from tests.scenarios.asgi_driver import http_scope
+from tests.scenarios.facade import facade, kill, outcomes
+from tests.scenarios.virtual_time import run
+from tests.scenarios.words import Ask
+
+GRACE = 5.0
+OPENS = 2.0
+EVENTS = [(b"content-type", b"text/event-stream")]
+Messages = list[tuple[float, MutableMapping[str, Any]]]
+
+
+def shop(**settings: Any) -> Canary:
+    """Awake already: waking up takes a thread, which lives in real time."""
+    canary = facade(settings={"kill_grace": GRACE}, **settings)
+    canary.arrive_blocking()
+    return canary
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    """Chooses its version at once, opens its stream later, and says something every second."""
+    version = current("checkout").version
+    await asyncio.sleep(OPENS)
+    socket = scope["type"] == "websocket"
+    if socket:
+        await send({"type": "websocket.accept"})
+    else:
+        await send({"type": "http.response.start", "status": 200, "headers": EVENTS})
+    for _ in range(60):
+        await asyncio.sleep(1)
+        if socket:
+            await send({"type": "websocket.send", "text": version})
+        else:
+            await send({"type": "http.response.body", "body": b"event", "more_body": True})
+
+
+async def streamed(kind: str, method: str, killed_at: float) -> tuple[Messages, dict[str, int]]:
+    """What reaches the server and when, and the outcomes."""
+    loop = asyncio.get_running_loop()
+    canary = shop()
+    seen: Messages = []
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        seen.append((loop.time(), message))
+
+    async def receive() -> MutableMapping[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    scope = {**http_scope(Ask(method=method)), "type": kind}
+    request = asyncio.create_task(CanaryMiddleware(application, canary)(scope, receive, send))
+    await asyncio.sleep(killed_at)
+    kill(canary)
+    await request
+    return seen, outcomes(canary)
+
+
+@pytest.mark.parametrize("killed_at", [OPENS + 2.5, OPENS - 0.5])
+@pytest.mark.parametrize("kind", ["websocket", "http"])
+def test_a_stream_ends_after_the_grace_whenever_it_opened(kind: str, killed_at: float) -> None:
+    """Also one that was chosen before the kill was heard and opened after it.
+
+    A POST, which no kill may run twice, so that the canary it was given to does answer.
+    """
+    seen, counted = run(streamed(kind, "POST", killed_at))
+    when, last = seen[-1]
+    assert when == pytest.approx(max(killed_at, OPENS) + GRACE)
+    if kind == "websocket":
+        assert (last["type"], last["code"]) == ("websocket.close", 1012)
+    else:
+        assert last == {"type": "http.response.body", "body": b"", "more_body": False}
+    assert len(counted) == 1
+
+
+def test_a_stream_of_the_second_run_is_watched_and_let_go() -> None:
+    """A kill of one rollout runs it again; the stream is on the canary of another one then."""
+    canary = shop(more=[Rollout("search", stable="a", canary="b")])
+    runs: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        runs.append(current("checkout").version + current("search").version)
+        if len(runs) == 1:
+            kill(canary)
+        await send({"type": "http.response.start", "status": 200, "headers": EVENTS})
+        await send({"type": "http.response.body", "body": b"event", "more_body": True})
+        if len(runs) == 2:
+            kill(canary, "search")
+            await asyncio.sleep(GRACE + 1)
+            with pytest.raises(ConnectionAbortedError):
+                await send({"type": "http.response.body", "body": b"more", "more_body": True})
+
+    async def talk() -> Messages:
+        loop, seen = asyncio.get_running_loop(), []
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            seen.append((loop.time(), message))
+
+        async def receive() -> MutableMapping[str, Any]:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        middleware = CanaryMiddleware(app, canary)
+        await middleware(http_scope(Ask()), receive, send)
+        kill(canary, "nobody")  # whoever is still watched would hear of it
+        return seen
+
+    seen = run(talk())
+    assert runs == ["2b", "1b"]
+    assert seen[-1][1] == {"type": "http.response.body", "body": b"", "more_body": False}
+    assert [message["type"] for _, message in seen] == [
+        "http.response.start",
+        "http.response.body",
+        "http.response.body",
+    ]
+
+
+def test_a_server_that_refuses_the_last_message_breaks_nothing() -> None:
+    """Its client is gone: nobody has to be told, and no task is left with an error."""
+
+    async def talk() -> None:
+        loop = asyncio.get_running_loop()
+        troubles: list[object] = []
+        loop.set_exception_handler(lambda _, context: troubles.append(context))
+        canary = shop()
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                raise RuntimeError("the connection is closed")
+
+        scope = http_scope(Ask(method="POST"))
+        request = CanaryMiddleware(application, canary)(scope, None, send)  # type: ignore[arg-type]
+        task = asyncio.create_task(request)
+        await asyncio.sleep(OPENS + 1)
+        kill(canary)
+        await task
+        await asyncio.sleep(1)
+        assert troubles == []
+
+    run(talk())
