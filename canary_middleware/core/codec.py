@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any, Final
 
@@ -23,11 +24,11 @@ from canary_middleware.core.state import (
     RolloutState,
 )
 from canary_middleware.core.weight import FULL
-from canary_middleware.errors import StoreError
+from canary_middleware.errors import StoreCorruptError, StoreError
 
 SCHEMA: Final = 1
 MAX_BYTES: Final = 256 * 1024
-"""Largest document that is read or written."""
+"""Largest document, and largest report of a process, that is read or written."""
 MAX_REVISION: Final = 2**53 - 1
 """Largest number that Lua and JSON keep exactly."""
 
@@ -36,14 +37,14 @@ def encode(document: Document) -> bytes:
     """Canonical JSON; equal documents have equal bytes.
 
     Raises:
-        StoreError: it would be larger than :data:`MAX_BYTES`.
+        StoreError: nobody could read it again: larger than :data:`MAX_BYTES`, or a revision above
+            :data:`MAX_REVISION`.
     """
+    if document.revision > MAX_REVISION:
+        raise StoreError(f"the control state is at its last revision, {MAX_REVISION}")
     head = {"schema": SCHEMA, "lineage": document.lineage, "revision": document.revision}
     kills = {scope: asdict(kill) for scope, kill in document.kills.items()}
-    data = _dump({**head, "kills": kills, "body": _body(document)})
-    if len(data) > MAX_BYTES:
-        raise StoreError(f"the control state would take {len(data)} bytes of at most {MAX_BYTES}")
-    return data
+    return _bounded("the control state", _dump({**head, "kills": kills, "body": _body(document)}))
 
 
 def decode(data: bytes) -> Document:
@@ -76,14 +77,16 @@ class Decoder:
     def decode(self, data: bytes) -> Document:
         """What :func:`decode` returns, and raises."""
         # Inside a JSON string the quotes would be escaped, so this is where the body begins, in
-        # the order in which the store's scripts write.
+        # the order in which the store's scripts write, or else the kill of a rollout "body". What
+        # stands before that is no JSON.
         head, begin, body = data.partition(b',"body":')
         last = self._last
         if begin and last and last[0] == body:
-            place = parse(head + b"}", MAX_BYTES, "state")
-            document = _head(place.fields("schema", "lineage", "revision", "kills"))
-            if document.revision >= last[1].revision:
-                return replace(document, lifted=last[1].lifted, rollouts=last[1].rollouts)
+            with suppress(StoreCorruptError):
+                place = parse(head + b"}", MAX_BYTES, "state")
+                document = _head(place.fields("schema", "lineage", "revision", "kills"))
+                if document.revision >= last[1].revision:
+                    return replace(document, lifted=last[1].lifted, rollouts=last[1].rollouts)
         document = decode(data)
         if begin:
             self._last = body, document
@@ -121,8 +124,12 @@ def decode_audit(data: bytes) -> Audit:
 
 
 def encode_report(report: ProcessReport) -> bytes:
-    """One process report."""
-    return _dump(asdict(report))
+    """One process report.
+
+    Raises:
+        StoreError: it would be larger than :data:`MAX_BYTES`.
+    """
+    return _bounded("the report of this process", _dump(asdict(report)))
 
 
 def decode_report(data: bytes) -> ProcessReport:
@@ -155,6 +162,12 @@ def printable(text: str, limit: int = 500) -> str:
 
 def _dump(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _bounded(what: str, data: bytes) -> bytes:
+    if len(data) > MAX_BYTES:
+        raise StoreError(f"{what} would take {len(data)} bytes of at most {MAX_BYTES}")
+    return data
 
 
 def _body(document: Document) -> Mapping[str, Any]:

@@ -218,6 +218,19 @@ def test_size_is_bounded_both_ways() -> None:
         encode(replace(SAMPLE, kills=kills))
 
 
+def test_a_report_that_nobody_would_read_is_refused() -> None:
+    plan = Plan("1", "2", paths=tuple(f"/{number:0900}" for number in range(300)))
+    with pytest.raises(StoreError, match="report of this process would take"):
+        encode_report(ProcessReport("id", "host", 7, "asgi", 1, None, {"checkout": plan}))
+
+
+def test_a_revision_that_nobody_would_read_is_refused() -> None:
+    last = replace(SAMPLE, revision=MAX_REVISION)
+    assert decode(encode(last)) == last
+    with pytest.raises(StoreError, match="last revision"):
+        encode(replace(last, revision=MAX_REVISION + 1))
+
+
 def test_audit_and_report_survive_the_round_trip() -> None:
     audit = Audit(1.5, "me", "kill", EVERYTHING, "", "killed", "", 9)
     assert decode_audit(encode_audit(audit)) == audit
@@ -263,3 +276,14 @@ def test_the_decoder_reads_an_unchanged_body_once_and_never_at_a_lower_revision(
         decoder.decode(as_pushed(replace(SAMPLE, revision=7)))
     with pytest.raises(StoreCorruptError, match="period"):
         decoder.decode(as_pushed(replace(SAMPLE, revision=6, kills={})))
+
+
+def test_a_rollout_may_be_called_as_the_body_is() -> None:
+    decoder = Decoder()
+    kill = SAMPLE.kills[EVERYTHING]
+    rollouts = {"body": RolloutState(), **SAMPLE.rollouts}
+    for revision in (9, 10, 11):
+        document = replace(
+            SAMPLE, revision=revision, kills={"a": kill, "body": kill}, rollouts=rollouts
+        )
+        assert decoder.decode(as_pushed(document)) == document
