@@ -66,26 +66,49 @@ _MOVES: Final[Mapping[Phase, Mapping[Verb, Phase]]] = {
     Phase.FINISHED: {Verb.REVIVE: Phase.FINISHED},
     Phase.ROLLED_BACK: {Verb.START: Phase.RAMPING, Verb.REVIVE: Phase.ROLLED_BACK},
 }
+_NAME: Final = "ROLLOUT"
+_WEIGHT: Final = "WEIGHT"
+"""Stand in hints for what the caller said."""
+_SET: Final = "set a share with `canary weight ROLLOUT WEIGHT`"
+_END: Final = "end it with `canary promote ROLLOUT` or `canary rollback ROLLOUT`"
+_WITHOUT_RAMP: Final = f"{_SET}, or {_END}"
 _HINTS: Final[Mapping[Phase, str]] = {
-    Phase.IDLE: "begin it with `canary start`",
-    Phase.RAMPING: "it moves by itself; `canary pause` stops it",
-    Phase.PAUSED: "go on with `canary resume` or move it with `canary weight`",
-    Phase.HOLDING: "go on with `canary resume`, or `canary pause` first",
-    Phase.AWAITING_APPROVAL: "approve it, or `canary pause` first",
-    Phase.PROMOTED: "`canary finish` closes it, `canary rollback` takes it back",
+    Phase.IDLE: "begin it with `canary start ROLLOUT`",
+    Phase.RAMPING: f"stop its ramp with `canary pause ROLLOUT`, or {_SET}",
+    Phase.PAUSED: f"go on with `canary resume ROLLOUT`, or {_SET}",
+    Phase.HOLDING: f"stop with `canary pause ROLLOUT`, or {_SET}",
+    Phase.AWAITING_APPROVAL: f"stop with `canary pause ROLLOUT`, or {_END}",
+    Phase.PROMOTED: "`canary finish ROLLOUT` closes it, `canary rollback ROLLOUT` takes it back",
     Phase.FINISHED: "ship the next change under a new canary label",
-    Phase.ROLLED_BACK: "start it again knowingly with `canary start --again`",
+    Phase.ROLLED_BACK: "start it again knowingly with `canary start ROLLOUT --again`",
 }
+_NOTHING_BACK: Final = "there is nothing to take back: everybody is on stable"
+_CLOSE: Final = "it closes what is promoted: `canary promote ROLLOUT` first"
+_OWN_HINTS: Final[Mapping[tuple[Phase, Verb], str]] = {
+    **{(phase, Verb.FINISH): _CLOSE for phase in ACTIVE},
+    (Phase.IDLE, Verb.ROLLBACK): _NOTHING_BACK,
+    (Phase.ROLLED_BACK, Verb.ROLLBACK): _NOTHING_BACK,
+    (Phase.IDLE, Verb.WEIGHT): "begin it with `canary start ROLLOUT --weight WEIGHT`",
+    (Phase.PAUSED, Verb.PAUSE): (
+        "its ramp is stopped, its share is served; `canary weight ROLLOUT 0%` ends that, too"
+    ),
+}
+"""Where the hint of the phase would lead in a circle."""
 
 
-def _cell(phase: Phase, verb: Verb) -> Phase | Refusal:
-    to = _MOVES[phase].get(verb)
-    words = phase.value.replace("_", " ")
-    return to or Refusal(f"`{verb.value}` does not fit: it is {words}", _HINTS[phase])
+def _refusal(phase: Phase, verb: Verb) -> Refusal:
+    hint = _OWN_HINTS.get((phase, verb), _HINTS[phase])
+    return Refusal(f"`{verb.value}` does not fit: it is {_words(phase)}", hint)
+
+
+def _words(phase: Phase) -> str:
+    return phase.value.replace("_", " ")
 
 
 TABLE: Final[Mapping[tuple[Phase, Verb], Phase | Refusal]] = {
-    (phase, verb): _cell(phase, verb) for phase in Phase for verb in Verb
+    (phase, verb): _MOVES[phase].get(verb) or _refusal(phase, verb)
+    for phase in Phase
+    for verb in Verb
 }
 
 
@@ -126,7 +149,7 @@ def apply(document: Document, command: Command, now: float) -> Document:
     if command.verb is Verb.REVIVE:
         return _revive(document, command, now)
     if command.verb is not Verb.ROLLBACK and document.killed(command.rollout):
-        raise _refused(command, "it is killed", f"`{_revival(document, command)}` first")
+        raise _killed(document, command)
     revision = document.revision + 1
     state = document.rollouts.get(command.rollout, RolloutState())
     if command.verb is Verb.START:
@@ -148,28 +171,45 @@ def strike(document: Document, scope: str, *, by: str, why: str, now: float) -> 
 
 
 def _refused(command: Command, message: str, hint: str) -> VerbRefusedError:
-    return VerbRefusedError(f"{command.rollout}: {message}", rollout=command.rollout, hint=hint)
+    release = f" --release {command.release}" if command.release else ""
+    if command.weight is not None:
+        hint = hint.replace(_WEIGHT, format_weight(command.weight))
+    return VerbRefusedError(
+        f"{command.rollout}: {message}",
+        rollout=command.rollout,
+        hint=hint.replace(_NAME, command.rollout + release),
+    )
 
 
-def _revival(document: Document, command: Command) -> str:
-    return "canary revive" + ("" if EVERYTHING in document.kills else f" {command.rollout}")
+def _killed(document: Document, command: Command) -> VerbRefusedError:
+    scopes = [scope for scope in (EVERYTHING, command.rollout) if scope in document.kills]
+    what = "the whole namespace is killed" if EVERYTHING in scopes else "it is killed"
+    first, *then = (f"`{_revival(scope)}`" for scope in scopes)
+    return _refused(command, what, ", then ".join([f"{first} first", *then]))
 
 
-def _next(phase: Phase, command: Command) -> Phase:
-    cell = TABLE[phase, command.verb]
-    if isinstance(cell, Refusal):
-        raise _refused(command, cell.message, cell.hint)
-    return cell
+def _revival(scope: str) -> str:
+    return "canary revive" + ("" if scope == EVERYTHING else f" {scope}")
+
+
+def _next(entry: Entry, command: Command) -> Phase:
+    cell = TABLE[entry.phase, command.verb]
+    if isinstance(cell, Phase):
+        return cell
+    stuck = cell.hint == _HINTS[Phase.PAUSED] and _step(entry) is None
+    raise _refused(command, cell.message, _WITHOUT_RAMP if stuck else cell.hint)
 
 
 def _addressed(state: RolloutState, command: Command) -> Entry:
     entry = state.entries.get(command.release or state.current or "")
-    if entry is None:
-        named = (
-            f"release {command.release!r} was never started" if command.release else "it is idle"
-        )
-        raise _refused(command, named, f"begin it with `canary start {command.rollout}`")
-    return entry
+    if entry is not None:
+        return entry
+    idle = _refusal(Phase.IDLE, command.verb)
+    if command.release is None:
+        raise _refused(command, idle.message, idle.hint)
+    known = ", ".join(sorted(state.entries)) or "none"
+    never = f"release {command.release} was never started, known are: {known}"
+    raise _refused(command, never, idle.hint)
 
 
 def _start(state: RolloutState, command: Command, revision: int, now: float) -> Entry:
@@ -180,10 +220,12 @@ def _start(state: RolloutState, command: Command, revision: int, now: float) -> 
         )
     for other in state.entries.values():
         if other.phase in ACTIVE and other.release != plan.canary:
-            first = f"release {other.release} is {other.phase.value.replace('_', ' ')}"
-            raise _refused(command, first, "roll it back, promote or finish it first")
+            first = f"release {other.release} is {_words(other.phase)}"
+            raise _refused(_naming(command, state, other.release), first, f"first {_END}")
     before = state.entries.get(plan.canary)
-    phase = _next(before.phase if before else Phase.IDLE, command)
+    if before:
+        command = _naming(command, state, plan.canary)
+    phase = _next(before, command) if before else _MOVES[Phase.IDLE][Verb.START]
     if before and before.phase is Phase.ROLLED_BACK and not command.acknowledge:
         raise _refused(command, f"{plan.canary} was rolled back", _HINTS[Phase.ROLLED_BACK])
     entry = Entry(
@@ -197,8 +239,13 @@ def _start(state: RolloutState, command: Command, revision: int, now: float) -> 
     return _moved(entry, by_hand, revision, now)
 
 
+def _naming(command: Command, state: RolloutState, release: str) -> Command:
+    """So that a hint names a release which is not the current one."""
+    return replace(command, release=None if release == state.current else release)
+
+
 def _moved(entry: Entry, command: Command, revision: int, now: float) -> Entry:
-    phase = _next(entry.phase, command)
+    phase = _next(entry, command)
     moved = _EFFECTS.get(command.verb, _keep)(entry, command)
     by_hand = command.verb in (Verb.WEIGHT, Verb.ROLLBACK)
     period = revision if by_hand or moved.weight != entry.weight else entry.period
@@ -218,19 +265,25 @@ def _weight(entry: Entry, command: Command) -> Entry:
 
 def _resume(entry: Entry, command: Command) -> Entry:
     if not entry.plan.steps:
-        hint = f"move it with `canary weight {command.rollout}`"
-        raise _refused(command, "it has no ramp to resume", hint)
-    for step, weight in enumerate(entry.plan.steps):
-        if weight >= entry.weight:
-            return replace(entry, weight=weight, step=step)
-    over = f"its weight {format_weight(entry.weight)} is above the last step"
-    raise _refused(command, over, "promote it, or lower the weight first")
+        raise _refused(command, "it has no ramp to resume", _WITHOUT_RAMP)
+    step = _step(entry)
+    if step is None:
+        last = format_weight(entry.plan.steps[-1])
+        over = f"its weight {format_weight(entry.weight)} is above the last step, {last}"
+        raise _refused(command, over, f"go back to `canary weight {_NAME} {last}`, or {_END}")
+    return replace(entry, weight=entry.plan.steps[step], step=step)
+
+
+def _step(entry: Entry) -> int | None:
+    """The first step at or above the weight."""
+    at = [step for step, weight in enumerate(entry.plan.steps) if weight >= entry.weight]
+    return at[0] if at else None
 
 
 def _advance(entry: Entry, command: Command) -> Entry:
     step = entry.step + 1
     if step >= len(entry.plan.steps):
-        raise _refused(command, "it is at its last step", f"`canary promote {command.rollout}`")
+        raise _refused(command, "it is at its last step", _END)
     return replace(entry, weight=entry.plan.steps[step], step=step)
 
 
@@ -271,17 +324,24 @@ def _revive(document: Document, command: Command, now: float) -> Document:
 
 
 def _not_killed(document: Document, command: Command) -> VerbRefusedError:
-    if EVERYTHING in document.kills:
-        return _refused(command, "the whole namespace is killed", "lift it with `canary revive`")
-    others = ", ".join(sorted(document.kills))
-    hint = f"killed are: {others}" if others else "nothing is killed"
-    return _refused(command, "it is not killed", hint)
+    others = sorted(document.kills)
+    hint = " and ".join(f"`{_revival(scope)}`" for scope in others)
+    hint = f"lift that with {hint}" if hint else ""
+    everything = command.rollout == EVERYTHING
+    if not others:
+        message = "nothing is killed"
+    elif EVERYTHING in others:
+        message = "it is not killed by itself, the whole namespace is"
+    else:
+        it = "the namespace" if everything else "it"
+        message = f"{it} is not killed, only {', '.join(others)}"
+    return VerbRefusedError(message, hint=hint) if everything else _refused(command, message, hint)
 
 
 def _revived(state: RolloutState, command: Command, revision: int, now: float) -> RolloutState:
     entries = {
         release: replace(
-            entry, phase=_next(entry.phase, command), epoch=revision, period=revision, since=now
+            entry, phase=_next(entry, command), epoch=revision, period=revision, since=now
         )
         for release, entry in state.entries.items()
     }

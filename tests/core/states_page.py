@@ -22,6 +22,10 @@ static: months after a promotion a blip of the store moves nobody.
 `paused`. `kill` is not in the table, because it is never refused: it sends everybody to stable and
 freezes the phase. While it is in force only `revive` and `rollback` are accepted; `revive` ends in
 `paused` at the old weight, or in the phase that was closed anyway.
+
+`paused` is about the ramp and not about visitors: nothing raises the weight by itself any more, and
+the weight that it has is still served. To take visitors off the canary use `weight 0%` (testers
+stay), `rollback` or `kill`.
 """
 
 
@@ -58,16 +62,18 @@ def _cell(cell: Phase | Refusal) -> str:
 
 
 def _refusals() -> list[str]:
-    hints = {
-        phase: cell.hint
-        for (phase, _), cell in TABLE.items()
-        if isinstance(cell, Refusal)
-    }  # fmt: skip
-    lines = [f"* `{phase.value}`: {hint}" for phase, hint in hints.items()]
+    hints: dict[tuple[Phase, str], list[str]] = {}
+    for (phase, verb), cell in TABLE.items():
+        if isinstance(cell, Refusal):
+            hints.setdefault((phase, cell.hint), []).append(f"`{verb.value}`")
     return [
         "A verb that does not fit (no) changes nothing and says what to do instead:",
         "",
-        *lines,
+        "| phase | verb | what to do |",
+        "|---|---|---|",
+        *(f"| `{at.value}` | {', '.join(verbs)} | {hint} |" for (at, hint), verbs in hints.items()),
+        "",
+        "`paused` without a ramp to go on with names `promote` and `rollback` instead of `resume`.",
     ]
 
 

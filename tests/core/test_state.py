@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -66,7 +67,8 @@ def test_apply_obeys_the_table(phase: Phase, verb: Verb) -> None:
     if isinstance(cell, Refusal):
         with pytest.raises(VerbRefusedError, match=verb.value) as refused:
             run(document, command)
-        assert refused.value.hint == cell.hint
+        said = {"ROLLOUT": "checkout", "WEIGHT": "2%" if verb is Verb.WEIGHT else "WEIGHT"}
+        assert refused.value.hint == re.sub(r"[A-Z]{4,}", lambda word: said[word[0]], cell.hint)
     else:
         after = run(document, command)
         assert entry(after).phase is cell
@@ -102,7 +104,10 @@ def test_start_needs_a_plan() -> None:
 
 @pytest.mark.parametrize("phase", sorted(ACTIVE, key=str))
 def test_start_is_refused_while_another_release_is_active(phase: Phase) -> None:
-    with pytest.raises(VerbRefusedError, match="roll it back, promote or finish it first"):
+    with pytest.raises(
+        VerbRefusedError,
+        match="first end it with `canary promote checkout` or `canary rollback checkout`",
+    ):
         run(in_phase(phase), do(Verb.START, plan=replace(PLAN, canary="3")))
 
 
