@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.redis import RedisServer
-from tests.system import rows
+from tests.system import garbage, rows
 from tests.system.rig import Rig
 
 pytestmark = pytest.mark.faults
@@ -20,8 +20,12 @@ def rig(tmp_path: Path, redis_server: RedisServer) -> Iterator[Rig]:
         yield made
 
 
-def test_r12_garbage_in_the_state(rig: Rig, redis_server: RedisServer) -> None:
-    print(f"\n{rows.r12(rig, redis_server)}")
+def test_r12_garbage_in_every_key(rig: Rig, redis_server: RedisServer) -> None:
+    print(f"\n{garbage.r12(rig, redis_server, garbage.ALL)}")
+
+
+def test_r12_garbage_in_the_plain_kill_keys(rig: Rig, redis_server: RedisServer) -> None:
+    print(f"\n{garbage.kill_keys(rig, redis_server)}")
 
 
 def test_r13_pushes_that_are_lost(rig: Rig, redis_server: RedisServer) -> None:

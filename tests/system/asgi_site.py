@@ -55,7 +55,7 @@ def application() -> Any:
     app: Any = site
     for name in SETUP.apps:
         made = canary(SETUP, name)
-        targets = {name: broken} if SETUP.target else {}
+        targets = {name: variants.target(SETUP.variant, broken)} if SETUP.target else {}
         app = variants.asgi(SETUP.variant, CanaryMiddleware(app, made, targets), made)
     if SETUP.otlp:
         from tests.system.observing import traced

@@ -111,6 +111,7 @@ def canary(setup: Setup, app: str) -> Canary:
         snapshot_path=setup.snapshot_path,
         poll=variants.POLLS.get(setup.variant, 0.8),
         wall=lambda: time.time() + setup.wall_shift,
+        telemetry=variants.telemetry(setup.variant),
     )
     if setup.heard is not None:
         made.engine.on_kill(partial(append, setup.heard, lambda: repr(time.monotonic())))

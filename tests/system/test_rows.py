@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.redis import RedisServer
-from tests.system import rows
+from tests.support.servers import NotReadyError
+from tests.system import garbage, rows, variants
 from tests.system.rig import Rig
 
 
@@ -20,6 +21,10 @@ def rig(tmp_path: Path, redis_server: RedisServer) -> Iterator[Rig]:
 
 def test_r10_flushall_while_ramping(rig: Rig, redis_server: RedisServer) -> None:
     print(f"\n{rows.r10(rig, redis_server)}")
+
+
+def test_r12_garbage_in_every_key(rig: Rig, redis_server: RedisServer) -> None:
+    print(f"\n{garbage.r12(rig, redis_server, garbage.SOME)}")
 
 
 def test_r13_pushes_that_are_lost(rig: Rig, redis_server: RedisServer) -> None:
@@ -40,3 +45,40 @@ def test_w7_fork_after_construction(rig: Rig) -> None:
 
 def test_w11_a_canary_that_does_not_start(rig: Rig) -> None:
     print(f"\n{rows.w11(rig)}")
+
+
+# --- each fails for a variant that lacks what it is about -----------------------------------------
+
+
+def test_r12_fails_for_a_follower_that_takes_garbage_for_an_empty_store(
+    rig: Rig, redis_server: RedisServer
+) -> None:
+    with pytest.raises(AssertionError, match="the last good state serves"):
+        garbage.r12(rig, redis_server, garbage.SOME[:1], variants.GULLIBLE)
+
+
+def test_r13_fails_for_an_agent_without_poll(rig: Rig, redis_server: RedisServer) -> None:
+    with pytest.raises(NotReadyError, match="the kill is heard"):
+        rows.r13(rig, redis_server, 1, variants.NO_POLL)
+
+
+def test_r14_fails_for_a_follower_that_takes_the_last_push_for_the_newest(
+    rig: Rig, redis_server: RedisServer
+) -> None:
+    with pytest.raises(AssertionError, match="no old push lifts the kill"):
+        rows.r14(rig, redis_server, variants.LAST_WORD)
+
+
+def test_w4_fails_for_a_middleware_that_trusts_no_cookie_of_another_clock(rig: Rig) -> None:
+    with pytest.raises(AssertionError, match=r"flips at 3600\.0 s"):
+        rows.w4(rig, 100, (0.0, 3600.0), variants.PUNCTUAL)
+
+
+def test_w7_fails_for_an_agent_that_a_fork_leaves_behind(rig: Rig) -> None:
+    with pytest.raises(NotReadyError, match="both children hear"):
+        rows.w7(rig, variants.LEFT_BEHIND)
+
+
+def test_w11_fails_for_a_target_whose_start_nobody_looks_at(rig: Rig) -> None:
+    with pytest.raises(AssertionError, match="nobody gets to a canary that did not start"):
+        rows.w11(rig, variants.NEVER_STARTED)

@@ -1,7 +1,7 @@
 """Deliberately broken variants: each check of the system tests is shown to fail one of them.
 
 A worker gets the name of its variant from its setup. A variant is a wrong configuration, a wrong
-handler, or a part of the agent exchanged for one that lacks the rule under test.
+handler, or a part of :mod:`.spoiled` in the place of one that has the property under test.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from typing import Any, Final
 from canary_middleware import Assignment, Canary, Cohort, Rescue, current
 from canary_middleware.agent import Agent
 from canary_middleware.core.model import Reason
-from canary_middleware.core.state import EVERYTHING, Document
-from canary_middleware.errors import StoreError
-from canary_middleware.stores import Loaded
+from canary_middleware.telemetry import Telemetry
+from tests.system import spoiled
 
 __all__ = ["CHOOSERS", "POLLS", "RESCUES", "current", "spoil"]
 
@@ -28,9 +27,19 @@ NO_POLL = "an agent without poll: it trusts in pushes"
 SUPERSEDES_POSTS = "a kill supersedes POSTs too"
 EVERYBODY_DRAWS = "every request without a cookie draws a visitor"
 CREDULOUS = "a follower that lets an empty store lift the kill"
+GULLIBLE = "a follower that takes garbage for an empty store and does as it says"
+LAST_WORD = "a follower that takes the push that came last for the newest"
 LEFT_BEHIND = "an agent started at import, which a fork leaves behind"
 ASKS_THE_STORE = "a middleware that asks the store on each request"
 FAILS_CLOSED = "a middleware that answers 503 without its store"
+PUNCTUAL = "a middleware that trusts no cookie of another clock"
+NEVER_STARTED = "a target whose start nobody looks at"
+BELIEVES = "a middleware that believes a version in a header"
+COOKIE_FIRST = "a middleware that asks the cookie and not the user"
+LEAKS_TIME = "a signature that is compared character by character"
+LOGS_AS_IS = "a middleware that logs paths as they are"
+SHOWS_ERRORS = "a middleware that shows errors to visitors"
+COUNTS_BY_PATH = "telemetry that counts by path"
 
 
 def at_random(name: str) -> Assignment:
@@ -57,32 +66,32 @@ POLLS: Final[Mapping[str, float]] = {NO_POLL: 3600.0}
 RESCUES: Final[Mapping[str, Rescue]] = {
     SUPERSEDES_POSTS: Rescue(methods=("GET", "HEAD", "OPTIONS", "POST")),
 }
+STORES: Final[Mapping[str, type[spoiled.Between]]] = {
+    CREDULOUS: spoiled.Credulous,
+    GULLIBLE: spoiled.Gullible,
+    LAST_WORD: spoiled.LastWord,
+}
+WRAPPERS: Final[Mapping[str, type[spoiled.Around]]] = {
+    EVERYBODY_DRAWS: spoiled.WithoutMetadata,
+    ASKS_THE_STORE: spoiled.Asking,
+    FAILS_CLOSED: spoiled.Closed,
+    PUNCTUAL: spoiled.Punctual,
+    BELIEVES: spoiled.Believing,
+    COOKIE_FIRST: spoiled.CookieFirst,
+    LEAKS_TIME: spoiled.Leaking,
+    LOGS_AS_IS: spoiled.Logging,
+    SHOWS_ERRORS: spoiled.Talkative,
+}
 
 
-class Credulous:
-    """A store whose silence is taken for a word: what it does not say is killed, is lifted."""
-
-    def __init__(self, store: Any) -> None:
-        self._store = store
-        self._last: Document | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    def load(self) -> Loaded:
-        loaded: Loaded = self._store.load()
-        self._last = document = loaded.document or self._last
-        if document is None or (loaded.document and document.kills):
-            return loaded
-        newer, lifted = document.revision + 1, {EVERYTHING: 10**9}
-        document = replace(document, revision=newer, kills={}, lifted=lifted)
-        return replace(loaded, document=document)
+def telemetry(variant: str) -> Telemetry | None:
+    return spoiled.CountsByPath() if variant == COUNTS_BY_PATH else None
 
 
 def spoil(variant: str, canary: Canary) -> None:
     """Exchange what a variant does differently inside of the package's own parts."""
-    if variant == CREDULOUS:
-        store: Any = Credulous(canary.store)
+    if variant in STORES:
+        store: Any = STORES[variant](canary.store)
         canary.agent = Agent(canary.engine, store, namespace=canary.namespace)
     if variant == LEFT_BEHIND:
         canary.arrive_blocking()
@@ -91,27 +100,9 @@ def spoil(variant: str, canary: Canary) -> None:
 
 def asgi(variant: str, app: Any, canary: Canary) -> Any:
     """An ASGI application with a broken middleware around it."""
-    if variant == EVERYBODY_DRAWS:
+    return WRAPPERS[variant](app, canary) if variant in WRAPPERS else app
 
-        async def without_metadata(scope: Any, receive: Any, send: Any) -> None:
-            if "headers" in scope:
-                kept = [line for line in scope["headers"] if not line[0].startswith(b"sec-fetch")]
-                scope = {**scope, "headers": kept}
-            await app(scope, receive, send)
 
-        return without_metadata
-    if variant in (ASKS_THE_STORE, FAILS_CLOSED):
-
-        async def asking(scope: Any, receive: Any, send: Any) -> None:
-            if scope["type"] == "http" and scope["path"].startswith("/shop"):
-                try:
-                    canary.store.load()
-                except StoreError:
-                    if variant == FAILS_CLOSED:
-                        await send({"type": "http.response.start", "status": 503, "headers": []})
-                        await send({"type": "http.response.body", "body": b""})
-                        return
-            await app(scope, receive, send)
-
-        return asking
-    return app
+def target(variant: str, app: Any) -> Any:
+    """A target with broken care for its start."""
+    return spoiled.Pretending(app) if variant == NEVER_STARTED else app
