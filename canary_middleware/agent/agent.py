@@ -102,11 +102,20 @@ class Agent:
             clock=self._clock,
             wall=self._wall,
             name=f"agent {os.getpid()}@{host}",
+            count=self._count,
         )
         listener = Listener(
-            self._store, follower.pushed, chores.look, chores.online, chores.stopping
+            self._store,
+            follower.pushed,
+            chores.look,
+            self._count,
+            chores.online,
+            chores.stopping,
         )
         return _Life(chores, listener)
+
+    def _count(self, event: str) -> None:
+        self._engine.recorder.count(event)
 
     def _report(self, identity: str, host: str) -> ProcessReport:
         document = self._engine.document

@@ -59,6 +59,7 @@ class Chores:
         clock: monotonic seconds.
         wall: wall-clock seconds.
         name: of this process, for the audit trail.
+        count: counts a rare event; see docs/telemetry.md.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Chores:
         clock: Callable[[], float],
         wall: Callable[[], float],
         name: str,
+        count: Callable[[str], None],
     ) -> None:
         self._store = store
         self._follower = follower
@@ -83,8 +85,10 @@ class Chores:
         self._clock = clock
         self._wall = wall
         self._name = name
+        self._count = count
         self._troubles = Troubles()
         self._reported_at: float | None = None
+        self._reported: Document | None = None
         self._on_disk: Document | None = None
         self._asked = Event()
         self.online = Event()
@@ -92,7 +96,7 @@ class Chores:
         self.first_look = Event()
 
     def look(self) -> None:
-        """Ask for a look at the store soon."""
+        """Ask for a turn soon: there is something new, or something in doubt."""
         self._asked.set()
 
     def stop(self) -> None:
@@ -111,6 +115,8 @@ class Chores:
     def turn(self) -> None:
         """One round of everything that is due."""
         self._check_kill_file()
+        # What a push brought comes first: the store may take its time, or be the one that lost it.
+        self._write_disk()
         self._look_at_store()
         self._write_disk()
         self._tell()
@@ -129,12 +135,19 @@ class Chores:
 
     def _rest(self) -> None:
         if not self.online.is_set():
-            # Spread, so that the processes of a site do not come back in step.
-            self.stopping.wait(BACK_OFF * random.uniform(1.0, 1.2))
+            self._back_off()
             return
-        self._asked.wait(self._poll * random.uniform(0.75, 1.0))
-        self._asked.clear()
         self.stopping.wait(SPACING)
+        self._asked.wait(self._poll * random.uniform(0.75, 1.0) - SPACING)
+        self._asked.clear()
+
+    def _back_off(self) -> None:
+        # Spread, so that the processes of a site do not come back in step.
+        until = self._clock() + BACK_OFF * random.uniform(1.0, 1.2)
+        while self._asked.wait(max(0.0, until - self._clock())) and not self.stopping.is_set():
+            # No reason to knock more often, but a kill that was pushed belongs on the disk.
+            self._asked.clear()
+            self._write_disk()
 
     def _look_at_store(self) -> None:
         try:
@@ -144,6 +157,7 @@ class Chores:
                     return
         except StoreError as error:
             self.online.clear()
+            self._count("store_error")
             self._troubles.begin("store", error)
 
     def _look_once(self) -> Restore | None:
@@ -156,41 +170,51 @@ class Chores:
         self.online.set()
         self._troubles.end("store")
         if loaded.corrupt is not None:
+            self._count("state_corrupt")
             self._troubles.begin("state", loaded.corrupt)
         else:
             self._troubles.end("state")
         return restore
 
     def _restored(self, restore: Restore) -> bool:
-        document = restore.document
-        audit = Audit(
+        try:
+            written = self._store.swap(restore.expected, restore.document, self._audit(restore))
+        except StoreError as error:
+            # It answers, so what is followed stays confirmed; the next look tries again.
+            self._count("store_error")
+            self._troubles.begin("writing", error)
+            return True
+        self._troubles.end("writing")
+        if written:
+            self._count("restore")
+        return written
+
+    def _audit(self, restore: Restore) -> Audit:
+        revision, kill = restore.document.revision, restore.kill
+        if kill is not None:
+            return Audit(kill.at, kill.by, "kill", EVERYTHING, "", "killed", kill.why, revision)
+        return Audit(
             at=self._wall(),
             by=self._name,
             action="restore",
             scope=EVERYTHING,
             old=f"revision {restore.expected[1]}" if restore.expected else "empty",
-            new=f"revision {document.revision}",
+            new=f"revision {revision}",
             why=restore.why,
-            revision=document.revision,
+            revision=revision,
         )
-        try:
-            written = self._store.swap(restore.expected, document, audit)
-        except StoreError as error:
-            # It answers, so what is followed stays confirmed; the next look tries again.
-            self._troubles.begin("writing", error)
-            return True
-        self._troubles.end("writing")
-        return written
 
     def _tell(self) -> None:
-        now = self._clock()
+        now, held = self._clock(), self._held()
         due = self._reported_at is None or now - self._reported_at >= REPORT_EVERY
-        if not due or not self.online.is_set():
+        # Whoever made a change wants to see who follows it.
+        if not (due or held is not self._reported) or not self.online.is_set():
             return
-        self._reported_at = now
+        self._reported_at, self._reported = now, held
         try:
             self._store.report(self._report())
         except StoreError as error:
+            self._count("store_error")
             self._troubles.begin("reports", error)
         else:
             self._troubles.end("reports")

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol
 
-from canary_middleware.core.adoption import KILL_KEY, decide, with_kill_key
+from canary_middleware.core.adoption import decide, with_kill_key
 from canary_middleware.core.codec import printable
 from canary_middleware.core.model import Rollout
-from canary_middleware.core.state import Document, Kill
+from canary_middleware.core.state import EVERYTHING, Document, Kill
 from canary_middleware.stores.protocol import Key, Loaded
+
+
+class Counts(Protocol):
+    """Counts rare events."""
+
+    def count(self, event: str) -> None:
+        """One more."""
 
 
 class Followed(Protocol):
@@ -20,6 +28,10 @@ class Followed(Protocol):
 
     document: Document | None
     confirmed_at: float
+
+    @property
+    def recorder(self) -> Counts:
+        """Of this process; a forked child gets a new one."""
 
     @property
     def rollouts(self) -> Sequence[Rollout]:
@@ -34,11 +46,19 @@ class Followed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Restore:
-    """What the store lacks: write ``document`` if it still is as ``expected``."""
+    """What the store lacks: write ``document`` if it still is as ``expected``.
+
+    Attributes:
+        expected: key of what was loaded.
+        document: what is followed instead.
+        why: for the audit trail.
+        kill: the kill that the plain kill key struck, if that is what the store lacks.
+    """
 
     expected: Key | None
     document: Document
     why: str
+    kill: Kill | None = None
 
 
 class Follower:
@@ -59,38 +79,37 @@ class Follower:
         self._lock = Lock()
         self._local_kill: Kill | None = None
         self._told = False
+        self._pushed_at = -math.inf
 
     def pushed(self, document: Document) -> bool:
-        """Follow a push at once; the answer says whether the store needs a look.
+        """Follow a push at once; the answer says whether the chores have something to do.
 
-        A push of a foreign lineage may be an old one that was delayed by a fail-over, so only a
-        kill in it is taken at its word.
+        Nothing is confirmed: a push may have waited for minutes in the socket of a process that
+        was stopped. Of a foreign lineage, which a fail-over may have delayed, only the kills are
+        taken over; a look at the store settles the rest.
         """
         with self._lock:
             held = self._engine.document
             foreign = held is not None and held.lineage != document.lineage
-            if foreign and not document.kills:
-                return True
-            adoption = decide(held, document)
-            self._adopt(adoption.document)
-            if not adoption.restore:
-                self._engine.confirm(self._clock())
-            return adoption.restore or foreign
+            adoption = decide(document, held) if foreign else decide(held, document)
+            news = self._adopt(adoption.document)
+            if news:
+                self._pushed_at = self._clock()
+            return news or foreign or adoption.restore
 
     def loaded(self, loaded: Loaded, asked_at: float) -> Restore | None:
         """Follow a load; ``asked_at`` is the monotonic time before it."""
         with self._lock:
-            # An unreadable state is treated as an absent one, except that nobody overwrites it.
-            adoption = decide(self._engine.document, loaded.document)
-            document = self._with_kill_key(adoption.document, loaded.kill_key)
+            document, note = self._merged(loaded, overtaken=asked_at <= self._pushed_at)
             self._adopt(document)
+            # An unreadable state is treated as an absent one, except that nobody overwrites it.
             if loaded.corrupt is not None:
                 return None
             self._engine.confirm(asked_at)
         if document is None or document == loaded.document:
             return None
         expected = loaded.document.key if loaded.document else None
-        return Restore(expected, document, adoption.note or KILL_KEY)
+        return Restore(expected, document, note, _struck(loaded, document))
 
     def from_disk(self, document: Document | None) -> None:
         """Begin with what an earlier process left behind; nothing confirms it."""
@@ -110,11 +129,28 @@ class Follower:
             self._engine.adopt(self._engine.document, killed)
             return news
 
+    def _merged(self, loaded: Loaded, *, overtaken: bool) -> tuple[Document | None, str]:
+        held = self._engine.document
+        if overtaken:
+            # The key is as old as the state beside it: what was pushed may have lifted its kill.
+            seen = loaded.document and self._with_kill_key(loaded.document, loaded.kill_key)
+            adoption = decide(held, seen)
+            return adoption.document, adoption.note
+        adoption = decide(held, loaded.document)
+        return self._with_kill_key(adoption.document, loaded.kill_key), adoption.note
+
     def _with_kill_key(self, document: Document | None, reason: str | None) -> Document | None:
         reason = None if reason is None else printable(reason)
         lineage = secrets.token_hex(8)
         return with_kill_key(document, reason, lineage=lineage, now=self._wall())
 
-    def _adopt(self, document: Document | None) -> None:
-        if document != self._engine.document:
+    def _adopt(self, document: Document | None) -> bool:
+        news = document != self._engine.document
+        if news:
             self._engine.adopt(document, self._local_kill)
+        return news
+
+
+def _struck(loaded: Loaded, document: Document) -> Kill | None:
+    known = loaded.document is not None and EVERYTHING in loaded.document.kills
+    return None if loaded.kill_key is None or known else document.kills.get(EVERYTHING)

@@ -21,8 +21,9 @@ class Listener:
 
     Args:
         store: where to subscribe.
-        pushed: adopts a document; answers whether the store needs a look.
+        pushed: adopts a document; answers whether the chores have something to do.
         look: asks the chores to look at the store soon.
+        count: counts a rare event; see docs/telemetry.md.
         online: set while the chores reach the store, so that only they knock on a closed door.
         stopping: set when the thread shall end.
     """
@@ -32,12 +33,14 @@ class Listener:
         store: StateStore,
         pushed: Callable[..., bool],
         look: Callable[[], None],
+        count: Callable[[str], None],
         online: Event,
         stopping: Event,
     ) -> None:
         self._store = store
         self._pushed = pushed
         self._look = look
+        self._count = count
         self._online = online
         self._stopping = stopping
 
@@ -52,6 +55,7 @@ class Listener:
                     self._look()
                     self._follow(subscription)
             except StoreError:
+                self._count("resubscribe")
                 self._look()
                 self._stopping.wait(BACK_OFF * random.uniform(1.0, 1.3))
 

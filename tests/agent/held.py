@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from canary_middleware.core.model import Ramp, Rollout
 from canary_middleware.core.state import Document, Kill, Plan, Verb
 from canary_middleware.core.transitions import Command, apply
+from canary_middleware.engine.recorder import Recorder
 
 ROLLOUT = Rollout("checkout", stable="1", canary="2", ramp=Ramp("20%", "50%"))
 
@@ -26,6 +27,7 @@ class Held:
     rollouts: tuple[Rollout, ...] = (ROLLOUT,)
     local_kill: Kill | None = None
     adopted: list[Document | None] = field(default_factory=list)
+    recorder: Recorder = field(default_factory=Recorder)
 
     def adopt(self, document: Document | None, local_kill: Kill | None = None) -> None:
         self.document, self.local_kill = document, local_kill

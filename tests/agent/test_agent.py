@@ -94,8 +94,13 @@ def test_everybody_hears_of_everything(site: Site) -> None:
     assert all(held.document == document for held in site.helds)
     wait_until(lambda: len(site.people.processes()) == 3, what="reports")
     assert {name for report in site.people.processes() for name in report.plans} == {"checkout"}
-    verbs.kill(site.people, by="me", why="smoke")
+    killed_at = verbs.kill(site.people, by="me", why="smoke")
     assert site.all(killed, HEARD, "killed") < 0.5
+    wait_until(
+        lambda: {report.revision for report in site.people.processes()} == {killed_at.revision},
+        timeout=HEARD,
+        what="nobody is shown as behind",
+    )
     verbs.revive(site.people, by="me")
     site.all(lambda held: not held.killed, HEARD, "revived")
 
@@ -240,6 +245,7 @@ def test_a_lost_subscription_loses_no_kill(site: Site) -> None:
             site.all(killed, HEARD, "killed")
             verbs.revive(site.people, by="me")
             site.all(lambda held: not held.killed, HEARD, "revived")
+    assert all(held.recorder.events["resubscribe"] for held in site.helds)
 
 
 def test_a_paused_server_is_joined_again(site: Site) -> None:
@@ -346,7 +352,8 @@ def test_the_plain_kill_key_is_heard_and_its_deletion_lifts_nothing(site: Site) 
         client.delete(KILL_KEY)
         time.sleep(1.2)
         assert all(map(killed, site.helds))
-    assert [audit.action for audit in site.people.history(None, 9)] == ["restore", "start"]
+    history = [(audit.action, audit.why) for audit in site.people.history(None, 9)]
+    assert history == [("kill", "typed at 2 a.m."), ("start", "")]
     present = site.people.load().document
     assert present is not None
     assert present.revision == document.revision + 1

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from canary_middleware.agent.disk import Disk
 from canary_middleware.agent.follower import Follower
 from canary_middleware.core.records import Audit, ProcessReport
 from canary_middleware.core.state import EVERYTHING, Document
+from canary_middleware.core.transitions import strike
 from canary_middleware.errors import StoreCorruptError, StoreUnavailableError
 from canary_middleware.stores import Loaded, MemoryStore
 from canary_middleware.stores.protocol import Key
@@ -47,6 +48,13 @@ class Troubled(MemoryStore):
         super().report(report)
 
 
+class Keyed(Troubled):
+    """A store with a plain kill key."""
+
+    def load(self) -> Loaded:
+        return replace(super().load(), kill_key="smoke")
+
+
 @dataclass
 class World:
     disk: Disk | None = None
@@ -65,6 +73,7 @@ class World:
             clock=lambda: self.now,
             wall=lambda: 9.0,
             name="agent 1@h",
+            count=self.held.recorder.count,
         )
 
 
@@ -94,6 +103,16 @@ def test_what_the_store_lost_is_written_back_with_its_history(world: World) -> N
     assert world.store.load().document == started()
     assert world.store.history(None, 9) == [
         Audit(9.0, "agent 1@h", "restore", "*", "empty", "revision 1", "the store was empty", 1)
+    ]
+
+
+def test_the_kill_key_stands_in_history_as_a_kill_with_its_reason(world: World) -> None:
+    world.store = Keyed()
+    world.held.adopt(started())
+    world.store.swap(None, started(), Audit(1.0, "me", "start", "checkout", "", "", "", 1))
+    world.chores().turn()
+    assert world.store.history(None, 1) == [
+        Audit(9.0, "kill key", "kill", "*", "", "killed", "smoke", 2)
     ]
 
 
@@ -127,6 +146,29 @@ def test_reports_come_every_few_seconds(world: World) -> None:
     world.now += 0.1
     chores.turn()
     assert len(world.store.processes()) == 1
+
+
+def test_a_change_is_reported_at_once_and_once(world: World) -> None:
+    chores = world.chores()
+    chores.turn()
+    world.store.kill(EVERYTHING, by="me", why="", now=1.0)
+    for reports in (1, 0):
+        world.store.withdraw("p")
+        world.now += 0.1
+        chores.turn()
+        assert len(world.store.processes()) == reports
+
+
+def test_what_the_store_does_to_an_agent_is_counted(world: World) -> None:
+    chores, store = world.chores(), world.store
+    world.held.adopt(started())
+    store.reads = False
+    chores.turn()
+    store.reads, store.readable = True, False
+    chores.turn()
+    store.readable = True
+    chores.turn()
+    assert world.held.recorder.events == {"store_error": 1, "state_corrupt": 1, "restore": 1}
 
 
 FAULTS: dict[str, tuple[str, Callable[[Troubled, bool], None]]] = {
@@ -186,6 +228,22 @@ def test_the_snapshot_outlives_the_process(tmp_path: Path) -> None:
     second.store.reads = True
     chores.turn()
     assert second.store.load().document == first.held.document, "an empty store learns it"
+
+
+def test_a_pushed_kill_is_on_the_disk_before_the_store_is_asked(tmp_path: Path) -> None:
+    disk = Disk(tmp_path, "shop")
+
+    class Hanging(Troubled):
+        def load(self) -> Loaded:
+            found = disk.read()
+            assert found is not None
+            assert EVERYTHING in found.kills
+            return super().load()
+
+    world = World(disk, store=Hanging())
+    world.held.adopt(strike(started(), EVERYTHING, by="me", why="", now=6.0))
+    world.chores().turn()
+    assert world.store.load().document == world.held.document
 
 
 def test_the_kill_file_works_without_a_store(tmp_path: Path) -> None:
