@@ -70,19 +70,22 @@ class CanaryMiddleware:
             path = app_path(scope) if scope.get("root_path") else scope["path"]
             if path.startswith(snapshot.below):
                 match = snapshot.match(path, scope.get("method", "GET"))
-                if match is not None and (SCOPE_KEY not in scope or not self._entered(scope)):
+                if match is not None:
                     if not self._canary.awake or self._lifespans.waiting:
                         await self._arrive()
-                    await self._run(self._first(scope, receive, send, match), scope, receive)
+                    outer = scope.get(SCOPE_KEY)
+                    if outer is not None and outer.engine is self._engine:
+                        # This canary wraps the application twice; the outer one has decided.
+                        app, scope = self._dispatch(outer, scope)
+                        await app(scope, receive, send)
+                        return
+                    answer = self._first(scope, receive, send, match, outer)
+                    await self._run(answer, scope, receive)
                     return
         elif kind == "lifespan":
             await share_lifespan(self.app, scope, receive, send, self._arrive, self._leave)
             return
         await self.app(scope, receive, send)
-
-    def _entered(self, scope: Scope) -> bool:
-        """Whether this canary wraps the application twice; the outer one has decided."""
-        return scope[SCOPE_KEY].engine is self._engine
 
     async def _arrive(self) -> None:
         await self._canary.arrive()
@@ -93,9 +96,9 @@ class CanaryMiddleware:
         await asyncio.to_thread(self._canary.stop)
 
     def _first(
-        self, scope: Scope, receive: Receive, send: Send, match: Match
+        self, scope: Scope, receive: Receive, send: Send, match: Match, outer: Visit | None
     ) -> Answer | Handshake:
-        visit = Visit(self._engine, match, AsgiView(scope))
+        visit = Visit(self._engine, match, AsgiView(scope), outer)
         if self._engine.observer is not None:
             self._engine.observer.entered(visit)
         if scope["type"] == "websocket":

@@ -62,23 +62,23 @@ class CanaryMiddleware:
         path = wsgi_path(environ)
         if path.startswith(snapshot.below):
             match = snapshot.match(path, environ["REQUEST_METHOD"])
-            if match is not None and not self._entered(environ):
-                return self._covered(environ, start_response, match)
+            if match is not None:
+                outer = environ.get(ENVIRON_KEY)
+                if outer is not None and outer.engine is self._engine:
+                    # This canary wraps the application twice; the outer one has decided.
+                    return self.dispatch(outer)(environ, start_response)
+                return self._covered(environ, start_response, match, outer)
         if active_visit.get() is not None:
             active_visit.set(unfinished())
         return self.app(environ, start_response)
 
-    def _entered(self, environ: Environ) -> bool:
-        """Whether this canary wraps the application twice; the outer one has decided."""
-        return ENVIRON_KEY in environ and environ[ENVIRON_KEY].engine is self._engine
-
     def _covered(
-        self, environ: Environ, start_response: StartResponse, match: Match
+        self, environ: Environ, start_response: StartResponse, match: Match, outer: Visit | None
     ) -> Iterable[bytes]:
         engine = self._engine
         if not self._canary.awake:
             self._canary.arrive_blocking()
-        visit = Visit(engine, match, WsgiView(environ))
+        visit = Visit(engine, match, WsgiView(environ), outer)
         pristine = None
         if environ["REQUEST_METHOD"] in match.replay_methods:
             pristine = replayable(environ)

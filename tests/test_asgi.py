@@ -273,6 +273,35 @@ def test_nested_middlewares_decide_once() -> None:
     assert len(visits) == 1
 
 
+async def told(scope: Any, receive: Any, send: Any) -> None:
+    """The versions of two rollouts."""
+    body = current("checkout").version + current("search").version
+    await send(dict(START))
+    await send({"type": "http.response.body", "body": body.encode()})
+
+
+def test_a_canary_inside_another_one_does_not_hide_its_rollouts() -> None:
+    inner = facade(name="search", stable="a", canary="b")
+    outer = facade(settings={"namespace": "mall"})
+    reply = fetch(CanaryMiddleware(told, inner), outer)
+    assert reply.body == b"2b"
+    assert outcomes(outer) == {"canary 2xx": 1}
+    assert outcomes(inner) == {"canary 2xx": 1}
+
+
+def test_targets_of_an_inner_middleware_of_the_same_canary_are_served() -> None:
+    canary = facade()
+
+    async def new(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        await send(dict(START))
+        await send({"type": "http.response.body", "body": b"the second application"})
+
+    reply = fetch(CanaryMiddleware(version, canary, {"checkout": new}), canary)
+    assert reply.body == b"the second application"
+    assert outcomes(canary) == {"canary 2xx": 1}
+
+
 def test_a_request_inside_a_request_gives_the_context_back() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         before = current("checkout").version

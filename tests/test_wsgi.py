@@ -14,6 +14,7 @@ from typing import Any
 
 import flask
 import pytest
+from flask import Flask
 
 from canary_middleware import ConfigurationError, Rescue, current
 from canary_middleware.context import ENVIRON_KEY
@@ -141,6 +142,44 @@ def test_nested_middlewares_decide_once() -> None:
     assert reply.all("vary") == ["Cookie"]
     assert outcomes(canary) == {"canary 2xx": 1}
     assert len(visits) == 1
+
+
+def test_a_canary_inside_another_one_does_not_hide_its_rollouts() -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        body = current("checkout").version + current("search").version
+        start_response("200 OK", list(PLAIN))
+        return [body.encode()]
+
+    inner = facade(name="search", stable="a", canary="b")
+    outer = facade(settings={"namespace": "mall"})
+    reply = exchange(CanaryMiddleware(CanaryMiddleware(app, inner), outer), environ())
+    assert reply.body == b"2b"
+    assert outcomes(outer) == {"canary 2xx": 1}
+    assert outcomes(inner) == {"canary 2xx": 1}
+
+
+def test_targets_of_an_inner_middleware_of_the_same_canary_are_served() -> None:
+    def new(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", list(PLAIN))
+        return [b"the second application"]
+
+    canary = facade()
+    inner = CanaryMiddleware(version, canary, {"checkout": new})
+    reply = exchange(CanaryMiddleware(inner, canary), environ())
+    assert reply.body == b"the second application"
+    assert outcomes(canary) == {"canary 2xx": 1}
+
+
+@pytest.mark.parametrize("path", ["//checkout", "///checkout/", "/checkout"])
+def test_slashes_that_werkzeug_does_not_see_do_not_lead_out_of_scope(path: str) -> None:
+    app = Flask("shop")
+
+    @app.get("/checkout", strict_slashes=False)
+    def checkout() -> str:
+        return current("checkout").version
+
+    covered = CanaryMiddleware(app.wsgi_app, facade(paths=["/checkout"]))
+    assert exchange(covered, environ(path)).body == b"2"
 
 
 def test_a_request_inside_a_request_gives_the_context_back() -> None:

@@ -17,8 +17,14 @@ PUBLIC: Final = frozenset({"public", "immutable", "s-maxage"})
 FRESHNESS: Final = frozenset(
     {"private", "no-cache", "max-age", "stale-while-revalidate", "stale-if-error"}
 )
-TARGETED: Final = frozenset({"cdn-cache-control", "surrogate-control", "x-accel-expires"})
-"""Headers that tell a shared cache to keep a page whatever Cache-Control says."""
+TARGETED: Final = frozenset({
+    "cdn-cache-control", "cloudflare-cdn-cache-control", "netlify-cdn-cache-control",
+    "vercel-cdn-cache-control", "akamai-cache-control", "surrogate-control", "edge-control", "x-accel-expires",
+})  # fmt: skip
+"""Headers that tell one kind of shared cache what to do, whatever Cache-Control says."""
+
+FORBIDDING: Final = frozenset({"no-store", "private", "no-cache"})
+"""Directives that keep an answer out; with a value they speak of single header fields only."""
 
 REMEMBERED_LINES: Final = 64
 
@@ -49,9 +55,8 @@ class HeaderRules(Generic[Text]):
         self._vary: Text = name("Vary")
         self._cache_control: Text = name("Cache-Control")
         self._set_cookie: Text = name("Set-Cookie")
-        self._special: frozenset[Text] = frozenset(
-            map(encode, TARGETED | {"vary", "cache-control"})
-        )
+        self._merged: frozenset[Text] = frozenset(map(encode, ("vary", "cache-control")))
+        self._special: frozenset[Text] = self._merged | frozenset(map(encode, TARGETED))
         self._vary_lines: dict[tuple[str, ...], Text] = {}
         self._private_line: tuple[Text, Text] = (self._cache_control, encode(PRIVATE))
         self._no_store_line: tuple[Text, Text] = (self._cache_control, encode(NO_STORE))
@@ -88,7 +93,7 @@ class HeaderRules(Generic[Text]):
         for name, _ in lines:
             if name.lower() in self._special:
                 # Rare, so that the way of most answers stays one look at each name.
-                lines, special = self._parted(lines)
+                lines, special = self._parted(lines, self._special if no_store else self._merged)
                 if not no_store:
                     if is_public(special):
                         return None
@@ -101,25 +106,35 @@ class HeaderRules(Generic[Text]):
         return lines
 
     def _parted(
-        self, headers: Sequence[tuple[Text, Text]]
+        self, headers: Sequence[tuple[Text, Text]], replaced: frozenset[Text]
     ) -> tuple[list[tuple[Text, Text]], list[tuple[str, str]]]:
-        """What is kept as it is, and what is merged with ours, as text."""
+        """What is not replaced, as it is; and what says who may keep the answer, as text."""
         kept: list[tuple[Text, Text]] = []
         special: list[tuple[str, str]] = []
         for line in headers:
             name = line[0].lower()
             if name in self._special:
                 special.append((self._decode(name), self._decode(line[1])))
-            else:
+            if name not in replaced:
                 kept.append(line)
         return kept, special
 
 
 def is_public(lines: Sequence[tuple[str, str]]) -> bool:
     """Whether the application lets shared caches give its answer to everybody."""
-    if any(name in TARGETED for name, _ in lines):
+    if any(not _forbids(name, value) for name, value in lines if name in TARGETED):
         return True
     return not PUBLIC.isdisjoint(map(_directive, _parts(lines, "cache-control")))
+
+
+def _forbids(name: str, value: str) -> bool:
+    """Whether a targeted header keeps the answer out of its cache."""
+    if name == "x-accel-expires":  # nginx: seconds, or "@" and a time; 0 is "do not keep"
+        return value.strip() == "0"
+    parts = {part.lower().replace(" ", "") for part in _parts([(name, value)], name)}
+    if "max-age=0" in parts and not any(part.startswith("stale-") for part in parts):
+        return True
+    return not FORBIDDING.isdisjoint(parts)
 
 
 def strict(lines: Sequence[tuple[str, str]]) -> str:

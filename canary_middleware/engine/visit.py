@@ -19,7 +19,7 @@ from canary_middleware.core.routing import (
     gate,
     needs_bucket,
 )
-from canary_middleware.core.snapshot import Lane, Match, Snapshot
+from canary_middleware.core.snapshot import Lane, Match, Snapshot, Track
 from canary_middleware.engine.identity import Known, as_visitor
 from canary_middleware.engine.views import RequestView
 
@@ -37,6 +37,7 @@ class Visit:
         engine: the engine of the process.
         match: the lanes that cover the request.
         view: the request.
+        outer: the visit of another canary around this one, whose rollouts are asked there.
         exposed: assignments that mattered, by rollout, in the order of exposure.
         begun: monotonic seconds of the arrival.
         canary: some exposed assignment is canary.
@@ -55,14 +56,17 @@ class Visit:
     # default in the class costs to read.
     __slots__ = (
         "_asked", "_given", "_known", "_late", "_looked", "_place", "_visitor", "begun", "canary",
-        "engine", "exposed", "failed", "finished", "issue", "leave", "match", "rescued", "span",
-        "spans", "started", "status", "view",
+        "engine", "exposed", "failed", "finished", "issue", "leave", "match", "outer", "rescued",
+        "span", "spans", "started", "status", "view",
     )  # fmt: skip
 
-    def __init__(self, engine: Engine, match: Match, view: RequestView) -> None:
+    def __init__(
+        self, engine: Engine, match: Match, view: RequestView, outer: Visit | None = None
+    ) -> None:
         self.engine = engine
         self.match = match
         self.view = view
+        self.outer = outer
         self.begun = engine.clock()
         self.exposed: dict[str, Assignment] = {}
         self.canary = False
@@ -83,8 +87,6 @@ class Visit:
         self._visitor: Visitor | None = None
         self._given: dict[str, Assignment] | None = None
 
-    # --- exposure -------------------------------------------------------------------------------
-
     def expose(self, name: str) -> Assignment:
         """The assignment of a rollout; routed, booked and told to telemetry at the first call."""
         found = self.exposed.get(name)
@@ -92,6 +94,8 @@ class Visit:
             return found
         engine = self.engine
         if name not in self.match.names:
+            if self.outer is not None and name not in engine.snapshot.by_name:
+                return self.outer.expose(name)
             return engine.not_covered(name)
         assignment = self._recalled(name) or self._routed(name)
         # The first answer stays: identify, or another thread of the handler, may have asked.
@@ -102,6 +106,8 @@ class Visit:
             self._note_late(engine.snapshot.by_name[name])
         elif not self.finished:  # threads of a request that was cancelled go on asking
             engine.recorder.running[self] = None
+            if self.finished:
+                engine.recorder.running.pop(self, None)
         if engine.observer is not None:
             engine.observer.exposed(self, assignment)
         return assignment
@@ -183,8 +189,6 @@ class Visit:
                 lane.name, lane.track.prefix, lane.name,
             )  # fmt: skip
 
-    # --- who it is ------------------------------------------------------------------------------
-
     def known(self) -> Known | None:
         """The visitor of the cookie, if it is genuine."""
         if not self._looked:
@@ -247,8 +251,6 @@ class Visit:
         self.issue = True
         return known.drawn
 
-    # --- the response ---------------------------------------------------------------------------
-
     def cookie_line(self) -> str | None:
         """The Set-Cookie line, if something about the cookie changed."""
         if self.issue and self._known is not None:
@@ -294,7 +296,7 @@ class Visit:
             return Supersede.KILL
         if self.rescued or status < 500:
             return None
-        tracks = [lane.track for lane in self.match.lanes if self._is_canary(lane)]
+        tracks = self._tracks()
         if not all(track.rollout.rescue.enabled for track in tracks):
             return None
         share = min(track.rescue_share for track in tracks)
@@ -303,13 +305,11 @@ class Visit:
 
     def replayable(self) -> bool:
         """Whether every canary lane lets this method run twice."""
-        method = self.view.method
-        canaries = filter(self._is_canary, self.match.lanes)
-        return all(method in lane.track.rescue_methods for lane in canaries)
+        return all(self.view.method in track.rescue_methods for track in self._tracks())
 
-    def _is_canary(self, lane: Lane) -> bool:
-        assignment = self.exposed.get(lane.name)
-        return assignment is not None and assignment.is_canary
+    def _tracks(self) -> list[Track]:
+        names = {found.rollout for found in self._canaries()}
+        return [lane.track for lane in self.match.lanes if lane.name in names]
 
     def killed(self) -> bool:
         """Whether a kill has arrived for a canary that this visit is on."""
@@ -347,7 +347,7 @@ class Visit:
     def again(self, why: Supersede, view: RequestView) -> Visit:
         """The visit of the second run, in which the lost canaries are stable."""
         lanes = self.engine.snapshot.by_name
-        second = Visit(self.engine, self.match, view)
+        second = Visit(self.engine, self.match, view, self.outer)
         reason = Reason.ERROR if why is Supersede.RESCUE else Reason.KILL_SWITCH
         second._given = {**(self._given or {}), **{one.rollout: one for one in self._assignments()}}
         for found in self._lost(why):

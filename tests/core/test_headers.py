@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canary_middleware.core.headers import asgi_rules, wsgi_rules
+from canary_middleware.core.headers import TARGETED, asgi_rules, wsgi_rules
 
 RULES = wsgi_rules()
 BYTES = asgi_rules()
@@ -63,7 +63,7 @@ def test_what_holds_for_every_answer(lines: Lines, cookie: str | None, no_store:
     if edited is None:
         assert not no_store
         return
-    ours = {"vary", "cache-control", "x-accel-expires"}
+    ours = {"vary", "cache-control"} | (TARGETED if no_store else set())
     kept = [line for line in lines if line[0].lower() not in ours]
     assert edited[: len(kept)] == kept, "everything else keeps its place"
     assert values(edited, "set-cookie")[len(values(lines, "set-cookie")) :] == (
@@ -180,7 +180,11 @@ PUBLIC: list[Lines] = [
     [("Cache-Control", "public, no-store")],
     [("Cache-Control", 'public, ext="')],
     [("CDN-Cache-Control", "max-age=60")],
+    [("Cloudflare-CDN-Cache-Control", "max-age=60")],
+    [("CDN-Cache-Control", "max-age=0, stale-while-revalidate=60")],
+    [("CDN-Cache-Control", 'private="set-cookie"')],
     [("Surrogate-Control", "max-age=60")],
+    [("Edge-Control", "!no-store, max-age=60")],
     [("X-Accel-Expires", "60")],
     [("Cache-Control", "no-store"), ("x-accel-expires", "60")],
 ]
@@ -190,6 +194,24 @@ PUBLIC: list[Lines] = [
 def test_a_public_answer_is_refused(public: Lines) -> None:
     """S13: one version, or our cookie, would be kept for everybody."""
     assert edit([*PLAIN, *public], "c=v") is None
+
+
+FORBIDDEN: list[tuple[str, str]] = [
+    ("CDN-Cache-Control", "no-store"),
+    ("CDN-Cache-Control", "max-age=60, Private"),
+    ("Surrogate-Control", "no-cache"),
+    ("CDN-Cache-Control", "max-age = 0"),
+    ("X-Accel-Expires", "0"),
+]
+
+
+@pytest.mark.parametrize("line", FORBIDDEN)
+def test_a_targeted_header_that_forbids_to_keep_it_stays_beside_ours(line: tuple[str, str]) -> None:
+    edited = edit([*PLAIN, line], "c=v")
+    assert edited is not None
+    assert edited[: len(PLAIN) + 1] == [*PLAIN, line]
+    assert values(edited, "set-cookie") == ["c=v"]
+    assert values(edited, "cache-control") == ["private, no-cache"]
 
 
 @pytest.mark.parametrize("public", [[], [("Cache-Control", "max-age=9")], *PUBLIC])
