@@ -18,8 +18,10 @@ from canary_middleware.cli.connection import (
     connected,
 )
 from canary_middleware.cli.show import print_json, say, shown
-from canary_middleware.core.state import Document, Entry
-from canary_middleware.core.weight import format_weight
+from canary_middleware.core.state import Document, Entry, Phase
+from canary_middleware.core.weight import FULL, format_weight
+from canary_middleware.errors import VerbRefusedError
+from canary_middleware.stores import StateStore
 
 _rollout = click.argument("rollout", callback=a_rollout)
 _release = click.option("--release", metavar="LABEL", help="Which canary label.")
@@ -92,7 +94,10 @@ def _change(
     **options: Any,
 ) -> None:
     with connection.store() as store:
-        document = verb(store, rollout, by=author.by, why=author.why, **options)
+        try:
+            document = verb(store, rollout, by=author.by, why=author.why, **options)
+        except VerbRefusedError as error:
+            raise _unknown(store, connection.namespace, rollout) or error from None
     state = document.rollouts[rollout]
     entry = state.entries[options["release"] or state.current or ""]
     if connection.as_json:
@@ -101,8 +106,35 @@ def _change(
         say(f"{sentence(rollout, entry)}; revision {document.revision}")
 
 
+def _unknown(store: StateStore, namespace: str, rollout: str) -> VerbRefusedError | None:
+    """The better refusal where neither the state nor any process knows the rollout."""
+    found = verbs.status(store)
+    known = {
+        *(known.name for known in found.rollouts),
+        *(name for process in found.processes for name in process.plans),
+    }
+    if rollout in known:
+        return None
+    if known:
+        hint = f"known are: {', '.join(sorted(known))}; a new one needs a process that declares it"
+    else:
+        hint = "nothing is known there: start an application that declares it, or check --namespace"
+    message = f"{rollout}: namespace {namespace} knows no such rollout"
+    return VerbRefusedError(message, rollout=rollout, hint=hint)
+
+
 def sentence(rollout: str, entry: Entry) -> str:
-    """Where a release stands, in one line."""
+    """Where a release stands and who gets what, in one line."""
     phase = entry.phase.value.replace("_", " ")
-    sides = f"release {entry.release}, stable {entry.stable}"
-    return shown(f"{rollout}: {phase} at {format_weight(entry.weight)}, {sides}")
+    return shown(f"{rollout}: {phase} at {format_weight(entry.weight)}: {_served(entry)}")
+
+
+def _served(entry: Entry) -> str:
+    if entry.phase is Phase.ROLLED_BACK:
+        return f"{entry.stable} for everybody"
+    if entry.weight == FULL:
+        return f"{entry.release} for everybody"
+    if entry.weight == 0:
+        return f"{entry.stable} for everybody, {entry.release} for testers only"
+    share = format_weight(entry.weight)
+    return f"{entry.release} for {share} of visitors, {entry.stable} for the others"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -24,6 +26,9 @@ PATIENCE: Final = 2.0
 _HINT: Final = "--store redis://host:6379/0, or CANARY_STORE"
 _MEMORY: Final = "lives inside one process, which nobody else can reach"
 _OTHERS: Final = "redis://, rediss:// or unix://"
+# Host, port and database: nothing else is repeated, it may be a password.
+_ADDRESS: Final = re.compile(r"([\w.-]+|\[[\da-fA-F:]+\])(:\d+)?(/\d*)?")
+_FRACTION: Final = re.compile(r"0?\.\d+|1\.0*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,9 @@ def _store_problems(url: str) -> list[Problem]:
         return [Problem("store", "is missing", _HINT)]
     if url.startswith("memory:"):
         return [Problem("store", f"memory:// {_MEMORY}", _OTHERS)]
+    if "://" not in url:
+        meant = f"did you mean redis://{url}?" if _ADDRESS.fullmatch(url) else _OTHERS
+        return [Problem("store", "does not say what it is", meant)]
     try:
         _ = urlsplit(url).port
     except ValueError:
@@ -107,16 +115,26 @@ def a_rollout(ctx: click.Context, param: click.Parameter, value: str | None) -> 
     """Callback of a parameter that names a rollout."""
     # A name that no rollout can have would only sit in the state, where it cannot be read.
     if value is not None and not NAME.fullmatch(value):
-        raise click.BadParameter(f"{value!r} is not a name of a rollout", ctx, param)
+        everything = f"; without a name, `canary {ctx.command.name}` means every rollout"
+        hint = "" if param.required else everything
+        raise click.BadParameter(f"{value!r} is not a name of a rollout{hint}", ctx, param)
     return value
 
 
 def a_weight(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
     """Callback of a parameter that is a share."""
+    if value is not None and _FRACTION.fullmatch(value.strip()):
+        raise click.BadParameter(_two_readings(value.strip()), ctx, param)
     try:
         return None if value is None else parse_weight(value)
     except ValueError as error:
         raise click.BadParameter(str(error), ctx, param) from None
+
+
+def _two_readings(text: str) -> str:
+    # Most people mean the fraction, and a hint that only adds the sign is a hundred times less.
+    fraction = f"{(Decimal(text) * 100).normalize():f}%"
+    return f'{text!r} needs a percent sign: "{fraction}" for the fraction, or "{text}%"'
 
 
 Command = Callable[..., int | None]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import socket
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 import click
 
@@ -11,14 +13,19 @@ from canary_middleware.cli import shapes
 from canary_middleware.cli.changes import sentence
 from canary_middleware.cli.connection import Author, Connection, a_rollout, authored, connected
 from canary_middleware.cli.show import Row, paint, print_json, print_table, say, shown
+from canary_middleware.core.records import ProcessReport
 from canary_middleware.core.snapshot import SERVING
 from canary_middleware.core.state import ACTIVE, EVERYTHING, Document, Entry, Phase
 from canary_middleware.core.weight import format_weight
-from canary_middleware.errors import NotPersistedError, StoreError
+from canary_middleware.errors import NotPersistedError, StoreError, StoreUnavailableError
+from canary_middleware.stores.protocol import REPORT_LIFE
 
 _GLANCE = 0.5
 """Seconds for the look before a kill; what it shows is a courtesy and must not delay the kill."""
 _STRIKE = 1.5
+
+_NEVER_SENT: Final = (ConnectionRefusedError, FileNotFoundError, socket.gaierror)
+"""What ends a connection before it is one; after anything else a command may have arrived."""
 
 Hit = tuple[str, Entry]
 """A rollout and the release of it that a kill moves."""
@@ -44,6 +51,8 @@ def kill(connection: Connection, author: Author, rollout: str | None) -> None:
         except NotPersistedError:
             _report(connection, scope, before, persisted=False)
             raise
+        except StoreError as error:
+            raise StoreUnavailableError(f"{error}; {_fate(error)}") from error
     _report(connection, scope, struck, persisted=True)
     _warn(connection, scope, struck)
 
@@ -70,9 +79,10 @@ def revive(connection: Connection, author: Author, rollout: str | None) -> None:
         return
     say(f"revived {_named(scope)} in namespace {connection.namespace}")
     for name, entry in _current(document, scope):
-        say(sentence(name, entry) + _next(name, entry))
+        if not document.killed(name):
+            say(sentence(name, entry) + _next(name, entry))
     for other in sorted(document.kills):
-        say(f"still killed: {_named(other)}")
+        say(f"still killed: {_named(other)}; lift it with: {_revival(other)}")
 
 
 def _glance(connection: Connection) -> Document | None:
@@ -81,6 +91,16 @@ def _glance(connection: Connection) -> Document | None:
             return store.load().document
     except StoreError:
         return None
+
+
+def _fate(error: BaseException) -> str:
+    """What became of a kill that was not confirmed, as far as it can be known."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, _NEVER_SENT):
+            return "there was no connection, so nothing was killed"
+        cause = cause.__cause__ or cause.__context__
+    return "whether it arrived is unknown: look at `canary status`, or kill again"
 
 
 def _hits(document: Document | None, scope: str) -> list[Hit]:
@@ -125,7 +145,7 @@ def _report(
         print_table(head, [Row(_cells(*hit)) for hit in hits])
     else:
         say("No started rollout was hit; what starts later stays on stable, too.")
-    say(f"Lift it with: canary revive{'' if scope == EVERYTHING else f' {scope}'}")
+    say(f"Lift it with: {_revival(scope)}")
 
 
 def _cells(name: str, entry: Entry) -> tuple[str, ...]:
@@ -136,21 +156,29 @@ def _cells(name: str, entry: Entry) -> tuple[str, ...]:
 def _warn(connection: Connection, scope: str, struck: Document) -> None:
     if scope not in struck.kills:
         say("canary: the state was unreadable, so everything was killed instead", err=True)
-    elif scope != EVERYTHING and scope not in struck.rollouts:
-        known = sorted({*struck.rollouts, *_declared(connection)})
-        if scope not in known:
-            names = ", ".join(map(shown, known)) or "none"
-            say(f"canary: nobody knows a rollout {scope} (known: {names})", err=True)
+        return
+    reports = _reports(connection)
+    if reports is None:
+        return
+    declared = {name for report in reports for name in report.plans}
+    known = sorted({*struck.rollouts, *declared})
+    if scope != EVERYTHING and scope not in known:
+        names = ", ".join(map(shown, known)) or "none"
+        say(f"canary: nobody knows a rollout {scope} (known: {names})", err=True)
+    if not reports:
+        say(
+            f"canary: no process has reported in namespace {connection.namespace} in the last "
+            f"{REPORT_LIFE:g} s; is the namespace right?",
+            err=True,
+        )
 
 
-def _declared(connection: Connection) -> Iterator[str]:
+def _reports(connection: Connection) -> Sequence[ProcessReport] | None:
     try:
         with connection.store(_GLANCE) as store:
-            reports = store.processes()
+            return store.processes()
     except StoreError:
-        return
-    for report in reports:
-        yield from report.plans
+        return None
 
 
 def _current(document: Document, scope: str) -> Iterator[Hit]:
@@ -160,11 +188,12 @@ def _current(document: Document, scope: str) -> Iterator[Hit]:
 
 
 def _next(name: str, entry: Entry) -> str:
-    if entry.phase is not Phase.PAUSED:
-        return ""
-    weight = format_weight(entry.weight)
-    how = f"resume {name}" if entry.plan.steps else f"weight {name} {weight}"
-    return f"; go on with: canary {how}"
+    ramps = entry.phase is Phase.PAUSED and entry.plan.steps
+    return f"; its ramp goes on with: canary resume {name}" if ramps else ""
+
+
+def _revival(scope: str) -> str:
+    return "canary revive" if scope == EVERYTHING else f"canary revive {scope}"
 
 
 def _named(scope: str) -> str:

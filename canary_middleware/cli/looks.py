@@ -14,6 +14,7 @@ from canary_middleware.cli.show import Row, ago, instant, paint, print_json, pri
 from canary_middleware.core.records import Audit, ProcessReport
 from canary_middleware.core.state import ACTIVE, EVERYTHING, Entry, Kill, Phase
 from canary_middleware.core.weight import format_weight
+from canary_middleware.stores.protocol import REPORT_LIFE
 from canary_middleware.verbs import RolloutStatus, Status
 
 
@@ -71,7 +72,7 @@ def _print_kill(scope: str, kill: Kill, now: float) -> None:
     name = "everything" if everything else shown(scope)
     why = f": {shown(kill.why)}" if kill.why else ""
     say(paint(f"KILLED {name} by {shown(kill.by)} {ago(now - kill.at)} ago{why}", "red"))
-    say(f"  lift it with: canary revive{'' if everything else ' ' + name}")
+    say(f"  everybody is on stable; lift it with: canary revive{'' if everything else ' ' + name}")
 
 
 def _rows(rollout: RolloutStatus, now: float) -> Iterator[Row]:
@@ -86,7 +87,7 @@ def _cells(rollout: RolloutStatus, entry: Entry, now: float) -> tuple[str, ...]:
     phase = entry.phase.value.replace("_", " ")
     return (
         rollout.name,
-        f"{phase}, killed" if rollout.killed else phase,
+        f"killed ({phase})" if rollout.killed else phase,
         format_weight(entry.weight),
         entry.release,
         entry.stable,
@@ -97,9 +98,9 @@ def _cells(rollout: RolloutStatus, entry: Entry, now: float) -> tuple[str, ...]:
 
 def _print_processes(found: Status) -> None:
     if not found.processes:
-        say("no process reports")
+        say(f"no process reports: none was heard in the last {REPORT_LIFE:g} s")
         return
-    head = ("HOST", "PID", "KIND", "REVISION", "HEARD", "IN FLIGHT", "DECLARES")
+    head = ("HOST", "PID", "KIND", "REVISION", "HEARD", "RUNNING", "DECLARES")
     print_table(head, [_process(found, process) for process in found.processes])
 
 
@@ -124,5 +125,5 @@ def _print_audit(line: Audit) -> None:
     scope = "everything" if line.scope == EVERYTHING else shown(line.scope)
     change = f"{shown(line.old)} -> {shown(line.new)}" if line.old else shown(line.new)
     why = f": {shown(line.why)}" if line.why else ""
-    say(f"{instant(line.at)}  {scope}  {shown(line.action)}  {change}")
+    say(f"{instant(line.at)} UTC  {scope}  {shown(line.action)}  {change}")
     say(f"  revision {line.revision}, by {shown(line.by)}{why}")

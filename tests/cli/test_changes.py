@@ -18,22 +18,25 @@ RELEASE = {
 def test_a_rollout_goes_all_the_way(canary: Shell) -> None:
     canary.declare()
     steps = [
-        (("start", "checkout"), "ramping at 1%"),
-        (("weight", "checkout", "2.5%"), "paused at 2.5%"),
-        (("resume", "checkout"), "ramping at 5%"),
-        (("pause", "checkout"), "paused at 5%"),
-        (("promote", "checkout"), "promoted at 100%"),
-        (("finish", "checkout"), "finished at 100%"),
+        (("start", "checkout"), "ramping at 1%: 1.5.0 for 1% of visitors, 1.4.2 for the others"),
+        (
+            ("weight", "checkout", "2.5%"),
+            "paused at 2.5%: 1.5.0 for 2.5% of visitors, 1.4.2 for the others",
+        ),
+        (("resume", "checkout"), "ramping at 5%: 1.5.0 for 5% of visitors, 1.4.2 for the others"),
+        (("weight", "checkout", "0%"), "paused at 0%: 1.4.2 for everybody, 1.5.0 for testers only"),
+        (("promote", "checkout"), "promoted at 100%: 1.5.0 for everybody"),
+        (("finish", "checkout"), "finished at 100%: 1.5.0 for everybody"),
     ]
     for revision, (words, where) in enumerate(steps, 1):
         answer = canary(*words)
-        expected = f"checkout: {where}, release 1.5.0, stable 1.4.2; revision {revision}\n"
+        expected = f"checkout: {where}; revision {revision}\n"
         assert (answer.code, answer.out, answer.err) == (0, expected, "")
 
 
 def test_a_rolled_back_release_starts_again_only_knowingly(started: Shell) -> None:
     assert started("rollback", "checkout", "--why", "slow").out.startswith(
-        "checkout: rolled back at 0%"
+        "checkout: rolled back at 0%: 1.4.2 for everybody;"
     )
     refused = started("start", "checkout")
     assert refused.code == 1
@@ -67,8 +70,10 @@ def test_who_and_why_stand_in_history_newest_first(started: Shell) -> None:
         (("pause", "checkout"), "it is paused"),
         (("finish", "checkout"), "it is paused"),
         (("start", "checkout"), "it is paused"),
-        (("weight", "nosuch", "5%"), "canary start nosuch"),
-        (("start", "nosuch"), "declared are: checkout"),
+        (("start", "checkout", "--weight", "9%"), "`canary weight checkout 9%`"),
+        (("weight", "nosuch", "5%"), "knows no such rollout (known are: checkout;"),
+        (("start", "nosuch"), "knows no such rollout (known are: checkout;"),
+        (("start", "checkout", "--release", "9"), "declared are: 1.5.0"),
         (("weight", "checkout", "5%", "--release", "9"), "never started"),
         (("revive",), "nothing is killed"),
     ],
@@ -87,7 +92,34 @@ def test_several_declared_releases_need_a_choice(canary: Shell) -> None:
     canary.declare()
     canary.declare(Plan("1.4.2", "1.6.0"), id="p2")
     assert canary("start", "checkout").code == 1
-    assert "release 1.6.0" in canary("start", "checkout", "--release", "1.6.0").out
+    assert "1.6.0 for testers" in canary("start", "checkout", "--release", "1.6.0").out
+
+
+def test_a_rollout_that_nobody_knows_is_told_from_one_that_nobody_started(canary: Shell) -> None:
+    empty = canary("weight", "checkout", "5%")
+    assert (empty.code, empty.err.count("\n")) == (1, 1)
+    assert "nothing is known there: start an application" in empty.err
+    canary.declare()
+    idle = canary("weight", "checkout", "5%")
+    assert idle.err == (
+        "canary: checkout: `weight` does not fit: it is idle "
+        "(begin it with `canary start checkout --weight 5%`)\n"
+    )
+    typo = canary("weight", "chekout", "5%")
+    assert "known are: checkout; a new one needs a process that declares it" in typo.err
+
+
+@pytest.mark.parametrize(
+    ("share", "readings"),
+    [("0.05", '"5%" for the fraction, or "0.05%"'), (".5", '"50%" for the fraction, or ".5%"')],
+)
+def test_a_fraction_is_asked_back_with_both_readings(
+    started: Shell, share: str, readings: str
+) -> None:
+    answer = started("weight", "checkout", share)
+    assert answer.code == 2
+    assert f"'{share}' needs a percent sign: {readings}" in answer.err
+    assert answer.err.count("percent sign") == 1
 
 
 @pytest.mark.parametrize(
@@ -98,6 +130,8 @@ def test_several_declared_releases_need_a_choice(canary: Shell) -> None:
         (("start", "checkout", "--weight", "0.0001%"), "finer than"),
         (("weight",), "Missing argument"),
         (("kill", "a b"), "not a name"),
+        (("kill", "*"), "without a name, `canary kill` means every rollout"),
+        (("revive", "*"), "without a name, `canary revive` means every rollout"),
         (("kill", "x" * 65), "not a name"),
         (("flip",), "No such command"),
         (("history", "--limit", "0"), "--limit"),

@@ -90,15 +90,58 @@ def test_revive_pauses_and_says_how_to_go_on(canary: Shell) -> None:
     canary("kill")
     refused = canary("weight", "checkout", "5%")
     assert (refused.code, "canary revive" in refused.err) == (1, True)
-    answer = canary("revive")
-    assert "checkout: paused at 1%" in answer.out
-    assert "canary resume checkout" in answer.out
+    *_, line = canary("revive").out.splitlines()
+    assert line == (
+        "checkout: paused at 1%: 1.5.0 for 1% of visitors, 1.4.2 for the others; "
+        "its ramp goes on with: canary resume checkout"
+    )
+
+
+def test_without_a_ramp_revive_says_who_is_on_canary_again_and_names_no_empty_step(
+    canary: Shell,
+) -> None:
+    canary.declare(Plan("1.4.2", "1.5.0"))
+    canary("start", "checkout", "--weight", "50%")
+    canary("kill")
+    *_, line = canary("revive").out.splitlines()
+    assert line == "checkout: paused at 50%: 1.5.0 for 50% of visitors, 1.4.2 for the others"
+
+
+def test_a_revive_of_the_wrong_scope_says_what_is_killed_and_what_lifts_it(started: Shell) -> None:
+    started("kill", "checkout")
+    everything = started("revive")
+    assert (everything.code, everything.err) == (1, (
+        "canary: the namespace is not killed, only checkout "
+        "(lift that with `canary revive checkout`)\n"
+    ))  # fmt: skip
+    assert started("revive", "checkout").code == 0
+    started("kill")
+    rollout = started("revive", "checkout")
+    assert (rollout.code, rollout.err) == (1, (
+        "canary: checkout: it is not killed by itself, the whole namespace is "
+        "(lift that with `canary revive`)\n"
+    ))  # fmt: skip
+
+
+def test_a_kill_that_no_process_can_hear_succeeds_and_asks_for_the_namespace(
+    canary: Shell,
+) -> None:
+    answer = canary("kill")
+    assert answer.code == 0
+    assert answer.err == (
+        f"canary: no process has reported in namespace {canary.namespace} in the last 15 s; "
+        "is the namespace right?\n"
+    )
+    canary.declare()
+    assert canary("kill").err == ""
 
 
 def test_revive_names_what_is_still_killed(started: Shell) -> None:
     started("kill", "checkout")
     started("kill")
-    assert "still killed: checkout" in started("revive").out
+    answer = started("revive").out
+    assert "still killed: checkout; lift it with: canary revive checkout\n" in answer
+    assert "paused at" not in answer  # nobody is back on the canary yet
     shape = started("revive", "checkout", "--json").json
     assert shape.keys() == {"scope", "revision", "still_killed", "rollouts"}
     assert shape["still_killed"] == []

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Shell
+from tests.support.fault_proxy import FaultProxy
 from tests.support.redis import RedisServer
 from tests.support.servers import free_port
 
@@ -25,6 +26,49 @@ def test_a_refused_connection_takes_one_line(
     assert answer.err.startswith("canary: cannot use the store: ")
     assert answer.err.count("\n") == 1
     assert SECRET not in answer.err
+
+
+def test_a_kill_that_was_never_sent_says_that_nothing_was_killed(
+    namespace: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for url in (f"redis://127.0.0.1:{free_port()}/0", f"unix://{tmp_path}/none.sock"):
+        answer = Shell(url, namespace, capsys)("kill")
+        assert answer.code == 3
+        assert answer.err.endswith("; there was no connection, so nothing was killed\n")
+
+
+def test_a_kill_that_may_have_arrived_says_that_this_is_unknown(
+    redis_server: RedisServer, namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unknown = "; whether it arrived is unknown: look at `canary status`, or kill again\n"
+    redis_server.pause()
+    stopped = Shell(redis_server.url, namespace, capsys)("kill")
+    assert (stopped.code, stopped.err.count("\n")) == (3, 1)
+    assert stopped.err.endswith(unknown)
+    with FaultProxy(redis_server.port) as proxy:
+        redis_server.resume()
+        proxy.drop_new()
+        broken = Shell(proxy.url(), namespace, capsys)("kill")
+    assert broken.code == 3
+    assert broken.err.endswith(unknown)
+
+
+@pytest.mark.parametrize(
+    ("url", "hint"),
+    [
+        ("localhost:6379", "did you mean redis://localhost:6379?"),
+        ("redis.internal:6379/0", "did you mean redis://redis.internal:6379/0?"),
+        ("[::1]:6379", "did you mean redis://[::1]:6379?"),
+        (f"{SECRET}@localhost:6379", "redis://, rediss:// or unix://"),
+        (f":{SECRET}@localhost:6379", "redis://, rediss:// or unix://"),
+    ],
+)
+def test_a_store_without_a_scheme_is_told_which_was_meant(
+    namespace: str, capsys: pytest.CaptureFixture[str], url: str, hint: str
+) -> None:
+    answer = Shell(url, namespace, capsys)("status")
+    expected = f"canary: store: does not say what it is ({hint})\n"
+    assert (answer.code, answer.err) == (2, expected)
 
 
 @pytest.mark.parametrize("words", [("status",), ("kill",), ("weight", "checkout", "5%")])
