@@ -57,9 +57,14 @@ class Display:
         """Coloured, if colours may be; they never say what the words do not say."""
         return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if self._colours else text
 
-    def bar(self, share: float, room: int) -> str:
-        """A share from 0 to 1 as a bar beside ``room`` columns; anything above 0 can be seen."""
+    def bar(self, share: float, room: int, nothing: str = "") -> str:
+        """A share from 0 to 1 as a bar beside ``room`` columns; anything above 0 can be seen.
+
+        ``nothing`` takes the place of an empty bar, which looks as if something were broken.
+        """
         width = max(4, min(24, shutil.get_terminal_size().columns - room - 1))
+        if share == 0 and nothing and len(nothing) <= width:
+            return nothing.ljust(width)
         full = min(width, max(round(share * width), 1 if share > 0 else 0))
         return self.paint(self._full * full, "yellow") + self._empty * (width - full)
 

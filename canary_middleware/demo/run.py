@@ -129,6 +129,7 @@ class _Demo:
         display.line(display.paint(f"  {'':<24}{STABLE:>10}{CANARY:>10}", "bold"))
         for row in table(account):
             display.line(f"  {row.name:<24}{row.stable:>10,}{row.canary:>10,}")
+        display.line("  Who was moved by a change of weight or by the kill counts in both columns.")
         display.line()
         found = list(verdicts(account))
         for verdict in found:

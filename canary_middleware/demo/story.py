@@ -158,8 +158,9 @@ def pulse(crowd: Crowd, display: Display, label: str, since: float) -> str:
         canary += answer.version == CANARY
     share = canary / total if total else 0.0
     rate = total / max(0.001, now - since)
-    numbers = f"{share:6.1%} {CANARY} {crowd.arrived:7,} visitors {rate:5,.0f} req/s"
-    return f"  {label:<7} {display.bar(share, len(numbers) + 11)} {numbers}"
+    numbers = f"{share:6.1%} on {CANARY} {crowd.arrived:7,} visitors {rate:5,.0f} req/s"
+    nothing = f"everybody on {STABLE}" if total else "nobody yet"
+    return f"  {label:<7} {display.bar(share, len(numbers) + 11, nothing)} {numbers}"
 
 
 async def fetch_counts(port: int, method: str = "GET") -> Exported:

@@ -123,7 +123,9 @@ def _agreement(rows: Iterable[Row]) -> Verdict:
     for row in rows:
         numbers[row.name.partition(",")[0]].add((row.stable, row.canary))
     held = all(len(found) == 1 for found in numbers.values())
-    return Verdict(held, "bodies, spans and metrics agree" + ("" if held else ": they do not"))
+    return Verdict(
+        held, "what visitors saw, spans and metrics agree" + ("" if held else ": they do not")
+    )
 
 
 def _share(answers: Iterable[Answer], scene: Scene) -> Verdict:
@@ -170,13 +172,14 @@ def _killed(account: Account) -> Iterator[Verdict]:
     late = [a for a in canaries if a.heard is not None and a.dispatched < over]
     yield Verdict(
         not late,
-        f"{len(late):,} {CANARY} answers dispatched after their worker had heard of the kill",
+        f"{len(late):,} requests given to {CANARY} after their worker had heard of the kill",
     )
     last = max((answer.received for answer in canaries), default=account.struck)
+    in_time = last <= account.kill.over + HEARD_WITHIN
     when = f"{_milliseconds(last - account.struck)} after" if last > account.struck else "before"
+    begun = ", begun before its worker had heard of it" if in_time and not late else ""
     yield Verdict(
-        last <= account.kill.over + HEARD_WITHIN,
-        f"last {CANARY} answer: {when} the kill was written",
+        in_time, f"last request given to {CANARY} ended {when} the kill was written{begun}"
     )
 
 

@@ -15,15 +15,15 @@ from tests.support.redis import RedisServer
 from tests.support.servers import free_port, wait_until
 
 PROMISES = (
-    "bodies, spans and metrics agree",
+    "what visitors saw, spans and metrics agree",
     "5 %:",
     "25 %:",
     "50 %:",
     "revived:",
     "0 visitors saw two versions without a change of weight",
     "4 of 4 workers heard of the kill",
-    "0 1.5.0 answers dispatched after their worker had heard of the kill",
-    "last 1.5.0 answer:",
+    "0 requests given to 1.5.0 after their worker had heard of the kill",
+    "last request given to 1.5.0 ended",
     "have their version again",
     "0 errors in",
 )
@@ -46,6 +46,9 @@ def test_demo_keeps_every_promise_and_leaves_nothing_in_a_store_that_it_is_given
                           ("requests, from bodies", "requests, from spans")):  # fmt: skip
         assert numbers(shown, bodies) == numbers(shown, spans)
     assert min(numbers(shown, "visitors, from bodies")) > 20
+    assert re.search(r"^  killed +everybody on 1\.4\.2 +0\.0% on 1\.5\.0", shown, re.MULTILINE), (
+        shown
+    )
     assert demo.left() == []
     with redis_server.client() as client:
         assert client.keys("*") == []
@@ -110,7 +113,7 @@ def test_shop_that_ignores_the_kill_is_found_out(play_demo: StartDemo) -> None:
     demo = play_demo(flask="tests.demo.broken:deaf_flask_shop()")
     assert demo.process.wait(60) == 1
     shown = demo.process.output()
-    assert re.search(r"FAILED  [1-9]\d* 1.5.0 answers dispatched after their worker", shown), shown
+    assert re.search(r"FAILED  [1-9]\d* requests given to 1.5.0 after their worker", shown), shown
     assert "  ok  4 of 4 workers heard of the kill" in shown
     assert "  not everything held" in shown
 
@@ -121,7 +124,7 @@ def test_visitors_who_drop_their_cookies_are_found_out(play_demo: StartDemo) -> 
     assert demo.process.wait(60) == 1
     shown = demo.process.output()
     assert re.search(r"FAILED  [1-9]\d* visitors saw two versions", shown), shown
-    assert "  ok  bodies, spans and metrics agree" in shown
+    assert "  ok  what visitors saw, spans and metrics agree" in shown
 
 
 def test_shop_that_does_not_start_is_shown_with_its_last_words(play_demo: StartDemo) -> None:

@@ -66,3 +66,11 @@ def test_bar_shows_whatever_is_above_nothing(monkeypatch: pytest.MonkeyPatch) ->
     display = Display(io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
     bars = [display.bar(share, 60) for share in (0.0, 0.001, 0.5, 1.0)]
     assert bars == ["..........", "#.........", "#####.....", "##########"]
+
+
+def test_nothing_is_told_in_words_where_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "71")
+    display = Display(io.StringIO())
+    assert display.bar(0.0, 60, "nobody") == "nobody    "
+    assert display.bar(0.0, 60, "nobody at all") == ".........."
+    assert display.bar(0.5, 60, "nobody") == "#####....."

@@ -109,9 +109,9 @@ def one_error(told: Account) -> Account:
 @pytest.mark.parametrize(
     ("lie", "words"),
     [
-        (lost_span, "bodies, spans and metrics agree: they do not"),
-        (lost_visitor, "bodies, spans and metrics agree: they do not"),
-        (lost_points, "bodies, spans and metrics agree: they do not"),
+        (lost_span, "what visitors saw, spans and metrics agree: they do not"),
+        (lost_visitor, "what visitors saw, spans and metrics agree: they do not"),
+        (lost_points, "what visitors saw, spans and metrics agree: they do not"),
         (wrong_weight, "5 %: 5 of 100 visitors"),
         (unheard_worker, "2 of 3 workers heard"),
         (late_worker, "2 of 2 workers heard of the kill, the last 1,100.0 ms"),
@@ -143,14 +143,14 @@ def test_canary_answer_that_was_dispatched_before_its_worker_heard_is_fair() -> 
 def test_canary_answer_that_was_dispatched_after_it_is_found_out() -> None:
     late = answer(3, "1.5.0", 31.2, HEARD)
     assert failing(account([late])) == [
-        "1 1.5.0 answers dispatched after their worker had heard of the kill"
+        "1 requests given to 1.5.0 after their worker had heard of the kill"
     ]
 
 
 def test_canary_answers_long_after_the_kill_are_found_out() -> None:
     # Of a worker that never heard, so that no answer says that it had.
     texts = failing(account([answer(3, "1.5.0", 39.0)]))
-    assert "last 1.5.0 answer: 8,020.0 ms after the kill was written" in texts
+    assert "last request given to 1.5.0 ended 8,020.0 ms after the kill was written" in texts
 
 
 def test_visitor_who_lost_a_version_over_the_kill_is_found_out() -> None:
