@@ -75,8 +75,8 @@ class Audience:
     Args:
         subjects: subjects as ``identify`` returns them.
         groups: a visitor in any of these groups belongs to the audience.
-        predicate: called with the :class:`Visitor`, not awaited; an exception in it counts as
-            "error", hence stable.
+        predicate: called with the :class:`Visitor`, not awaited; an exception in it, or an answer
+            other than ``True`` and ``False``, counts as "error", hence stable.
     """
 
     subjects: frozenset[str] = frozenset()
@@ -89,10 +89,8 @@ class Audience:
         groups: Iterable[str] = (),
         predicate: Callable[[Visitor], bool] | None = None,
     ) -> None:
-        # As in Rollout: a lone string is kept for the validator to refuse. As a set of characters
-        # it would match nobody, and nobody would notice that a denied group is not denied.
-        for name, value in (("subjects", subjects), ("groups", groups)):
-            object.__setattr__(self, name, value if isinstance(value, str) else frozenset(value))
+        object.__setattr__(self, "subjects", _names(subjects))
+        object.__setattr__(self, "groups", _names(groups))
         object.__setattr__(self, "predicate", predicate)
 
     def __bool__(self) -> bool:
@@ -104,7 +102,27 @@ class Audience:
             return True
         if not self.groups.isdisjoint(visitor.groups):
             return True
-        return self.predicate is not None and bool(self.predicate(visitor))
+        if self.predicate is None:
+            return False
+        answer: object = self.predicate(visitor)
+        if not isinstance(answer, bool):
+            # A coroutine, or the text "no", is true: everybody would be in.
+            raise TypeError(f"a predicate must return a bool, not {type(answer).__name__}")
+        return answer
+
+
+def _names(value: Iterable[str]) -> Iterable[str]:
+    """A set, or what is none, as it is: the validator tells of it together with everything else.
+
+    A lone string as a set of characters would match nobody, and nobody would notice that a denied
+    group is not denied.
+    """
+    if isinstance(value, str):
+        return value
+    try:
+        return frozenset(value)
+    except TypeError:
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +186,7 @@ class Rollout:
         testers: visitors who get the canary as soon as the rollout is started, even at weight 0.
         denied: visitors who never get it.
         ramp: the planned weights.
-        owner: whom to ask; shown in ``status``.
+        owner: whom to ask, one line; shown in ``status``.
         rescue: see :class:`Rescue`.
     """
 
@@ -186,10 +204,11 @@ class Rollout:
 
     def __post_init__(self) -> None:
         # Lists are what people write; tuples are what a frozen value needs. A lone string would
-        # silently become a tuple of characters, so it is kept for the validator to refuse.
+        # silently become a tuple of characters, so it is kept for the validator to refuse, as is
+        # what is no list at all.
         for name in ("paths", "methods", "exclude"):
             value = getattr(self, name)
-            if not isinstance(value, str):
+            if isinstance(value, Iterable) and not isinstance(value, str):
                 object.__setattr__(self, name, tuple(value))
 
 

@@ -65,13 +65,32 @@ def test_membership_by_list_does_not_ask_the_predicate() -> None:
     assert Audience(groups=["beta"], predicate=explode).includes(ALICE)
 
 
+@pytest.mark.parametrize("answer", ["no", "", 1, None, object()])
+def test_a_predicate_says_yes_or_no(answer: Any) -> None:
+    """A9: what is true without being ``True`` made everybody a tester."""
+    with pytest.raises(TypeError, match="must return a bool, not"):
+        Audience(predicate=lambda _: answer).includes(ALICE)
+
+
+def test_a_predicate_that_nobody_awaits_is_no_answer() -> None:
+    async def no(visitor: Visitor) -> bool:
+        return False
+
+    coroutine: Any = no(ALICE)
+    with pytest.raises(TypeError, match="not coroutine"):
+        Audience(predicate=lambda _: coroutine).includes(ALICE)
+    coroutine.close()
+
+
 def test_lists_become_tuples_and_lone_strings_stay_for_the_validator() -> None:
     lists: Any = {"paths": ["/a"], "methods": ["GET"], "exclude": ["/b"]}
     rollout = Rollout("r", "1", "2", **lists)
     assert (rollout.paths, rollout.methods, rollout.exclude) == (("/a",), ("GET",), ("/b",))
-    lone: Any = "/a"
-    assert Rollout("r", "1", "2", paths=lone).paths == lone
-    assert str(Audience(groups="beta").groups) == "beta"
+    for other in ("/a", None, 5):
+        lone: Any = other
+        assert Rollout("r", "1", "2", paths=lone).paths == lone
+        assert Audience(subjects=lone).subjects == lone
+        assert Audience(groups=lone).groups == lone
 
 
 def test_ramp_knows_its_weights() -> None:
@@ -84,8 +103,9 @@ def test_assignments_are_values_with_an_identity() -> None:
     two = Assignment("r", "2", Cohort.CANARY, "2", Reason.WEIGHT)
     assert one.is_canary
     assert one != two, "recorders find cells by identity"
+    frozen: Any = one
     with pytest.raises(FrozenInstanceError):
-        one.cohort = Cohort.STABLE  # type: ignore[misc]  # the assignment to a frozen field is the test
+        frozen.cohort = Cohort.STABLE
 
 
 def test_reasons_are_one_word_each_in_the_order_of_precedence() -> None:
