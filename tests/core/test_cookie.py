@@ -60,6 +60,12 @@ def test_a_new_cookie_holds_96_random_bits_and_whole_seconds() -> None:
     assert asked == [12]
 
 
+def test_its_length_is_what_the_documentation_says() -> None:
+    cookie = new_cookie(bytes, NOW)
+    assert len(write(CODEC, cookie)) == 69
+    assert len(write(CODEC, cookie.bound(binding_of(b"k" * 32, "alice")))) == 82
+
+
 @given(IDS, st.integers(0, 36**7 - 1), st.text(max_size=50))
 def test_it_stays_under_200_bytes(visitor: str, issued: int, subject: str) -> None:
     cookie = Cookie(visitor, issued)
