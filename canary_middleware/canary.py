@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
-import inspect
 import logging
 import os
 import secrets
@@ -16,33 +14,23 @@ from threading import Lock
 from typing import Any
 
 from canary_middleware.agent import Agent
+from canary_middleware.core import validate
 from canary_middleware.core.cookie import CookieFormat, Secure
 from canary_middleware.core.model import Reason, Rollout
 from canary_middleware.core.records import Audit
 from canary_middleware.core.state import Document, Plan, Verb
 from canary_middleware.core.transitions import Command, apply
-from canary_middleware.core.validate import (
-    as_bytes,
-    key_problems,
-    namespace_problems,
-    overlap_problems,
-    rollout_problems,
-    seconds_problems,
-    secret_problems,
-    secure_problems,
-    vary_problems,
-    weight_problem,
-)
 from canary_middleware.core.weight import parse_weight
 from canary_middleware.engine.engine import Engine, Identify, Observer, Settings
 from canary_middleware.errors import ConfigurationError, Problem
-from canary_middleware.stores import open_store
+from canary_middleware.stores import StateStore, open_store
 from canary_middleware.stores.memory import MemoryStore
 from canary_middleware.telemetry import Telemetry
 
 logger = logging.getLogger("canary_middleware")
 
-SAFE_DEFAULT = 60.0
+MAX_STALENESS = 60.0
+"""Seconds; the default of ``max_staleness``."""
 
 
 class Canary:
@@ -61,18 +49,29 @@ class Canary:
         vary: request headers that ``identify`` reads by other ways than ``view.header()``.
         secure: see :class:`~canary_middleware.core.cookie.CookieFormat`; ``False`` for plain HTTP.
         max_staleness: seconds without a confirmation of the control state after which running
-            rollouts serve stable; ``None`` for never.
+            rollouts serve stable, at least ``2 * poll + 1``; ``None`` for never.
         kill_grace: seconds that open WebSockets and event streams of a killed canary may go on.
-        poll: seconds between two looks at the store at most; pushes arrive at once.
+        poll: the store is looked at at least once in so many seconds; pushes arrive at once.
         first_load: seconds that a new process waits for its first look at the store, at most.
-        snapshot_path: a directory in which the last state and kill are kept across restarts.
+        snapshot_path: a directory in which the last state and kill are kept across restarts; it
+            is made when it is missing, what it stands in is not.
         autostart: only with ``memory://``: start every rollout at this weight.
         telemetry: an :class:`~canary_middleware.telemetry.Telemetry`, ``None`` for the default,
             which uses the global OpenTelemetry providers, ``False`` for none.
         debug: raise the errors of hooks instead of serving stable; make keys up if there are none.
+        clock: monotonic seconds, by which silence, kills and durations are measured.
+        wall: seconds since the epoch, by which cookies and changes are dated. Both are for tests.
 
     Raises:
         ConfigurationError: with every mistake at once.
+        MissingExtraError: the store needs a library that is not installed.
+
+    Attributes:
+        engine: decides and counts; what requests see.
+        store: holds the control state.
+        agent: keeps the engine in step with the store; ``None`` with ``memory://``.
+        identify_is_async: whether ``identify`` has to be awaited.
+        awake: whether this process has had its first look at the store.
     """
 
     def __init__(
@@ -85,7 +84,7 @@ class Canary:
         identify: Identify | None = None,
         vary: Sequence[str] = (),
         secure: Secure = True,
-        max_staleness: float | None = SAFE_DEFAULT,
+        max_staleness: float | None = MAX_STALENESS,
         kill_grace: float = 5.0,
         poll: float = 0.8,
         first_load: float = 0.25,
@@ -97,30 +96,30 @@ class Canary:
         wall: Callable[[], float] = time.time,
     ) -> None:
         shared = store != "memory://"
-        if debug and not secret_keys:
+        if debug is True and not secret_keys:
             secret_keys = [secrets.token_bytes(32)]
         problems = [
-            *rollout_problems(rollouts),
-            *namespace_problems(namespace, shared=shared),
-            *key_problems(secret_keys),
-            *_identity_problems(identify, bucket_secret),
-            *_autostart_problems(autostart, shared=shared),
-            *vary_problems(vary),
-            *secure_problems(secure),
-            *seconds_problems(kill_grace, "kill_grace", "such as 5.0"),
-            *seconds_problems(poll, "poll", "such as 0.8"),
-            *seconds_problems(first_load, "first_load", "such as 0.25"),
+            *validate.rollout_problems(rollouts, identified=identify is not None),
+            *validate.namespace_problems(namespace, shared=shared),
+            *validate.key_problems(secret_keys),
+            *validate.identity_problems(identify, bucket_secret),
+            *validate.vary_problems(vary),
+            *validate.secure_problems(secure),
+            *validate.pace_problems(poll, first_load, max_staleness),
+            *validate.seconds_problems(kill_grace, "kill_grace", "such as 5.0"),
+            *_snapshot_problems(snapshot_path),
+            *validate.autostart_problems(autostart, shared=shared),
+            *validate.observer_problems(telemetry, Observer),
+            *validate.flag_problems(debug, "debug"),
+            *validate.callable_problems(clock, "clock", "such as time.monotonic"),
+            *validate.callable_problems(wall, "wall", "such as time.time"),
         ]
-        if max_staleness is not None:
-            problems += seconds_problems(max_staleness, "max_staleness", "or None for never")
-        if problems:
-            raise ConfigurationError(problems)
         self.namespace = namespace or "canary"
-        self.identify_is_async = _is_async(identify)
+        self.store = _opened(store, self.namespace, problems)
         self._settings = Settings(
             namespace=self.namespace,
-            keys=tuple(as_bytes(key) for key in secret_keys),
-            bucket_secret=as_bytes(bucket_secret) if bucket_secret else b"",
+            keys=tuple(validate.as_bytes(key) for key in secret_keys),
+            bucket_secret=validate.as_bytes(bucket_secret) if bucket_secret else b"",
             cookie=CookieFormat(self.namespace, secure),
             identify=identify,
             vary=tuple(vary),
@@ -132,25 +131,13 @@ class Canary:
             wall=wall,
         )
         self.engine = Engine(rollouts, self._settings)
-        self.store = open_store(store, self.namespace)
+        self.engine.describe_with(_observer(telemetry, self.engine))
+        self.agent = self._make_agent(poll, snapshot_path) if shared else None
+        self.identify_is_async = validate.is_async(identify)
+        self.awake = False
         self._lock = Lock()
         self._kinds: list[str] = []
         self._first_load = first_load
-        self.engine.describe_with(_observer(telemetry, self.engine))
-        self.agent: Agent | None = None
-        if shared:
-            self.agent = Agent(
-                self.engine,
-                self.store,
-                namespace=self.namespace,
-                poll=poll,
-                snapshot_path=Path(snapshot_path) if snapshot_path else None,
-                kind=lambda: "+".join(sorted(set(self._kinds))) or "python",
-                in_flight=self.engine.canaries_running,
-                clock=clock,
-                wall=wall,
-            )
-        self.awake = False
         _forget_at_fork(self)
         if isinstance(self.store, MemoryStore):
             self._be_local(self.store, autostart)
@@ -164,22 +151,19 @@ class Canary:
             ConfigurationError: two targets whose scopes overlap.
         """
         self._kinds.append(kind)
-        problems = overlap_problems([r for r in self.engine.rollouts if r.name in targets])
+        problems = validate.overlap_problems([r for r in self.engine.rollouts if r.name in targets])
         if problems:
             raise ConfigurationError(problems)
 
     def unknown_targets(self, targets: Mapping[str, object]) -> list[Problem]:
         """Targets that name no declared rollout."""
-        names = [rollout.name for rollout in self.engine.rollouts]
-        return [
-            Problem(f"targets[{name!r}]", "names no rollout", f"declared: {', '.join(names)}")
-            for name in targets
-            if name not in names
-        ]
+        return validate.target_problems(targets, self.engine.rollouts)
 
     async def arrive(self) -> None:
         """As :meth:`arrive_blocking`, without blocking the event loop."""
         if not self.awake:
+            import asyncio  # a WSGI process has no use for it
+
             await asyncio.to_thread(self.arrive_blocking)
 
     def arrive_blocking(self) -> None:
@@ -207,6 +191,19 @@ class Canary:
         self.store.close()
 
     # --- private --------------------------------------------------------------------------------
+
+    def _make_agent(self, poll: float, snapshot_path: str | Path | None) -> Agent:
+        return Agent(
+            self.engine,
+            self.store,
+            namespace=self.namespace,
+            poll=poll,
+            snapshot_path=Path(snapshot_path) if snapshot_path else None,
+            kind=lambda: "+".join(sorted(set(self._kinds))) or "python",
+            in_flight=self.engine.canaries_running,
+            clock=self._settings.clock,
+            wall=self._settings.wall,
+        )
 
     def _be_local(self, store: MemoryStore, autostart: str | None) -> None:
         """``memory://``: the process is the whole namespace and adopts changes as it makes them."""
@@ -238,6 +235,12 @@ class Canary:
         for lane in self.engine.snapshot.lanes:
             if lane.gate is Reason.IDLE:
                 logger.info("%s: idle, run: canary start %s", lane.name, lane.name)
+        if self._settings.debug and self._settings.cookie.secure:
+            # Told in debug only: no server can tell plain HTTP from TLS that ended before it.
+            logger.warning(
+                "the visitor cookie is Secure: over plain HTTP most clients do not send it back, "
+                "and every request is a new visitor; plain HTTP needs secure=False"
+            )
 
 
 def _forget_at_fork(canary: Canary) -> None:
@@ -252,10 +255,15 @@ def _forget_at_fork(canary: Canary) -> None:
     os.register_at_fork(after_in_child=in_child)
 
 
-def _is_async(identify: Identify | None) -> bool:
-    # An object whose __call__ is a coroutine function is not one itself.
-    behind = type(identify).__dict__.get("__call__")
-    return inspect.iscoroutinefunction(identify) or inspect.iscoroutinefunction(behind)
+def _opened(store: Any, namespace: str, problems: Sequence[Problem]) -> StateStore:
+    """The store, unless there are problems; its own are told together with the others."""
+    try:
+        opened = open_store(store, namespace)
+    except ConfigurationError as error:
+        problems = [*problems, *error.problems]
+    if problems:
+        raise ConfigurationError(problems)
+    return opened
 
 
 def _observer(telemetry: Observer | bool | None, engine: Engine) -> Observer | None:
@@ -267,19 +275,16 @@ def _observer(telemetry: Observer | bool | None, engine: Engine) -> Observer | N
     return telemetry
 
 
-def _identity_problems(identify: object, secret: str | bytes | None) -> list[Problem]:
-    hint = "python -c 'import secrets; print(secrets.token_urlsafe(32))'; it is never rotated"
-    if secret is not None:
-        return secret_problems(secret, "bucket_secret", hint)
-    if identify is not None:
-        return [Problem("bucket_secret", "is missing, and identify is given", hint)]
-    return []
-
-
-def _autostart_problems(autostart: object, *, shared: bool) -> list[Problem]:
-    if autostart is None:
+def _snapshot_problems(path: object) -> list[Problem]:
+    if path is None:
         return []
-    if shared:
-        hint = "with a shared store use: canary start NAME --weight 5%"
-        return [Problem("autostart", "works with memory:// only", hint)]
-    return weight_problem(autostart, "autostart")
+    if not isinstance(path, (str, Path)):
+        wrong = f"is {type(path).__name__}, not a path"
+        return [Problem("snapshot_path", wrong, 'such as "/var/lib/shop"')]
+    directory = Path(path)
+    if directory.exists() and not directory.is_dir():
+        return [Problem("snapshot_path", f"{path} is no directory", "name a directory")]
+    if not directory.absolute().parent.is_dir():
+        wrong = f"there is no directory {directory.absolute().parent}"
+        return [Problem("snapshot_path", wrong, "make it, or name another one")]
+    return []

@@ -36,7 +36,8 @@ class ConfigurationError(CanaryError):
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
-        lines = "\n".join(f"  - {problem}" for problem in self.problems)
+        # On lines of their own: in one, a message and its hint are wider than a terminal.
+        lines = "\n".join(f"  - {p.place}: {p.message}\n    hint: {p.hint}" for p in self.problems)
         count = len(self.problems)
         super().__init__(f"{count} configuration problem{'s' if count != 1 else ''}:\n{lines}")
 

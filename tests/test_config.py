@@ -120,9 +120,10 @@ def test_a_file_says_what_the_constructor_says(file: Path) -> None:
         ),
         Rollout("search", stable="1", canary="2"),
     )
-    canary = canary_from(file, environ={})
+    canary = canary_from(file, environ={}, identify=nobody)
     assert canary.namespace == "shop"
     assert canary.engine.rollouts == found.rollouts
+    assert mistakes(file).keys() == {"rollouts.checkout.testers", "rollouts.checkout.denied"}
 
 
 def test_variables_say_the_same_without_any_file(tmp_path: Path) -> None:
@@ -176,7 +177,7 @@ def test_a_variable_wins_over_the_file_and_code_over_both(file: Path) -> None:
 def test_rollouts_in_code_join_those_of_the_file(file: Path) -> None:
     file.write_text(MINIMAL)
     search = Rollout("search", stable="1", canary="2", testers=Audience(predicate=bool))
-    canary = canary_from(file, environ={}, rollouts=[search])
+    canary = canary_from(file, environ={}, rollouts=[search], identify=nobody, bucket_secret=KEY)
     assert [rollout.name for rollout in canary.engine.rollouts] == ["checkout", "search"]
 
 
@@ -299,6 +300,13 @@ def test_a_rollout_from_code_keeps_its_place(file: Path) -> None:
         ("rollouts = 5", "is int, not a table"),
         ("[rollouts.x]\nramp = '5%'", "is str, not a list"),
         ("[rollouts.x]\ntesters = ['a']", "is list, not a table"),
+        ("poll = 61", "61 is more than 60 seconds"),
+        ("first_load = 61.5", "61.5 is more than 60 seconds"),
+        ("poll = 30\nmax_staleness = 60", "at least 2 * poll + 1, here 61"),
+        ("snapshot_path = 'no/such'", "there is no directory"),
+        ("[rollouts.x]\nowner = 'a\u00adb'", "is not one line of text"),
+        ("[rollouts.x]\npaths = ['/a\u00adb']", "cannot be shared"),
+        ("[rollouts.x]\ntesters = {groups = ['a']}", "nobody can be one"),
         ("secret_keys_file = 'nosuch'", "cannot be read: No such file"),
         ("secret_keys = []\nsecret_keys_file = 'canary.toml'", "stands beside secret_keys"),
     ],

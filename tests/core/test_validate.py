@@ -2,19 +2,27 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canary_middleware.canary import Canary
+from canary_middleware.core.codec import decode_report, encode_report
 from canary_middleware.core.model import Audience, Ramp, Rescue, Rollout, Visitor
+from canary_middleware.core.records import ProcessReport
+from canary_middleware.core.state import Plan
 from canary_middleware.core.validate import (
+    MAX_DECLARED,
     as_bytes,
+    flag_problems,
+    is_async,
     key_problems,
     namespace_problems,
+    observer_problems,
     overlap_problems,
+    pace_problems,
     rollout_problems,
     seconds_problems,
     secret_problems,
@@ -22,7 +30,7 @@ from canary_middleware.core.validate import (
     vary_problems,
     weight_problem,
 )
-from canary_middleware.errors import ConfigurationError, Problem
+from canary_middleware.errors import Problem
 
 GOOD = Rollout("checkout", stable="1", canary="2", ramp=Ramp("1%", "5%", "100%"))
 KEY = "k" * 32
@@ -44,6 +52,27 @@ def texts(problems: list[Problem]) -> list[str]:
 
 async def later(visitor: Visitor) -> bool:
     return False
+
+
+class Now:
+    """A hook that is an object."""
+
+    def __call__(self, _: Visitor) -> bool:
+        return False
+
+    async def look(self, _: Visitor) -> bool:
+        return False
+
+
+class Later:
+    """One that has to be awaited."""
+
+    async def __call__(self, _: Visitor) -> bool:
+        return False
+
+
+class Heir(Later):
+    """Whose call is inherited."""
 
 
 @pytest.mark.parametrize(
@@ -70,6 +99,18 @@ async def later(visitor: Visitor) -> bool:
         (good(paths=[5]), "rollout 'checkout', paths", "5 is not a path"),
         (good(paths=["/x", "/x"]), "rollout 'checkout', paths", "'/x' stands there twice"),
         (good(paths=[["/x"]]), "rollout 'checkout', paths", "['/x'] is not a path"),
+        (good(paths=None), "rollout 'checkout', paths", "None is not a list"),
+        (good(paths=5), "rollout 'checkout', paths", "5 is not a list"),
+        (good(paths=["/a\nb"]), "rollout 'checkout', paths", "'/a\\nb' cannot be shared"),
+        (good(paths=["/check\u00adout"]), "rollout 'checkout', paths", "cannot be shared"),
+        (good(paths=["/" + "a" * 1000]), "rollout 'checkout', paths", "cannot be shared"),
+        (good(exclude=None), "rollout 'checkout', exclude", "None is not a list"),
+        (good(exclude=["/\x7f"]), "rollout 'checkout', exclude", "cannot be shared"),
+        (good(methods=None), "rollout 'checkout', methods", "None is not a list"),
+        (good(methods=["M" * 201]), "rollout 'checkout', methods", "is not a method"),
+        (good(owner=42), "rollout 'checkout', owner", "is not one line"),
+        (good(owner="a@example.com\nb"), "rollout 'checkout', owner", "is not one line"),
+        (good(owner="x" * 1001), "rollout 'checkout', owner", "is not one line"),
         (good(exclude="/x"), "rollout 'checkout', exclude", "'/x' is not a list"),
         (good(exclude=["x"]), "rollout 'checkout', exclude", "'x' is not a path"),
         (good(methods="GET"), "rollout 'checkout', methods", "'GET' is not a list"),
@@ -104,12 +145,42 @@ async def later(visitor: Visitor) -> bool:
             "rollout 'checkout', testers, predicate",
             "async",
         ),
+        (
+            good(testers=Audience(predicate=wrong(Later()))),
+            "rollout 'checkout', testers, predicate",
+            "async",
+        ),
+        (
+            good(testers=Audience(subjects=wrong(None))),
+            "rollout 'checkout', testers, subjects",
+            "is NoneType, not a list",
+        ),
+        (
+            good(denied=Audience(subjects=wrong([42, "42"]))),
+            "rollout 'checkout', denied, subjects",
+            "holds int, not only strings",
+        ),
+        (
+            good(denied=Audience(subjects=wrong([["mallory"]]))),
+            "rollout 'checkout', denied, subjects",
+            "is list, not a list of strings",
+        ),
+        (
+            good(rescue=Rescue(enabled=wrong("false"))),
+            "rollout 'checkout', rescue, enabled",
+            "'false' is neither True nor False",
+        ),
+        (
+            good(rescue=Rescue(methods=wrong(iter(["GET"])))),
+            "rollout 'checkout', rescue, methods",
+            "not a list",
+        ),
         (good(rescue=True), "rollout 'checkout', rescue", "is bool, not Rescue"),
-        (good(rescue=Rescue(budget="2")), "rollout 'checkout', rescue budget", "percent sign"),
-        (good(rescue=Rescue(methods="GET")), "rollout 'checkout', rescue methods", "not a list"),
+        (good(rescue=Rescue(budget="2")), "rollout 'checkout', rescue, budget", "percent sign"),
+        (good(rescue=Rescue(methods="GET")), "rollout 'checkout', rescue, methods", "not a list"),
         (
             good(rescue=Rescue(methods=("put",))),
-            "rollout 'checkout', rescue methods",
+            "rollout 'checkout', rescue, methods",
             "'put' is not",
         ),
     ],
@@ -129,6 +200,7 @@ def test_good_rollouts_have_no_problems() -> None:
         good(name="A-b_9", paths=["/a"], methods=["GET", "M-SEARCH"], exclude=[], ramp=Ramp()),
         good(name="c", canary="2.0-rc.1+build/5~x", denied=Audience(groups=["minors"])),
         good(name="d", testers=Audience(predicate=lambda _: True), rescue=Rescue(methods=())),
+        good(name="e", paths=["/caf\u00e9 au lait", "/" + "a" * 999], owner="\u00c9quipe <a@b.c>"),
     ]
     assert rollout_problems(rollouts) == []
 
@@ -154,8 +226,57 @@ def test_every_mistake_of_a_rollout_is_found_at_once() -> None:
     found = texts(rollout_problems([broken]))
     assert [text.partition(": ")[0].removeprefix("rollout 'a b'") for text in found] == [
         "", ", canary", ", paths", ", exclude", ", methods", ", testers, groups", ", ramp",
-        ", ramp", ", rescue methods", ", rescue budget",
+        ", ramp", ", rescue, methods", ", rescue, budget",
     ]  # fmt: skip
+
+
+def test_nobody_can_be_in_an_audience_where_nobody_is_identified() -> None:
+    some = good(testers=Audience(["alice"]), denied=Audience(predicate=lambda _: True))
+    assert rollout_problems([some], identified=True) == []
+    assert texts(rollout_problems([some, good(name="b")], identified=False)) == [
+        f"rollout 'checkout', {side}: nobody can be one, for no visitor is identified"
+        for side in ("testers", "denied")
+    ]
+
+
+def test_what_is_declared_fits_into_what_is_shared() -> None:
+    def declared(count: int) -> list[Rollout]:
+        paths = [f"/some/longer/prefix/{number}" for number in range(200)]
+        return [good(name=f"r{number}", paths=paths) for number in range(count)]
+
+    assert rollout_problems(declared(15)) == []
+    (found,) = rollout_problems(declared(50))
+    assert found.place == "rollouts"
+    assert f"of at most {MAX_DECLARED} in the shared state" in found.message
+    # As far as it is let through, a process can say it and others can read it.
+    plans = {rollout.name: Plan.from_rollout(rollout) for rollout in declared(15)}
+    report = ProcessReport("1", "host", 1, "asgi", 0, None, plans, 0)
+    assert decode_report(encode_report(report)).plans == plans
+
+
+@pytest.mark.parametrize(
+    ("hook", "awaited"),
+    [
+        (later, True),
+        (partial(later), True),
+        (partial(partial(later)), True),
+        (Later(), True),
+        (Heir(), True),
+        (Heir().__call__, True),
+        (partial(Heir()), True),
+        (Now().look, True),
+        (partial(Now().look), True),
+        (Now(), False),
+        (Now().__call__, False),
+        (partial(Now()), False),
+        (Now, False),
+        (Heir, False),
+        (len, False),
+        (None, False),
+    ],
+)
+def test_what_has_to_be_awaited_is_known_without_calling_it(hook: object, awaited: bool) -> None:
+    assert is_async(hook) is awaited
 
 
 ANYTHING = st.one_of(
@@ -174,12 +295,16 @@ def test_no_type_confuses_it(field: str, value: object) -> None:
 
 @given(st.sampled_from(["paths", "methods", "exclude"]), ANYTHING)
 def test_no_list_confuses_it(field: str, value: object) -> None:
-    try:
-        rollout = good(**{field: value})
-    except TypeError:
-        return  # not iterable: refused where it is written
-    for problem in rollout_problems([rollout]):
+    for problem in rollout_problems([good(**{field: value})]):
         assert problem.hint
+
+
+@given(st.sampled_from(["subjects", "groups"]), ANYTHING)
+def test_no_audience_confuses_it(field: str, value: Any) -> None:
+    audience = Audience(**{field: value})
+    found = rollout_problems([good(denied=audience)])
+    good_names = audience.subjects | audience.groups if not found else frozenset()
+    assert all(isinstance(name, str) for name in good_names)
 
 
 # --- keys and secrets -----------------------------------------------------------------------------
@@ -191,10 +316,10 @@ def test_no_list_confuses_it(field: str, value: object) -> None:
         ([KEY], []),
         ((KEY, b"\xff" * 32), []),
         ([], ["secret_keys: is missing"]),
-        (None, ["secret_keys: must be a list, oldest key first"]),
-        (KEY, ["secret_keys: must be a list, oldest key first"]),
-        (b"", ["secret_keys: must be a list, oldest key first"]),
-        ({KEY}, ["secret_keys: must be a list, oldest key first"]),
+        (None, ["secret_keys: is NoneType, not a list"]),
+        (KEY, ["secret_keys: is str, not a list"]),
+        (b"", ["secret_keys: is bytes, not a list"]),
+        ({KEY}, ["secret_keys: is set, not a list"]),
         (["k" * 31], ["secret_keys[0]: has 31 bytes, at least 32 are needed"]),
         (["\u00e9" * 16], []),
         (["\u00e9" * 15], ["secret_keys[0]: has 30 bytes, at least 32 are needed"]),
@@ -278,32 +403,46 @@ def test_small_ones() -> None:
     for secure in ("false", "yes", None, 0, 1, "AUTO"):
         assert secure_problems(secure)
     for seconds in (0.001, 1, 10**6):
-        assert seconds_problems(seconds, "poll", "hint") == []
+        assert seconds_problems(seconds, "kill_grace", "hint") == []
     for wrong_seconds in (0, -1, math.nan, math.inf, "60", None, True, "10m"):
         assert len(seconds_problems(wrong_seconds, "poll", "hint")) == 1
+    assert flag_problems(True, "debug") == flag_problems(False, "debug") == []
+    for flag in ("false", 0, 1, None):
+        assert texts(flag_problems(flag, "debug")) == [f"debug: {flag!r} is neither True nor False"]
 
 
-def test_the_facade_reports_everything_at_once_with_place_and_hint() -> None:
-    """Issue 2, item 2: one error, every mistake; nothing was opened or started for it."""
-    with pytest.raises(ConfigurationError) as caught:
-        Canary(
-            Rollout("checkout", "1", "1", ramp=Ramp("101%", wrong(5))),
-            Rollout("checkout", "1", "2", paths=["/a", "/a"]),
-            store="redis://localhost:1/0",
-            secret_keys=["sesame-open-sesame"],
-            identify=lambda _: None,
-            vary="Authorization",
-            secure=wrong("false"),
-            max_staleness=wrong("60"),
-            autostart="5%",
-        )
-    places = [problem.place for problem in caught.value.problems]
-    assert places == [
-        "rollout 'checkout'", "rollout 'checkout', canary", "rollout 'checkout', ramp",
-        "rollout 'checkout', ramp", "rollout 'checkout', paths", "namespace", "secret_keys[0]",
-        "bucket_secret", "autostart", "vary", "secure", "max_staleness",
-    ]  # fmt: skip
-    text = str(caught.value)
-    assert text.startswith("12 configuration problems:\n")
-    assert "sesame" not in text
-    assert all(f"({problem.hint})" in text for problem in caught.value.problems)
+@pytest.mark.parametrize(
+    ("poll", "first_load", "max_staleness", "places"),
+    [
+        (0.8, 0.25, 60.0, []),
+        (0.8, 0.25, 2.6, []),
+        (0.8, 0.25, 2.5, ["max_staleness"]),
+        (60, 60, 121, []),
+        (60, 60, 120, ["max_staleness"]),
+        (60.1, 60.1, None, ["poll", "first_load"]),
+        (0, -1, 0, ["poll", "first_load", "max_staleness"]),
+        (math.nan, None, "60", ["poll", "first_load", "max_staleness"]),
+        (1e10, 0.25, 5.0, ["poll"]),
+    ],
+)
+def test_the_switch_cannot_trip_between_two_looks(
+    poll: Any, first_load: Any, max_staleness: Any, places: list[str]
+) -> None:
+    """A14: visitors changed sides while the store answered every time."""
+    found = pace_problems(poll, first_load, max_staleness)
+    assert [text.partition(":")[0] for text in texts(found)] == places
+
+
+def test_telemetry_is_a_switch_or_answers_to_every_name() -> None:
+    class Half:
+        def describe(self) -> None: ...
+
+    class Whole(Half):
+        def watch(self) -> None: ...
+
+    good_ones: list[object] = [None, True, False, Whole()]
+    assert [observer_problems(telemetry, Whole) for telemetry in good_ones] == [[], [], [], []]
+    bad_ones: list[object] = ["off", 0, {}, Half(), Whole]
+    for telemetry in bad_ones:
+        (found,) = observer_problems(telemetry, Whole)
+        assert found.place == "telemetry"
