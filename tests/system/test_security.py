@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import http.client
 import json
 import random
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 
-import itsdangerous
 import pytest
 
 from canary_middleware import verbs
@@ -18,8 +19,9 @@ from canary_middleware.core.weight import parse_weight
 from tests.support.clients import NAVIGATION, AsyncVisitor, Pool, Response, Visitor
 from tests.support.redis import RedisServer
 from tests.support.servers import NotReadyError
+from tests.system import tokens, variants
 from tests.system.crowd import AT_ONCE
-from tests.system.rig import Rig, Worker
+from tests.system.rig import Rig, Worker, follow
 from tests.system.site import CANARY, KEY, STABLE
 
 MUTATIONS = 10_000
@@ -68,23 +70,7 @@ def genuine(rig: Rig) -> str:
     return found
 
 
-def signed(
-    key: str,
-    *,
-    visitor: str = "A" * 16,
-    age: float = 0.0,
-    salt: str = "canary_middleware.visitor.safe",
-) -> str:
-    """A cookie as somebody who has a key would make it, with itsdangerous."""
-    signer = itsdangerous.Signer(
-        key, salt=salt, sep=".", key_derivation="hmac", digest_method=hashlib.sha256
-    )
-    return signer.sign(f"1.{visitor}.{base36(int(time.time() - age))}").decode()
-
-
-def base36(number: int) -> str:
-    digits = "0123456789abcdefghijklmnopqrstuvwxyz"
-    return base36(number // 36) + digits[number % 36] if number >= 36 else digits[number]
+signed = partial(tokens.signed, namespace="safe")
 
 
 # --- S1 -----------------------------------------------------------------------------------------
@@ -157,34 +143,78 @@ def test_s1_the_check_fails_for_whoever_has_the_key(rig: Rig) -> None:
 # --- S2 to S5 -----------------------------------------------------------------------------------
 
 
-def test_s2_nobody_edits_himself_into_the_canary(rig: Rig) -> None:
-    store = rig.store()
-    verbs.weight(store, "shop", 0, by="test")
+@contextmanager
+def at(rig: Rig, weight: str) -> Iterator[None]:
+    """Another weight than 50 % while the block runs."""
+    verbs.weight(rig.store(), "shop", parse_weight(weight), by="test")
     time.sleep(1.0)
+    yield
+    verbs.weight(rig.store(), "shop", parse_weight("50%"), by="test")
+    time.sleep(1.0)
+
+
+@contextmanager
+def spoiled(rig: Rig, variant: str, **setup: object) -> Iterator[Worker]:
+    """One more ASGI worker, which is broken."""
+    (worker,) = rig.serve("uvicorn", apps=("shop", "blog"), variant=variant, **setup)
+    rig.workers.remove(worker)
+    follow([worker], CANARY, within=5.0)
+    yield worker
+    worker.kill()
+
+
+def believes_no_claim(workers: Iterable[Worker]) -> None:
+    claimed = "nobody edits himself into the canary"
     for word in (CANARY, "canary", "always", "true", "1", f"{CANARY}.x.y"):
-        for worker in rig.workers:
+        for worker in workers:
             for name in (NAME, "canary", "canary-shop", "version"):
                 response = ask(worker, f"{name}={word}", path=f"/shop/?canary={word}")
-                assert version(response) == STABLE
+                assert version(response) == STABLE, claimed
             claims = {"X-Canary": word, "X-Version": word, "baggage": f"canary.version={word}"}
             with Visitor(worker.port, headers=claims) as visitor:
-                assert version(visitor.get("/shop/")) == STABLE
-    verbs.weight(store, "shop", parse_weight("50%"), by="test")
-    time.sleep(1.0)
+                assert version(visitor.get("/shop/")) == STABLE, claimed
 
 
-def test_s3_the_cookie_of_another_user_says_nothing_about_me(rig: Rig) -> None:
-    asgi, wsgi = rig.workers
+def test_s2_nobody_edits_himself_into_the_canary(rig: Rig) -> None:
+    with at(rig, "0%"):
+        believes_no_claim(rig.workers)
+    print("\nS2: 6 words in 4 cookies, a query and 3 headers, 0 honoured (limit 0)")
+
+
+def test_s2_the_check_fails_for_a_middleware_that_believes_a_header(rig: Rig) -> None:
+    with (
+        spoiled(rig, variants.BELIEVES) as worker,
+        at(rig, "0%"),
+        pytest.raises(AssertionError, match="nobody edits himself into the canary"),
+    ):
+        believes_no_claim([worker])
+
+
+def binds_to_the_user(rig: Rig, asgi: Worker, wsgi: Worker) -> None:
     bound = value(ask(asgi, f"{NAME}={genuine(rig)}", user="alice"))
     assert len(bound) == SIZE + 13, "signing in binds the cookie to the user"
     alice = version(ask(asgi, f"{NAME}={bound}", user="alice"))
     seen = set()
     for number in range(20):
         own = version(ask(asgi, user=f"user-{number}"))
-        assert version(ask(wsgi, f"{NAME}={bound}", user=f"user-{number}")) == own
+        borrowed = version(ask(wsgi, f"{NAME}={bound}", user=f"user-{number}"))
+        assert borrowed == own, "alice's cookie says nothing about me"
         seen.add(own)
     assert seen == {STABLE, CANARY}, "some of them are not where alice is"
     assert version(ask(wsgi, f"{NAME}={bound}", user="alice")) == alice
+
+
+def test_s3_the_cookie_of_another_user_says_nothing_about_me(rig: Rig) -> None:
+    binds_to_the_user(rig, *rig.workers)
+    print("\nS3: 20 users with alice's cookie, 20 on their own version")
+
+
+def test_s3_the_check_fails_for_a_middleware_that_asks_the_cookie_first(rig: Rig) -> None:
+    with (
+        spoiled(rig, variants.COOKIE_FIRST) as worker,
+        pytest.raises(AssertionError, match="alice's cookie says nothing about me"),
+    ):
+        binds_to_the_user(rig, rig.workers[0], worker)
 
 
 def test_s4_a_cookie_of_another_application_is_none(rig: Rig) -> None:
@@ -270,9 +300,7 @@ def test_s8_s14_the_cookie_says_what_it_should_and_is_set_once(
 # --- S24, S27 -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("server", ["uvicorn", "gunicorn"])
-def test_s27_an_error_page_tells_nothing_about_the_house(rig: Rig, server: str) -> None:
-    (worker,) = (found for found in rig.workers if found.server == server)
+def tells_nothing(worker: Worker) -> None:
     seen = set()
     for number in range(30):
         with Visitor(worker.port) as visitor:
@@ -282,34 +310,71 @@ def test_s27_an_error_page_tells_nothing_about_the_house(rig: Rig, server: str) 
         assert order.status == 500
         for answer in (page, order):
             everything = f"{answer.text} {answer.headers}"
-            found = re.findall(
-                HOUSE,
-                everything.replace(answer.header("Date") or "", ""),
-            )
-            assert found == []
+            found = re.findall(HOUSE, everything.replace(answer.header("Date") or "", ""))
+            assert found == [], "an error page tells nothing about the house"
         seen.add(page.status)
     assert seen == {500}, "stable fails as well here, so nothing can be rescued"
 
 
-def test_s24_what_others_write_starts_no_line_in_the_log(rig: Rig) -> None:
-    (worker,) = rig.serve("uvicorn", loud=True, snapshot_path=str(rig.directory / "s24"))
-    evil = "\r\nEVIL\x1b[31m\u2028EVIL" + "x" * 5000
+@pytest.mark.parametrize("server", ["uvicorn", "gunicorn"])
+def test_s27_an_error_page_tells_nothing_about_the_house(rig: Rig, server: str) -> None:
+    (worker,) = (found for found in rig.workers if found.server == server)
+    tells_nothing(worker)
+    print(f"\nS27 {server}: 60 error pages, 0 name a host, port, path or class (limit 0)")
+
+
+def test_s27_the_check_fails_for_a_middleware_that_shows_errors(rig: Rig) -> None:
+    with (
+        spoiled(rig, variants.SHOWS_ERRORS) as worker,
+        pytest.raises(AssertionError, match="an error page tells nothing about the house"),
+    ):
+        tells_nothing(worker)
+
+
+EVIL = "\r\nEVIL\x1b[31m\u2028EVIL"
+
+
+def attack_log(worker: Worker) -> None:
+    """Everything of a visitor that might be written down."""
     with Visitor(worker.port) as visitor:
         visitor.get("/shop/%0d%0aEVIL?a=%0aEVIL")
-        visitor.request("GET", "/shop/", headers={"Cookie": f"{NAME}=EVIL\tEVIL", "X-User": "EVIL"})
+        headers = {"Cookie": f"{NAME}=EVIL\tEVIL", "X-User": "EVIL" + "V" * 30_000}
+        visitor.request("GET", "/shop/", headers=headers)
+        with suppress(OSError, http.client.HTTPException):  # servers refuse it
+            visitor.request("GET", "/shop/", headers={"X-User": "EVIL" + "V" * 2**20})
+
+
+def starts_no_line(worker: Worker) -> None:
+    text = worker.process.log.read_bytes().decode(errors="replace")
+    started = [line for line in text.splitlines() if line.startswith("EVIL")]
+    assert started == [], "what others write starts no line"
+    assert "\x1b" not in text
+    longest = {who: max(map(len, re.findall(f"{who}+", text)), default=0) for who in "VKF"}
+    print(f"\nS24: {len(text)} characters, 0 lines begun by others, in one go at most {longest}")
+    assert longest["V"] <= 256, "a visitor"
+    assert longest["K"] <= 256, "whoever writes the kill key"
+    assert longest["F"] <= 1000, "whoever writes the kill file, an operator of this very host"
+
+
+def test_s24_what_others_write_starts_no_line_in_the_log(rig: Rig) -> None:
+    (worker,) = rig.serve("uvicorn", loud=True, snapshot_path=str(rig.directory / "s24"))
+    attack_log(worker)
     with rig.client() as client:
-        client.set("canary:{safe}:kill", evil)
+        client.set("canary:{safe}:kill", EVIL + "K" * 5000)
         rig.all_follow(STABLE)
-        (rig.directory / "s24" / "safe.kill").write_text(evil)
-        time.sleep(1.0)
+        (rig.directory / "s24" / "safe.kill").write_text(EVIL + "F" * 5000)
+        worker.process.wait_log("kill file")
         client.delete("canary:{safe}:kill")
     (rig.directory / "s24" / "safe.kill").unlink()
     rig.cli("revive")
     rig.all_follow(CANARY)
-    text = worker.process.log.read_bytes().decode(errors="replace")
-    assert "kill file" in text
-    assert not [line for line in text.splitlines() if line.startswith("EVIL")]
-    assert "\x1b" not in text
-    assert max(map(len, text.splitlines())) < 4000
+    starts_no_line(worker)
     worker.kill()
     rig.workers.remove(worker)
+
+
+def test_s24_the_check_fails_for_a_middleware_that_logs_paths_as_they_are(rig: Rig) -> None:
+    with spoiled(rig, variants.LOGS_AS_IS, loud=True) as worker:
+        attack_log(worker)
+        with pytest.raises(AssertionError, match="what others write starts no line"):
+            starts_no_line(worker)
