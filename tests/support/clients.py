@@ -203,8 +203,8 @@ class Connection:
             return await self._exchange(method, message)
 
     def _message(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
-        lines = [f"{method} {path} HTTP/1.1", f"Host: {self._address[0]}:{self._address[1]}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
+        sent = {"Host": f"{self._address[0]}:{self._address[1]}", **headers}
+        lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {sent[name]}" for name in sent)]
         if body or method not in ("GET", "HEAD", "OPTIONS"):
             lines.append(f"Content-Length: {len(body)}")
         return "\r\n".join([*lines, "", ""]).encode() + body

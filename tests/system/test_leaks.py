@@ -7,23 +7,26 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import random
 import subprocess
 import sys
 import time
-from collections import Counter
+import zlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from canary_middleware.core.bucket import ANONYMOUS, IDENTIFIED, SPACE, draw, lane_key
-from tests.support.clients import IMAGE, NAVIGATION, Visitor
+from tests.support.clients import IMAGE, Visitor
 from tests.support.otlp import Receiver
 from tests.support.redis import RedisServer
 from tests.support.servers import wait_until
+from tests.system import strangers, variants
+from tests.system.oracle import Draw, alike, secret_draw, uniform
 from tests.system.rig import ROOT, Rig
-from tests.system.site import BUCKET_SECRET, CANARY
+from tests.system.site import CANARY
+from tests.system.strangers import total
 
 ALICE = "alice@example.com+5f0e9c1b7a"
 BARE = """
@@ -55,14 +58,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def watched(tmp_path: Path, redis_server: RedisServer, receiver: Receiver) -> Iterator[Rig]:
-    """One worker that logs everything and exports spans and metrics."""
-    with Rig(
-        tmp_path, redis_server.url, "leaks", identified=True, loud=True, otlp=receiver.url,
-        snapshot_path=str(tmp_path / "snapshots"),
-    ) as made:  # fmt: skip
-        made.started(50_000)
-        made.serve("uvicorn")
-        made.all_follow(CANARY)
+    with strangers.watched(tmp_path, redis_server, receiver) as made:
         yield made
 
 
@@ -140,29 +136,17 @@ def test_s9_the_check_fails_for_a_plain_hash_of_the_identity() -> None:
 
 
 def test_s11_series_do_not_grow_with_what_strangers_send(watched: Rig, receiver: Receiver) -> None:
+    print(f"\n{strangers.ask(watched, receiver, 1_500)}")
+
+
+def test_s11_the_check_fails_for_telemetry_that_counts_by_path(
+    watched: Rig, receiver: Receiver
+) -> None:
     (worker,) = watched.workers
-    rng, sent = random.Random(11), 1_500
-    asked = Counter[str]()
-
-    def word() -> str:
-        return f"{rng.getrandbits(48):x}"
-
-    time.sleep(1.0)  # what came before is exported
-    before = total(receiver)
-    with Visitor(worker.port) as visitor:
-        for _ in range(sent):
-            headers = {"Host": f"{word()}.example", "User-Agent": word(), "X-User": word()}
-            method = rng.choice(["GET", "POST", "PUT", word().upper()])
-            answer = visitor.request(
-                method, f"/shop/{word()}?{word()}={word()}", fetch=NAVIGATION, headers=headers
-            )
-            asked[str(answer.status)] += 1
-    assert asked == {"200": sent}
-    wait_until(lambda: total(receiver) - before == sent, what="every request was counted")
-    names = {p.name for p in receiver.received.points if p.name.startswith("canary.")}
-    series = {name: len(receiver.received.latest(name)) for name in sorted(names)}
-    print(f"\nS11: {sent} strange requests counted exactly; series {series} (limit 100)")
-    assert sum(series.values()) <= 100
+    worker.renew(variant=variants.COUNTS_BY_PATH)
+    watched.all_follow(CANARY)
+    with pytest.raises(AssertionError, match="strangers make no series"):
+        strangers.ask(watched, receiver, 150)
 
 
 def test_a_request_that_may_not_draw_is_no_outcome(watched: Rig, receiver: Receiver) -> None:
@@ -181,24 +165,24 @@ def test_a_request_that_may_not_draw_is_no_outcome(watched: Rig, receiver: Recei
     assert sum(durations.values()) == total(receiver)
 
 
-def total(receiver: Receiver) -> int:
-    return int(sum(receiver.received.totals_by_version("canary.requests").values()))
-
-
 def test_s25_buckets_of_sequential_ids_are_uniform_and_need_the_secret() -> None:
-    key = lane_key(BUCKET_SECRET.encode(), "leaks", "shop", CANARY)
+    print(f"\n{uniform(secret_draw(), 200_000)}")
     other = lane_key(b"x" * 32, "leaks", "shop", CANARY)
-    cells, count = 1_000, 200_000
-    found = Counter(draw(key, IDENTIFIED, str(n)) * cells // SPACE for n in range(count))
-    chi_square = sum((found[c] - count / cells) ** 2 / (count / cells) for c in range(cells))
-    print(f"\nS25: chi-square {chi_square:.0f} over {cells - 1} degrees (limit 1 143 at p = 0.001)")
-    assert chi_square < 1_143
-    alike = sum(
-        (draw(key, IDENTIFIED, str(n)) < SPACE // 10)
-        == (draw(other, IDENTIFIED, str(n)) < SPACE // 10)
-        for n in range(20_000)
-    )
-    assert abs(alike / 20_000 - 0.82) < 0.01, "another secret says nothing about mine"
+    assert abs(alike(secret_draw(), partial(draw, other, IDENTIFIED)) - 0.82) < 0.01, "0.9² + 0.1²"
+
+
+@pytest.mark.parametrize(
+    "guessable",
+    [
+        pytest.param(lambda subject: int(subject) * 2**33 % SPACE, id="the number of the user"),
+        pytest.param(lambda subject: zlib.crc32(subject.encode()) << 21, id="a CRC"),
+        pytest.param(lambda subject: zlib.adler32(subject.encode()) << 21, id="a checksum"),
+    ],
+)
+def test_s25_the_check_fails_for_a_place_that_needs_no_secret(guessable: Draw) -> None:
+    assert alike(guessable, guessable) == 1.0, "who knows how it is made, knows everybody's place"
+    with pytest.raises(AssertionError, match="as uneven as chance"):
+        uniform(guessable, 20_000)
 
 
 def test_s26_the_first_of_one_rollout_are_not_the_first_of_another() -> None:
