@@ -1,24 +1,37 @@
 """The README's code runs as it stands, but for the store's address and the cookie on plain HTTP."""
 
+import importlib
+import inspect
 import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from canary_middleware import verbs
+from canary_middleware import Canary, Rollout, verbs
+from canary_middleware.asgi import CanaryMiddleware
+from canary_middleware.core.records import ProcessReport
+from canary_middleware.core.state import Plan
 from canary_middleware.stores import open_store
+from tests.scenarios.asgi_client import Browser
 from tests.support.clients import Visitor
 from tests.support.redis import SharedRedis
 from tests.support.servers import Process, free_port, wait_until
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
 BLOCKS: list[str] = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-SERVERS = {
-    "FastAPI": ["uvicorn", "--port", "{port}", "shop:app"],
-    "Flask": ["gunicorn", "--bind", "127.0.0.1:{port}", "shop:app"],
-}
+CONSOLES: list[str] = re.findall(r"```console\n(.*?)```", README.read_text(), re.DOTALL)
+SERVERS = {"FastAPI": "uvicorn", "Flask": "gunicorn"}
+
+
+def console(word: str) -> str:
+    """The one console block with this word."""
+    (found,) = (text for text in CONSOLES if word in text)
+    return found
 
 
 def block(word: str) -> str:
@@ -47,7 +60,7 @@ def test_ten_lines(
     assert len([line for line in code.splitlines() if line.strip()]) <= 17
     (tmp_path / "shop.py").write_text(code)
     port = free_port()
-    command = [part.format(port=port) for part in SERVERS[framework]]
+    command = console(SERVERS[framework]).replace("8000", str(port)).split()
     store = open_store(shared_redis.url, namespace)
     with Process([sys.executable, "-m", *command], tmp_path / "log", cwd=tmp_path) as process:
         process.wait_port(port)
@@ -56,6 +69,7 @@ def test_ten_lines(
             with Visitor(port) as visitor:
                 answer = visitor.get("/checkout")
             assert answer.status == 200
+            assert not answer.all("Set-Cookie")  # at 0 % and at 100 % nobody is drawn
             return str(json.loads(answer.body)["version"])
 
         assert version() == "1.4.2"
@@ -75,7 +89,61 @@ def test_audiences() -> None:
     assert canary.engine.snapshot.lanes[0].entry.weight == 5000  # type: ignore[attr-defined]  # found by name
 
 
+def test_the_verbs(tmp_path: Path, shared_redis: SharedRedis, namespace: str) -> None:
+    store = open_store(shared_redis.url, namespace)
+    plan = Plan("1.4.2", "1.5.0", ("/checkout",))
+    store.report(ProcessReport("p1", "web-1", 1, "asgi", -1, 0.1, {"checkout": plan}))
+    # The program of this very package, wherever another one may be installed.
+    program = tmp_path / "canary"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m canary_middleware.cli "$@"\n')
+    program.chmod(0o755)
+    path = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
+    where = {"CANARY_STORE": shared_redis.url, "CANARY_NAMESPACE": namespace, "PATH": path}
+    done = subprocess.run(
+        ["sh", "-euxc", console("canary start checkout")],
+        env={**os.environ, **where}, cwd=ROOT, capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stderr.splitlines() if not line.startswith("+ ")] == []
+    actions = [audit.action for audit in store.history(None, 20)]
+    assert actions == ["rollback", "promote", "revive", "kill", "weight", "weight", "start"]
+    store.close()
+
+
+def test_two_routers() -> None:
+    scope: dict[str, object] = {}
+    exec(compile(block("canary_route"), str(README), "exec"), scope)
+    rollout = Rollout("checkout", stable="1.4.2", canary="1.5.0", paths=["/checkout"])
+    for weight, expected in (("0%", "1.4.2"), ("100%", "1.5.0")):
+        canary = Canary(rollout, secret_keys=["k" * 32], autostart=weight)
+        with Browser(CanaryMiddleware(scope["app"], canary=canary)) as browser:  # type: ignore[arg-type]  # found by name
+            assert json.loads(browser.text("/checkout/7"))["version"] == expected
+
+
+def test_every_module_of_the_integrations_gives_what_its_row_says() -> None:
+    text = (ROOT / "integrations" / "README.md").read_text()
+    rows = re.findall(r"^\|[^|]*\| `(canary_middleware\.[\w.]+)` \| (.*) \|$", text, re.MULTILINE)
+    assert len(rows) >= 8
+    for module, gives in rows:
+        found = importlib.import_module(module)
+        for name, arguments in re.findall(r"`(\w+)(?:\(([^)`]*)\))?`", gives):
+            gift = getattr(found, name)
+            if arguments:
+                inspect.signature(gift).bind(*arguments.split(","))
+    calls = re.compile(r"session_subject\([^`]*?\)")
+    assert set(calls.findall(README.read_text())) == set(calls.findall(text))
+
+
+def test_keys_survive_a_copy_into_a_variable() -> None:
+    keys = re.findall(r'secret(?:_keys=\[|=)"([^"]+)"', README.read_text())
+    assert len(keys) == 4
+    for key in keys:
+        assert len(key) >= 32
+        assert not re.search(r"[\s,]", key)
+
+
 def test_every_link_leads_somewhere() -> None:
-    links = re.findall(r"\]\(([^)#]+)\)", README.read_text())
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", README.read_text())
     missing = [link for link in links if not (README.parent / link).exists()]
     assert not missing
