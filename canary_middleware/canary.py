@@ -114,6 +114,7 @@ class Canary:
             *validate.callable_problems(clock, "clock", "such as time.monotonic"),
             *validate.callable_problems(wall, "wall", "such as time.time"),
         ]
+
         self.namespace = namespace or "canary"
         self.store = _opened(store, self.namespace, problems)
         self._settings = Settings(
@@ -130,6 +131,7 @@ class Canary:
             clock=clock,
             wall=wall,
         )
+
         self.engine = Engine(rollouts, self._settings)
         self.engine.describe_with(_observer(telemetry, self.engine))
         self.agent = self._make_agent(poll, snapshot_path) if shared else None
@@ -282,9 +284,11 @@ def _snapshot_problems(path: object) -> list[Problem]:
         wrong = f"is {type(path).__name__}, not a path"
         return [Problem("snapshot_path", wrong, 'such as "/var/lib/shop"')]
     directory = Path(path)
-    if directory.exists() and not directory.is_dir():
-        return [Problem("snapshot_path", f"{path} is no directory", "name a directory")]
-    if not directory.absolute().parent.is_dir():
-        wrong = f"there is no directory {directory.absolute().parent}"
-        return [Problem("snapshot_path", wrong, "make it, or name another one")]
-    return []
+    try:
+        there, within = directory.exists(), directory.absolute().parent
+        wrong = "" if within.is_dir() else f"there is no directory {within}"
+    except OSError as error:  # too long, or behind a door that is closed to us
+        return [Problem("snapshot_path", f"{path}: {error.strerror}", "name another one")]
+    if there and not directory.is_dir():
+        wrong = f"{path} is no directory"
+    return [Problem("snapshot_path", wrong, "name a directory in one that exists")] if wrong else []

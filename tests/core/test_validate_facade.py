@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canary_middleware import Audience, Canary, ConfigurationError, Ramp, Rollout
-from canary_middleware.core.model import Rescue
+from canary_middleware.core.model import Reason, Rescue
 from canary_middleware.telemetry import Telemetry
+from tests.engine.world import NONE, under
 
 KEY = "k" * 32
 CHECKOUT = Rollout("checkout", stable="1", canary="2")
@@ -129,8 +131,18 @@ def test_the_directory_of_snapshots_is_made_but_not_what_it_stands_in(tmp_path: 
     assert places(snapshot_path=tmp_path / "missing" / "state") == ["snapshot_path"]
     assert places(snapshot_path=str(tmp_path / "file")) == ["snapshot_path"]
     assert places(snapshot_path=b"state") == ["snapshot_path"]
+    assert places(snapshot_path="x" * 5000) == ["snapshot_path"]
     for path in (tmp_path, str(tmp_path / "state"), "state", None):
         Canary(CHECKOUT, secret_keys=[KEY], snapshot_path=path)
+
+
+def test_a_predicate_that_says_neither_yes_nor_no_is_an_error_and_stable() -> None:
+    """A9, from the request's side: nobody becomes a tester by a text that is true."""
+    rollout = replace(CHECKOUT, testers=Audience(predicate=wrong(lambda _: "no")))
+    made = under(NONE, rollout, identify=lambda _: "alice")
+    given = made.visit().expose("checkout")
+    assert (given.reason, given.is_canary) == (Reason.ERROR, False)
+    assert made.events() == {"error_audience": 1}
 
 
 # --- what else the facade decides ---------------------------------------------------------------
