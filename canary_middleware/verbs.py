@@ -11,7 +11,7 @@ import secrets
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from canary_middleware.core.adoption import with_kill_key
@@ -19,6 +19,7 @@ from canary_middleware.core.codec import printable
 from canary_middleware.core.records import Audit, ProcessReport
 from canary_middleware.core.state import EVERYTHING, Document, Entry, Kill, Phase, Plan, Verb
 from canary_middleware.core.transitions import Command, apply
+from canary_middleware.core.validate import NAME
 from canary_middleware.core.weight import format_weight
 from canary_middleware.errors import StoreUnavailableError, VerbRefusedError
 from canary_middleware.stores.protocol import Loaded, StateStore
@@ -61,13 +62,13 @@ def start(
         again: start a release that was rolled back.
 
     Raises:
-        VerbRefusedError: no process declares it, several labels are declared, or it does not fit.
+        VerbRefusedError: no process declares it, several labels are declared, it does not fit, or
+            it is no name.
     """
-    plan = plan or _declared(store, rollout, release)
-    command = Command(
-        Verb.START, rollout, printable(why), plan=plan, weight=weight, acknowledge=again
-    )
-    return _do(store, command, by)
+    name = _named(rollout)
+    plan = plan or _declared(store, name, release)
+    command = Command(Verb.START, name, why, plan=plan, weight=weight, acknowledge=again)
+    return _do(store, by, command)
 
 
 def weight(
@@ -80,56 +81,58 @@ def weight(
     release: str | None = None,
 ) -> Document:
     """Set the weight (0.001 %) by hand; the ramp pauses."""
-    command = Command(Verb.WEIGHT, rollout, printable(why), release=release, weight=weight)
-    return _do(store, command, by)
+    command = Command(Verb.WEIGHT, rollout, why, release=release, weight=weight)
+    return _do(store, by, command)
 
 
 def pause(
     store: StateStore, rollout: str, *, by: str, why: str = "", release: str | None = None
 ) -> Document:
     """Stop the ramp at its present weight."""
-    return _do(store, Command(Verb.PAUSE, rollout, printable(why), release=release), by)
+    return _do(store, by, Command(Verb.PAUSE, rollout, why, release=release))
 
 
 def resume(
     store: StateStore, rollout: str, *, by: str, why: str = "", release: str | None = None
 ) -> Document:
     """Go on with the first step at or above the present weight."""
-    return _do(store, Command(Verb.RESUME, rollout, printable(why), release=release), by)
+    return _do(store, by, Command(Verb.RESUME, rollout, why, release=release))
 
 
 def promote(
     store: StateStore, rollout: str, *, by: str, why: str = "", release: str | None = None
 ) -> Document:
     """Everybody gets the canary; it fails static from now on."""
-    return _do(store, Command(Verb.PROMOTE, rollout, printable(why), release=release), by)
+    return _do(store, by, Command(Verb.PROMOTE, rollout, why, release=release))
 
 
 def rollback(
     store: StateStore, rollout: str, *, by: str, why: str = "", release: str | None = None
 ) -> Document:
     """Everybody gets stable, and the release must be acknowledged before it starts again."""
-    return _do(store, Command(Verb.ROLLBACK, rollout, printable(why), release=release), by)
+    return _do(store, by, Command(Verb.ROLLBACK, rollout, why, release=release))
 
 
 def finish(
     store: StateStore, rollout: str, *, by: str, why: str = "", release: str | None = None
 ) -> Document:
     """Close a promoted release; it can leave the code now."""
-    return _do(store, Command(Verb.FINISH, rollout, printable(why), release=release), by)
+    return _do(store, by, Command(Verb.FINISH, rollout, why, release=release))
 
 
 def revive(store: StateStore, scope: str = EVERYTHING, *, by: str, why: str = "") -> Document:
     """Lift a kill; ramps are paused at their old weight. Of everything it clears the kill key."""
-    return _do(store, Command(Verb.REVIVE, scope, printable(why)), by)
+    return _do(store, by, Command(Verb.REVIVE, scope, why))
 
 
 def kill(store: StateStore, scope: str = EVERYTHING, *, by: str, why: str = "") -> Document:
     """Send everybody to stable, unconditionally.
 
     Raises:
+        VerbRefusedError: the scope cannot be the name of any rollout.
         NotPersistedError: every listening process was told, but the store refused to keep it.
     """
+    scope = scope if scope == EVERYTHING else _named(scope)
     return store.kill(scope, by=printable(by, 200), why=printable(why), now=time.time())
 
 
@@ -199,7 +202,7 @@ def status(store: StateStore) -> Status:
     reports = sorted(store.processes(), key=lambda report: (report.host, report.pid))
     return Status(
         document=loaded.document,
-        kill_key=loaded.kill_key,
+        kill_key=_reason(loaded),
         kills=document.kills if document else {},
         rollouts=_rollouts(document) if document else (),
         processes=tuple(reports),
@@ -217,13 +220,28 @@ def _load(store: StateStore) -> Loaded:
     return loaded
 
 
+def _reason(loaded: Loaded) -> str | None:
+    return None if loaded.kill_key is None else printable(loaded.kill_key)
+
+
 def _with_kill_key(loaded: Loaded, now: float) -> Document | None:
     # Perhaps no process runs that turns the key into a record; it must count all the same.
-    reason = None if loaded.kill_key is None else printable(loaded.kill_key)
-    return with_kill_key(loaded.document, reason, lineage=secrets.token_hex(8), now=now)
+    lineage = secrets.token_hex(8)
+    return with_kill_key(loaded.document, _reason(loaded), lineage=lineage, now=now)
 
 
-def _do(store: StateStore, command: Command, by: str) -> Document:
+def _named(rollout: str) -> str:
+    # Nobody could declare it, and what nobody could read would spoil the state for all.
+    if NAME.fullmatch(rollout):
+        return rollout
+    shown = printable(rollout, 80)
+    raise VerbRefusedError(
+        f"{shown!r} is not a name of a rollout", hint="letters, digits, - and _, at most 64"
+    )
+
+
+def _do(store: StateStore, by: str, command: Command) -> Document:
+    command = replace(command, why=printable(command.why))
     for _ in range(ATTEMPTS):
         loaded = _load(store)
         now = time.time()

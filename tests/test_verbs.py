@@ -114,6 +114,18 @@ def test_kill_and_revive(store: MemoryStore) -> None:
     assert (audit.action, audit.scope, audit.old, audit.new) == ("revive", "*", "killed", "revived")
 
 
+@pytest.mark.parametrize("scope", ["", "two\nlines", "caf\u00ad", 'a"b\\c', "x" * 1_100, "*x"])
+def test_what_is_no_name_is_refused_and_spoils_nothing(store: MemoryStore, scope: str) -> None:
+    verbs.start(store, "checkout", by="me", plan=PLAN)
+    before = store.load()
+    with pytest.raises(VerbRefusedError, match="letters, digits"):
+        verbs.kill(store, scope, by="me")
+    with pytest.raises(VerbRefusedError, match="letters, digits"):
+        verbs.start(store, scope, by="me", plan=PLAN)
+    assert store.load() == before
+    assert EVERYTHING in verbs.kill(store, "*", by="me").kills
+
+
 class Contended(MemoryStore):
     """A store in which somebody else is faster, a number of times."""
 
