@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib.resources import files
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NoReturn, Self
 from urllib.parse import urlsplit
 
 from canary_middleware.core.codec import (
@@ -45,6 +45,7 @@ from canary_middleware.stores.protocol import REPORT_LIFE, Key, Loaded
 try:
     import redis
     from redis.backoff import NoBackoff
+    from redis.client import NEVER_DECODE
     from redis.cluster import RedisCluster
     from redis.retry import Retry
 except ImportError as error:
@@ -66,8 +67,7 @@ class RedisStore:
     def __init__(self, connect: Callable[[], Any], namespace: str, *, owned: bool) -> None:
         self._connect = connect
         self._owned = owned
-        self._client: Any = None
-        self._pid = 0
+        self._clients: dict[int, Any] = {}
         tag = f"canary:{{{namespace}}}"
         self._channel = f"{tag}:push"
         self._keys = [f"{tag}:state", f"{tag}:audit", f"{tag}:kill"]
@@ -123,8 +123,9 @@ class RedisStore:
         """State and plain kill key in one round trip."""
         kill_key = None
         try:
-            text, reason, corrupt = self._run("load", self._state_keys())
-            kill_key = None if reason is None else _bytes(reason).decode(errors="replace")
+            text, reason, corrupt = _three(self._run("load", self._state_keys()))
+            # Whatever bytes somebody typed: they must come back as they were to be cleared.
+            kill_key = None if reason is None else _bytes(reason).decode(errors="surrogateescape")
             if corrupt is not None:
                 raise StoreCorruptError(f"state {_bytes(corrupt).decode(errors='replace')}")
             return Loaded(None if text is None else self._decode(_bytes(text)), kill_key)
@@ -135,16 +136,20 @@ class RedisStore:
         self, expected: Key | None, new: Document, audit: Audit, *, clears: str | None = None
     ) -> bool:
         """One script: compare, write, remember, push."""
-        encode(new)  # refuses what would be too large to be read again
+        encode(new)  # refuses what nobody could read again
         lineage, revision = expected or ("", 0)
         kills: list[str | bytes] = []
         for scope, kill in new.kills.items():
             kills += [f"kill:{scope}", encode_kill(kill)]
         arguments = [
             lineage, revision, new.lineage, new.revision, encode_body(new), encode_audit(audit),
-            self._channel, "-" if clears is None else f"+{clears}", *kills,
+            self._channel, "-" if clears is None else f"+{clears}".encode(errors="surrogateescape"),
+            *kills,
         ]  # fmt: skip
-        return bool(self._run("swap", self._state_keys(), arguments))
+        written: object = self._run("swap", self._state_keys(), arguments)
+        if written not in (0, 1):
+            _strange(written)
+        return written == 1
 
     def kill(self, scope: str, *, by: str, why: str, now: float) -> Document:
         """One script, which is never refused; see :class:`~canary_middleware.stores.StateStore`."""
@@ -155,7 +160,7 @@ class RedisStore:
             fresh.lineage, encode_body(fresh), self._channel,
         ]  # fmt: skip
         try:
-            text, refused, corrupt = self._run("kill", self._state_keys(), arguments)
+            text, refused, corrupt = _three(self._run("kill", self._state_keys(), arguments))
             if corrupt is not None:
                 raise StoreCorruptError(f"state {_bytes(corrupt)!r}")
             struck = self._decode(_bytes(text))
@@ -170,7 +175,7 @@ class RedisStore:
     def history(self, scope: str | None, limit: int) -> list[Audit]:
         """Newest first; lines that are not ours are left out."""
         found = []
-        for line in self._run("history", self._state_keys()):
+        for line in _list(self._run("history", self._state_keys())):
             with suppress(StoreCorruptError):
                 found.append(decode_audit(_bytes(line)))
         return [audit for audit in found if scope in (None, audit.scope)][:limit]
@@ -186,11 +191,11 @@ class RedisStore:
 
     def processes(self) -> list[ProcessReport]:
         """Who lives; reports that are not ours are left out."""
-        flat = self._run("processes", self._process_keys, [REPORT_LIFE])
+        flat = _list(self._run("processes", self._process_keys, [REPORT_LIFE]))
         found = []
-        for heard, text in zip(flat[::2], flat[1::2], strict=True):
+        for heard, text in zip(flat[::2], flat[1::2], strict=False):
             with suppress(StoreCorruptError):
-                found.append(replace(decode_report(_bytes(text)), at=float(heard)))
+                found.append(replace(decode_report(_bytes(text)), at=_seconds(heard)))
         return found
 
     def withdraw(self, process_id: str) -> None:
@@ -200,17 +205,20 @@ class RedisStore:
 
     def close(self) -> None:
         """Close the client, if it is ours."""
-        client, self._client, self._pid = self._client, None, 0
+        client = self._clients.pop(os.getpid(), None)
+        self._clients.clear()
         if self._owned and client is not None:
             client.close()
 
     # --- private --------------------------------------------------------------------------------
 
     def _connected(self) -> Any:
-        client = self._client
-        if client is None or self._pid != os.getpid():
-            client = self._client = self._connect()
-            self._pid = os.getpid()
+        pid = os.getpid()
+        client = self._clients.get(pid)
+        if client is None:
+            # No lock that a fork could have left locked: of two threads one client is used, and
+            # the other has not connected to anything yet.
+            client = self._clients.setdefault(pid, self._connect())
         return client
 
     def _pubsub(self) -> Any:
@@ -230,7 +238,10 @@ class RedisStore:
     def _run(self, script: str, keys: Sequence[str], arguments: Sequence[Any] = ()) -> Any:
         # EVAL with the text, not EVALSHA: a kill must not depend on a script cache.
         with _errors():
-            return self._connected().eval(self._scripts[script], len(keys), *keys, *arguments)
+            # Never decoded, whatever a ready client does: a kill key may hold any bytes.
+            return self._connected().execute_command(
+                "EVAL", self._scripts[script], len(keys), *keys, *arguments, **{NEVER_DECODE: True}
+            )
 
 
 class RedisSubscription:
@@ -273,9 +284,9 @@ class RedisSubscription:
                 self._ask(timeout)
                 return None
         self._silent, self._asked = 0.0, False
-        if message["type"] != "message":
-            return None
-        return self._decode(_bytes(message["data"]))
+        if message["type"] == "message":
+            return self._decode(_bytes(message["data"]))
+        return None if message["type"] in ("subscribe", "pong") else _strange(message["type"])
 
     def _ask(self, waited: float) -> None:
         self._silent += waited
@@ -294,12 +305,36 @@ def _read_scripts() -> dict[str, str]:
     return {**scripts, "processes": (folder / "processes.lua").read_text()}
 
 
-def _bytes(value: Any) -> bytes:
-    # A ready client may decode its answers.
-    data = value.encode(errors="surrogateescape") if isinstance(value, str) else bytes(value)
+def _bytes(value: object) -> bytes:
+    # The pushes that a ready client receives may be decoded.
+    data = value.encode(errors="surrogateescape") if isinstance(value, str) else value
+    if not isinstance(data, bytes):
+        _strange(value)
     if len(data) > 2 * MAX_BYTES:
         raise StoreCorruptError(f"an answer takes {len(data)} bytes")
     return data
+
+
+def _list(answer: object) -> list[object]:
+    return answer if isinstance(answer, list) else _strange(answer)
+
+
+def _three(answer: object) -> list[object]:
+    found = _list(answer)
+    return found if len(found) == 3 else _strange(answer)
+
+
+def _seconds(answer: object) -> float:
+    try:
+        return float(_bytes(answer))
+    except ValueError:
+        _strange(answer)
+
+
+def _strange(answer: object) -> NoReturn:
+    # Something between us and the server, or another server: nothing that it says can be trusted.
+    kind = type(answer).__name__
+    raise StoreUnavailableError(f"the server does not answer as our scripts do, but with: {kind}")
 
 
 def _open(data: bytes) -> bytes:
@@ -319,11 +354,15 @@ def _errors() -> Iterator[None]:
         raise StoreCorruptError("the answer is no UTF-8") from error
     except (redis.RedisError, OSError) as error:
         raise StoreUnavailableError(printable(str(error)) or type(error).__name__) from error
+    except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
+        # What redis-py stumbles over when the answer is none that a Redis gives.
+        why = f"the server answers what redis-py cannot read: {type(error).__name__}"
+        raise StoreUnavailableError(why) from error
 
 
 def _wrong_address(url: str) -> str | None:
     try:
-        urlsplit(url).port  # noqa: B018 reading it is the check
+        _ = urlsplit(url).port
     except ValueError:
         # Not the error's own text: it quotes what it took for a port, which may be a password.
         return "is no address: escape special characters of the password, %23 for #"

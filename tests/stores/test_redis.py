@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import redis
 
-from canary_middleware.core.codec import MAX_BYTES, encode_body
+from canary_middleware import verbs
+from canary_middleware.core.codec import MAX_BYTES, MAX_REVISION, encode_body
 from canary_middleware.core.records import Audit, ProcessReport
 from canary_middleware.core.state import EVERYTHING, Document, Plan, Verb
 from canary_middleware.core.transitions import Command, apply
@@ -19,12 +22,15 @@ from canary_middleware.errors import (
     ConfigurationError,
     NotPersistedError,
     StoreCorruptError,
+    StoreError,
     StoreUnavailableError,
 )
-from canary_middleware.stores import open_store
+from canary_middleware.stores import StateStore, open_store
 from canary_middleware.stores.protocol import Subscription
 from canary_middleware.stores.redis import RedisStore
+from tests.stores.strange import StrangeServer
 from tests.support.redis import RedisServer, SharedRedis
+from tests.support.servers import wait_until
 
 STARTED = apply(Document("ab12"), Command(Verb.START, "checkout", plan=Plan("1", "2")), 5.5)
 AUDIT = Audit(5.5, "me", "start", "checkout", "idle", "paused", "", 1)
@@ -34,6 +40,7 @@ class Shop:
     """One namespace, and the keys that anybody may write to."""
 
     def __init__(self, url: str, namespace: str) -> None:
+        self.url = url
         self.namespace = namespace
         self.store = open_store(url, namespace, timeout=5.0)
         self.client = redis.Redis.from_url(url, socket_timeout=5.0)
@@ -100,6 +107,22 @@ def test_a_swap_clears_only_the_kill_key_that_was_seen(shop: Shop) -> None:
     assert shop.store.load().document is None
     assert shop.store.swap(None, STARTED, AUDIT, clears="one")
     assert shop.store.load().kill_key is None
+
+
+@pytest.mark.parametrize("reason", [b"d\xe9pass\xe9", b"a" + "é".encode() * 1_500, b"\x00\xff"])
+@pytest.mark.parametrize("decode", [False, True])
+def test_a_kill_key_of_any_bytes_kills_and_is_cleared(
+    shop: Shop, reason: bytes, decode: bool
+) -> None:
+    shop.client.set(shop.kill_key, reason)
+    with redis.Redis.from_url(shop.url, decode_responses=decode) as ready:
+        store = open_store(ready, shop.namespace)
+        status = verbs.status(store)
+        assert EVERYTHING in status.kills
+        assert status.kill_key is not None
+        assert status.kill_key.isprintable()
+        verbs.revive(store, by="me")
+    assert not shop.client.exists(shop.kill_key)
 
 
 def hash_with(**fields: str | bytes) -> Callable[[Shop], object]:
@@ -171,6 +194,29 @@ def test_garbage_beside_the_state_stops_nothing(shop: Shop) -> None:
         shop.client.hset(shop.processes, f"j{number}", junk)
         shop.client.zadd(shop.heard, {f"j{number}": time.time()})
     assert [found.id for found in shop.store.processes()] == ["p"]
+
+
+def test_an_overlong_report_is_refused_or_left_out(shop: Shop) -> None:
+    large = Plan("1", "2", paths=tuple(f"/{number:0900}" for number in range(280)))
+    report = ProcessReport("p", "h", 1, "asgi", 1, None, {"checkout": large})
+    shop.store.report(report)
+    assert [found.plans for found in shop.store.processes()] == [{"checkout": large}]
+    with pytest.raises(StoreError, match="would take"):
+        shop.store.report(replace(report, plans={"checkout": large, "search": large}))
+    text = shop.client.hget(shop.processes, "p")
+    for number in range(80):
+        shop.client.hset(shop.processes, f"p{number}", text)
+        shop.client.zadd(shop.heard, {f"p{number}": time.time()})
+    assert 1 < len(shop.store.processes()) < 80, "what comes back is bounded"
+
+
+def test_at_the_last_revision_a_kill_sets_the_plain_key(shop: Shop) -> None:
+    last = replace(STARTED, revision=MAX_REVISION)
+    assert shop.store.swap(None, last, AUDIT)
+    shop.store.kill("checkout", by="me", why="smoke", now=7.0)
+    loaded = shop.store.load()
+    assert loaded.document == last, "it stays readable"
+    assert loaded.kill_key == "kill of checkout, state unreadable: smoke"
 
 
 def test_silent_processes_are_forgotten_and_pruned(shop: Shop) -> None:
@@ -328,6 +374,79 @@ def test_a_url_says_its_own_time_outs(redis_server: RedisServer) -> None:
     assert time.monotonic() - before < 0.3
     redis_server.resume()
     store.close()
+
+
+ANSWERS: dict[str, bytes] = {
+    "a word": b"+OK\r\n",
+    "a number": b":7\r\n",
+    "a large number": b":2000000000\r\n",
+    "nothing": b"$-1\r\n",
+    "an empty list": b"*0\r\n",
+    "a null list": b"*-1\r\n",
+    "numbers": b"*3\r\n:1\r\n:2000000000\r\n:3\r\n",
+    "lists": b"*3\r\n*0\r\n*0\r\n*0\r\n",
+    "a list of five": b"*5\r\n" + b"$1\r\nx\r\n" * 5,
+    "a list with an error": b"*3\r\n-ERR no\r\n$1\r\nx\r\n$-1\r\n",
+    "a length in words": b"$many\r\n",
+    "a number in words": b":many\r\n",
+    "an empty line": b"\r\n",
+    "a web server": b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    "lists in lists": b"*1\r\n" * 100_000,
+}
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_answers_of_no_redis_are_store_errors(kind: str) -> None:
+    with StrangeServer(ANSWERS[kind], push=ANSWERS[kind]) as server:
+        store = open_store(server.url, "shop")
+        questions: list[Callable[[], object]] = [
+            store.load,
+            lambda: store.swap(None, STARTED, AUDIT),
+            lambda: store.kill(EVERYTHING, by="me", why="", now=1.0),
+        ]
+        if "list" not in kind:  # of lines and reports those that are not ours are left out
+            questions += [store.processes, lambda: store.history(None, 9)]
+        if kind != "a word":  # which may be a pong
+            questions += [lambda: listened(store)]
+        for ask in questions:
+            with pytest.raises(StoreError):
+                ask()
+        store.close()
+
+
+def listened(store: StateStore) -> None:
+    with store.listen() as subscription:
+        for _ in range(20):
+            subscription.receive(0.25)
+
+
+def test_threads_that_come_at_once_leave_no_connection_behind(shop: Shop) -> None:
+    made: list[redis.Redis] = []
+    line = threading.Barrier(8)
+
+    def connect() -> redis.Redis:
+        made.append(redis.Redis.from_url(shop.url, client_name=shop.namespace))
+        time.sleep(0.02)  # long enough for the other threads to come here, too
+        return made[-1]
+
+    def connections() -> list[object]:
+        return [c for c in shop.client.client_list() if c["name"] == shop.namespace]
+
+    store = RedisStore(connect, shop.namespace, owned=True)
+
+    def work() -> None:
+        line.wait()
+        store.load()
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) > 1
+    assert connections()
+    store.close()
+    wait_until(lambda: not connections(), what="all are closed")
 
 
 def test_scripts_write_what_the_codec_reads(shop: Shop) -> None:

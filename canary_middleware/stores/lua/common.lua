@@ -3,7 +3,7 @@
 -- The state is one hash: lineage, revision, body, and one field "kill:<scope>" per kill in force.
 -- One key, so that eviction or a careless DEL can never take the state and leave the kills, or
 -- the other way round.
-local MAX_BYTES, MAX_FIELDS, HISTORY = 262144, 1000, 1000
+local MAX_BYTES, MAX_FIELDS, MAX_REVISION, HISTORY = 262144, 1000, 9007199254740991, 1000
 
 local function kind(key)
   return redis.call('TYPE', key).ok

@@ -4,6 +4,9 @@
 local state, corrupt = read()
 if corrupt then return {false, false, corrupt} end
 state = state or {lineage = ARGV[4], revision = '0', body = ARGV[5], kills = {}}
+if tonumber(state.revision) >= MAX_REVISION then
+  return {false, false, 'is at its last revision'}
+end
 state.revision = string.format('%.0f', tonumber(state.revision) + 1)
 local last = ',"revision":' .. state.revision .. '}'
 state.kills[ARGV[1]] = ARGV[2] .. last

@@ -1,6 +1,8 @@
 -- KEYS: 1 reports by process id, 2 when each was last heard. ARGV: life in seconds, then for a
 -- report the process id and its text. The clock is the store's, so that processes need none.
+-- A report that is longer than any of ours is left out, and so is what would be too much to answer.
 -- Returns {time, report, time, report, ...} of those who live.
+local MAX_REPORT, MAX_ANSWER = 262144, 16777216
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 for key, kind in pairs({[KEYS[1]] = 'hash', [KEYS[2]] = 'zset'}) do
@@ -19,12 +21,14 @@ if ARGV[2] then
   redis.call('EXPIRE', KEYS[2], 60)
   return {}
 end
-local alive = {}
+local alive, size = {}, 0
 local heard = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. (now - ARGV[1]), '+inf', 'WITHSCORES', 'LIMIT', 0, 5000)
 for i = 1, #heard, 2 do
-  if redis.call('HSTRLEN', KEYS[1], heard[i]) <= 65536 then
+  local length = redis.call('HSTRLEN', KEYS[1], heard[i])
+  if length <= MAX_REPORT and size + length <= MAX_ANSWER then
     local report = redis.call('HGET', KEYS[1], heard[i])
     if report then
+      size = size + length
       alive[#alive + 1] = heard[i + 1]
       alive[#alive + 1] = report
     end
