@@ -27,6 +27,10 @@ LIMITS = {"busy": 5.0, "stopped": 3.0}
 """Seconds in which a worker has to hear, where it is not one; a stopped one after it goes on."""
 
 
+def limit(name: str) -> float:
+    return LIMITS.get(name, 1.0)
+
+
 @dataclass
 class Cycle:
     """One kill.
@@ -161,7 +165,7 @@ class Drill:
         self.cycles.append(cycle)
         for name, worker in self._workers.items():
             heard = partial(_has_heard, worker, cycle.struck)
-            wait_until(heard, timeout=7, what=f"{name} hears the kill")
+            wait_until(heard, timeout=2 + limit(name), what=f"{name} hears the kill")
             cycle.late[name] = _heard(worker, cycle.struck)[0] - (
                 cycle.resumed if name == "stopped" else cycle.struck
             )
@@ -182,7 +186,7 @@ class Drill:
             f"{name} heard after {seconds:.2f} s"
             for cycle in self.cycles
             for name, seconds in cycle.late.items()
-            if seconds > LIMITS.get(name, 1.0)
+            if seconds > limit(name)
         ]
         assert late == []
         assert self.wrong() == [], "whoever is dispatched after the worker heard gets stable"

@@ -27,6 +27,7 @@ KEY = "the-first-key-of-these-tests-is-long-enough"
 BUCKET_SECRET = "the-bucket-secret-of-these-tests-is-long-enough"
 STABLE, CANARY = "1.0", "2.0"
 TESTER = "tester@example.com"
+TESTERS, NOBODY = Audience(subjects=[TESTER]), Audience()
 VARIABLE = "CANARY_TEST_SITE"
 
 
@@ -83,13 +84,13 @@ class Setup:
         return self.namespace if app == "shop" else f"{self.namespace}-{app}"
 
 
-def rollout(app: str, variant: str = "") -> Rollout:
+def rollout(app: str, variant: str = "", testers: Audience = NOBODY) -> Rollout:
     return Rollout(
         app,
         stable=STABLE,
         canary=CANARY,
         paths=(f"/{app}",),
-        testers=Audience(subjects=[TESTER]),
+        testers=testers,
         rescue=variants.RESCUES.get(variant, Rescue()),
     )
 
@@ -100,7 +101,7 @@ def who(view: RequestView) -> str | None:
 
 def canary(setup: Setup, app: str) -> Canary:
     made = Canary(
-        rollout(app, setup.variant),
+        rollout(app, setup.variant, TESTERS if setup.identified else NOBODY),
         namespace=setup.namespace_of(app),
         store=setup.store,
         secret_keys=setup.keys,

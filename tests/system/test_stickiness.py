@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,14 +123,45 @@ def test_the_cookies_of_two_applications_live_side_by_side(site: Site) -> None:
     assert sum(lines) < 1.5 * VISITORS
 
 
+def decide_alike(site: Site, visitors: dict[int, AsyncVisitor], asgi: Worker, wsgi: Worker) -> None:
+    known = {number: min(site.seen.versions[number, "shop"]) for number in visitors}
+    by_asgi = asyncio.run(versions(asgi.port, visitors))
+    held = {number: dict(v.cookies.values) for number, v in visitors.items()}
+    by_wsgi = asyncio.run(versions(wsgi.port, visitors))
+    assert by_asgi == by_wsgi == known, "both decide alike"
+    assert held == {n: v.cookies.values for n, v in visitors.items()}, "no cookie is replaced"
+
+
 def test_asgi_and_wsgi_decide_alike_and_take_each_others_cookies(site: Site) -> None:
     asgi, wsgi, *_ = site.rig.workers
-    known = {number: site.seen.versions[number, "shop"] for number in site.visitors}
-    by_asgi = asyncio.run(versions(asgi.port, site.visitors))
-    held = {number: dict(v.cookies.values) for number, v in site.visitors.items()}
-    by_wsgi = asyncio.run(versions(wsgi.port, site.visitors))
-    assert by_asgi == by_wsgi == {number: min(known[number]) for number in known}
-    assert held == {n: v.cookies.values for n, v in site.visitors.items()}, "no cookie is replaced"
+    decide_alike(site, site.visitors, asgi, wsgi)
+    print(f"\nASGI and WSGI: {len(site.visitors)} visitors alike, no cookie replaced")
+
+
+@pytest.mark.parametrize(
+    ("odd", "failure"),
+    [
+        pytest.param({"identified": True}, "both decide alike", id="a bucket secret of its own"),
+        pytest.param({"keys": (KEY,)}, "both decide alike", id="no key for the others' cookies"),
+        pytest.param({"keys": ADD_NEW}, "no cookie is replaced", id="signs by another key"),
+    ],
+)
+def test_the_comparison_fails_for_a_wsgi_worker_that_is_set_up_otherwise(
+    site: Site, odd: dict[str, Any], failure: str
+) -> None:
+    (wsgi,) = site.rig.serve("gunicorn", **{"keys": SIGN_NEW, **odd})
+    site.rig.workers.remove(wsgi)
+    same = {number: copied(site.visitors[number]) for number in range(300)}
+    with pytest.raises(AssertionError, match=failure):
+        decide_alike(site, same, site.rig.workers[0], wsgi)
+    wsgi.kill()
+
+
+def copied(visitor: AsyncVisitor) -> AsyncVisitor:
+    """Somebody else with the same cookies."""
+    twin = AsyncVisitor(visitor.pool)
+    twin.cookies.values.update(visitor.cookies.values)
+    return twin
 
 
 def test_the_canary_only_grows_and_zero_and_hundred_are_exact(site: Site) -> None:
