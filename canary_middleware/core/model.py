@@ -183,8 +183,9 @@ class Rollout:
             ``/checkout-old``.
         methods: upper-case methods; empty means all.
         exclude: prefixes that are never in scope.
-        testers: visitors who get the canary as soon as the rollout is started, even at weight 0.
-        denied: visitors who never get it.
+        testers: identified visitors who get the canary as soon as the rollout is started, even at
+            weight 0.
+        denied: identified visitors who never get it.
         ramp: the planned weights.
         owner: whom to ask, one line; shown in ``status``.
         rescue: see :class:`Rescue`.

@@ -176,7 +176,7 @@ def is_async(hook: object) -> bool:
     """Whether a call gives a coroutine: of a function, a method, a ``partial``, an object."""
     while isinstance(hook, partial):
         hook = hook.func
-    call = getattr(type(hook), "__call__", None)  # noqa: B004 not whether there is one, but which
+    call = inspect.getattr_static(type(hook), "__call__", None)
     return inspect.iscoroutinefunction(hook) or inspect.iscoroutinefunction(call)
 
 
