@@ -154,6 +154,14 @@ class CookieFirst(Around):
         return sent
 
 
+class Forgetful(Around):
+    """Nobody's cookie is looked at."""
+
+    def headers(self, sent: Headers) -> Headers:
+        sent.pop(b"cookie", None)
+        return sent
+
+
 class Punctual(Around):
     """A cookie that was issued a minute from now, before or after, is thrown away."""
 

@@ -35,6 +35,7 @@ FAILS_CLOSED = "a middleware that answers 503 without its store"
 PUNCTUAL = "a middleware that trusts no cookie of another clock"
 NEVER_STARTED = "a target whose start nobody looks at"
 BELIEVES = "a middleware that believes a version in a header"
+FORGETS = "a middleware that forgets its visitors"
 COOKIE_FIRST = "a middleware that asks the cookie and not the user"
 LEAKS_TIME = "a signature that is compared character by character"
 LOGS_AS_IS = "a middleware that logs paths as they are"
@@ -78,6 +79,7 @@ WRAPPERS: Final[Mapping[str, type[spoiled.Around]]] = {
     PUNCTUAL: spoiled.Punctual,
     BELIEVES: spoiled.Believing,
     COOKIE_FIRST: spoiled.CookieFirst,
+    FORGETS: spoiled.Forgetful,
     LEAKS_TIME: spoiled.Leaking,
     LOGS_AS_IS: spoiled.Logging,
     SHOWS_ERRORS: spoiled.Talkative,
