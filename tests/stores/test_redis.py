@@ -425,9 +425,10 @@ def test_threads_that_come_at_once_leave_no_connection_behind(shop: Shop) -> Non
     line = threading.Barrier(8)
 
     def connect() -> redis.Redis:
-        made.append(redis.Redis.from_url(shop.url, client_name=shop.namespace))
+        client = redis.Redis.from_url(shop.url, client_name=shop.namespace)
+        made.append(client)
         time.sleep(0.02)  # long enough for the other threads to come here, too
-        return made[-1]
+        return client
 
     def connections() -> list[object]:
         return [c for c in shop.client.client_list() if c["name"] == shop.namespace]
