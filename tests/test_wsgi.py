@@ -14,7 +14,6 @@ from typing import Any
 
 import flask
 import pytest
-from flask import Flask
 
 from canary_middleware import ConfigurationError, Rescue, current
 from canary_middleware.context import ENVIRON_KEY
@@ -168,18 +167,6 @@ def test_targets_of_an_inner_middleware_of_the_same_canary_are_served() -> None:
     reply = exchange(CanaryMiddleware(inner, canary), environ())
     assert reply.body == b"the second application"
     assert outcomes(canary) == {"canary 2xx": 1}
-
-
-@pytest.mark.parametrize("path", ["//checkout", "///checkout/", "/checkout"])
-def test_slashes_that_werkzeug_does_not_see_do_not_lead_out_of_scope(path: str) -> None:
-    app = Flask("shop")
-
-    @app.get("/checkout", strict_slashes=False)
-    def checkout() -> str:
-        return current("checkout").version
-
-    covered = CanaryMiddleware(app.wsgi_app, facade(paths=["/checkout"]))
-    assert exchange(covered, environ(path)).body == b"2"
 
 
 def test_a_request_inside_a_request_gives_the_context_back() -> None:

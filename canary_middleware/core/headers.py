@@ -19,7 +19,8 @@ FRESHNESS: Final = frozenset(
 )
 TARGETED: Final = frozenset({
     "cdn-cache-control", "cloudflare-cdn-cache-control", "netlify-cdn-cache-control",
-    "vercel-cdn-cache-control", "akamai-cache-control", "surrogate-control", "edge-control", "x-accel-expires",
+    "vercel-cdn-cache-control", "akamai-cache-control", "surrogate-control", "edge-control",
+    "x-accel-expires",
 })  # fmt: skip
 """Headers that tell one kind of shared cache what to do, whatever Cache-Control says."""
 

@@ -130,8 +130,8 @@ class Engine:
             self._local_kill = local_kill
             after = self._compiled()
             killed = _newly_killed(self.snapshot, after)
-            # First, for whoever sees the kill in the snapshot asks since when.
-            self.killed_at = {**self.killed_at, **dict.fromkeys(killed, self.clock())}
+            if killed:  # first, for whoever sees the kill in the snapshot asks since when
+                self.killed_at = {**self.killed_at, **dict.fromkeys(killed, self.clock())}
             self.snapshot = after
         if killed:
             self.recorder.count("in_flight_at_kill", self.canaries_running())

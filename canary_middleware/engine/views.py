@@ -201,6 +201,4 @@ class WsgiView:
 def wsgi_path(environ: Any) -> str:
     """``PATH_INFO`` as text: PEP 3333 hands over UTF-8 bytes decoded as latin-1."""
     path: str = environ.get("PATH_INFO") or "/"
-    if path.startswith("//"):
-        path = "/" + path.lstrip("/")  # as werkzeug sees it, and so routes it
     return path if path.isascii() else path.encode("latin-1", "replace").decode("utf-8", "replace")

@@ -104,9 +104,9 @@ class Visit:
             self.canary = True
         if self.started:
             self._note_late(engine.snapshot.by_name[name])
-        elif not self.finished:  # threads of a request that was cancelled go on asking
+        else:
             engine.recorder.running[self] = None
-            if self.finished:
+            if self.finished:  # asked after, as threads of a request that was cancelled go on
                 engine.recorder.running.pop(self, None)
         if engine.observer is not None:
             engine.observer.exposed(self, assignment)
