@@ -22,6 +22,7 @@ from canary_middleware.core.state import Document, Entry, Phase
 from canary_middleware.core.weight import FULL, format_weight
 from canary_middleware.errors import VerbRefusedError
 from canary_middleware.stores import StateStore
+from canary_middleware.verbs import Status
 
 _rollout = click.argument("rollout", callback=a_rollout)
 _release = click.option("--release", metavar="LABEL", help="Which canary label.")
@@ -108,19 +109,21 @@ def _change(
 
 def _unknown(store: StateStore, namespace: str, rollout: str) -> VerbRefusedError | None:
     """The better refusal where neither the state nor any process knows the rollout."""
-    found = verbs.status(store)
-    known = {
-        *(known.name for known in found.rollouts),
-        *(name for process in found.processes for name in process.plans),
-    }
+    known = known_rollouts(verbs.status(store))
     if rollout in known:
         return None
     if known:
-        hint = f"known are: {', '.join(sorted(known))}; a new one needs a process that declares it"
+        hint = f"known are: {', '.join(known)}; a new one needs a process that declares it"
     else:
         hint = "nothing is known there: start an application that declares it, or check --namespace"
     message = f"{rollout}: namespace {namespace} knows no such rollout"
     return VerbRefusedError(message, rollout=rollout, hint=hint)
+
+
+def known_rollouts(found: Status) -> list[str]:
+    """Those in the state and those that processes declare, by name."""
+    declared = {name for process in found.processes for name in process.plans}
+    return sorted(declared.union(rollout.name for rollout in found.rollouts))
 
 
 def sentence(rollout: str, entry: Entry) -> str:

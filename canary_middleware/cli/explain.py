@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import click
 
 from canary_middleware import verbs
+from canary_middleware.cli.changes import known_rollouts
 from canary_middleware.cli.connection import Connection, a_rollout, connected
 from canary_middleware.cli.show import print_json, say, shown
 from canary_middleware.config import Configuration
@@ -143,9 +144,14 @@ def _rollout(
     for rollout in known:
         if release in (None, rollout.canary):
             return rollout
-    names = ", ".join(sorted({rollout.canary for rollout in known}))
-    hint = f"known releases: {names}" if names else "no file, process or state knows it"
-    raise VerbRefusedError(f"{name}: is unknown", rollout=name, hint=hint)
+    if known:
+        names = ", ".join(sorted({rollout.canary for rollout in known}))
+        unknown = f"{name}: release {release} is unknown"
+        raise VerbRefusedError(unknown, rollout=name, hint=f"known releases: {names}")
+    written = {rollout.name for rollout in configuration.rollouts}
+    others = sorted(written.union(known_rollouts(found)))
+    hint = f"known are: {', '.join(others)}" if others else "no file, process or state knows any"
+    raise VerbRefusedError(f"{name}: there is no such rollout", rollout=name, hint=hint)
 
 
 def _undeclared(name: str, plan: Plan) -> Rollout:

@@ -98,7 +98,8 @@ def _cells(rollout: RolloutStatus, entry: Entry, now: float) -> tuple[str, ...]:
 
 def _print_processes(found: Status) -> None:
     if not found.processes:
-        say(f"no process reports: none was heard in the last {REPORT_LIFE:g} s")
+        doubt = "" if found.document else "; is the namespace right?"
+        say(f"no process reports: none was heard in the last {REPORT_LIFE:g} s{doubt}")
         return
     head = ("HOST", "PID", "KIND", "REVISION", "HEARD", "RUNNING", "DECLARES")
     print_table(head, [_process(found, process) for process in found.processes])

@@ -89,9 +89,7 @@ _OWN_HINTS: Final[Mapping[tuple[Phase, Verb], str]] = {
     (Phase.IDLE, Verb.ROLLBACK): _NOTHING_BACK,
     (Phase.ROLLED_BACK, Verb.ROLLBACK): _NOTHING_BACK,
     (Phase.IDLE, Verb.WEIGHT): "begin it with `canary start ROLLOUT --weight WEIGHT`",
-    (Phase.PAUSED, Verb.PAUSE): (
-        "its ramp is stopped, its share is served; `canary weight ROLLOUT 0%` ends that, too"
-    ),
+    (Phase.PAUSED, Verb.PAUSE): "its share is still served; `canary weight ROLLOUT 0%` ends that",
 }
 """Where the hint of the phase would lead in a circle."""
 

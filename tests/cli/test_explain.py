@@ -158,7 +158,11 @@ def test_what_cannot_be_explained_says_why(half: Shell, file: Path) -> None:
         (("checkout", "--subject", "alice"), 2, "CANARY_BUCKET_SECRET: is missing"),
         (("checkout", "--cookie", "a.b.c"), 2, "CANARY_SECRET_KEYS: is missing"),
         (("checkout", "--cookie", "a.b.c", *config), 1, "the cookie is forged"),
-        (("nosuch", "--subject", "alice", *config), 1, "nosuch: is unknown"),
+        (
+            ("nosuch", "--subject", "alice", *config),
+            1,
+            "nosuch: there is no such rollout (known are: checkout)",
+        ),
         (("checkout", "--subject", "a", "--release", "9", *config), 1, "known releases: 1.5.0"),
     ]
     for words, code, reason in cases:

@@ -89,7 +89,10 @@ def test_status_of_an_empty_namespace(canary: Shell) -> None:
     answer = canary("status")
     assert (answer.code, answer.err) == (0, "")
     assert "nothing was ever started or killed" in answer.out
-    assert "no process reports: none was heard in the last 15 s\n" in answer.out
+    assert (
+        "no process reports: none was heard in the last 15 s; is the namespace right?\n"
+        in answer.out
+    )
     shape = canary("status", "--json").json
     assert (shape["revision"], shape["lineage"], shape["kill_key"]) == (None, None, None)
     assert (shape["rollouts"], shape["kills"], shape["waiting"], shape["processes"]) == (

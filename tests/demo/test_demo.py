@@ -46,9 +46,6 @@ def test_demo_keeps_every_promise_and_leaves_nothing_in_a_store_that_it_is_given
                           ("requests, from bodies", "requests, from spans")):  # fmt: skip
         assert numbers(shown, bodies) == numbers(shown, spans)
     assert min(numbers(shown, "visitors, from bodies")) > 20
-    assert re.search(r"^  killed +everybody on 1\.4\.2 +0\.0% on 1\.5\.0", shown, re.MULTILINE), (
-        shown
-    )
     assert demo.left() == []
     with redis_server.client() as client:
         assert client.keys("*") == []

@@ -6,7 +6,9 @@ import io
 
 import pytest
 
+from canary_middleware.demo.crowd import Answer, Crowd
 from canary_middleware.demo.display import Display
+from canary_middleware.demo.story import pulse
 
 
 class Terminal(io.StringIO):
@@ -74,3 +76,18 @@ def test_nothing_is_told_in_words_where_they_fit(monkeypatch: pytest.MonkeyPatch
     assert display.bar(0.0, 60, "nobody") == "nobody    "
     assert display.bar(0.0, 60, "nobody at all") == ".........."
     assert display.bar(0.5, 60, "nobody") == "#####....."
+
+
+@pytest.mark.parametrize(
+    ("versions", "words"),
+    [
+        ([], "nobody yet"),
+        (["1.4.2", "1.4.2"], "everybody on 1.4.2"),
+        (["1.4.2", "1.5.0"], "############............"),
+    ],
+)
+def test_a_scene_says_in_words_that_everybody_is_on_stable(versions: list[str], words: str) -> None:
+    crowd = Crowd([1], 1.0)
+    crowd.answers = [Answer(1, version, 2.0, 2.0, 7, 2.0, None) for version in versions]
+    line = pulse(crowd, Display(io.StringIO()), "killed", since=1.0)
+    assert f"  killed  {words.ljust(24)} " in line
