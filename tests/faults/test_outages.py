@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 from tests.support.clients import Visitor
 from tests.support.fault_proxy import FaultProxy
 from tests.support.redis import RedisServer
-from tests.support.servers import wait_until
+from tests.system import herd, variants
 from tests.system.outage import Outage, killed, loading, outage, stopped
 from tests.system.rig import Rig, Worker, start
 from tests.system.rows import flips, resources
@@ -24,7 +23,6 @@ from tests.system.watch import Watch, failures
 pytestmark = pytest.mark.faults
 
 SERVERS = ("uvicorn", "gunicorn", "uvicorn", "gunicorn")
-PASSWORD = "of-these-tests"
 
 
 @pytest.fixture
@@ -157,55 +155,13 @@ def test_r15_a_pause(
 
 
 def test_r16_rights_that_are_taken_away_and_given_back(rig: Rig, server: RedisServer) -> None:
-    rig.started(20_000)
-    with server.client() as client:
-        client.acl_setuser(
-            "app", enabled=True, passwords=[f"+{PASSWORD}"], keys="*", channels="*",
-            categories=["+@all"],
-        )  # fmt: skip
-        made = rig.serve(*SERVERS, store=rig.url.replace("//", f"//app:{PASSWORD}@"))
-        rig.all_follow(CANARY)
-        with Watch([worker.port for worker in made]) as watch:
-            client.execute_command("ACL", "SETUSER", "app", "off")
-            client.execute_command("CLIENT", "KILL", "USER", "app")
-            time.sleep(1.0)
-            before = client.info("stats")["total_connections_received"]
-            time.sleep(15)
-            attempts = client.info("stats")["total_connections_received"] - before
-            client.execute_command("ACL", "SETUSER", "app", "on")
-            given = time.monotonic()
-            for worker in made:
-                worker.process.wait_log("store: recovered", timeout=3)
-            late = time.monotonic() - given
-    each = attempts / 15 / len(made)
-    print(f"\nR16: {each:.2f} attempts/s/worker (limit 1), back after {late:.1f} s (limit 3)")
-    assert each <= 1.0
-    assert failures(watch.answers) == []
+    print(f"\n{herd.r16(rig, server, SERVERS, 15.0)}")
 
 
 def test_r17_a_herd_of_32_workers(rig: Rig, server: RedisServer) -> None:
-    rig.started(20_000)
-    ports = rig.lazy(32)
-    with server.client() as client:
-        others = client.info("clients")["connected_clients"]
-    with Watch(ports, every=0.2) as watch, server.client() as client:
-        wait_until(lambda: len(client.pubsub_channels()) == 1, what="somebody listens")
-        time.sleep(3.0)
-        most = client.info("clients")["connected_clients"] - others
-        server.kill()
-        time.sleep(10)
-        server.start()
-        counts = []
-        for _ in range(30):
-            counts.append(client.info("stats")["total_connections_received"])
-            time.sleep(0.1)
-        again = client.info("clients")["connected_clients"] - 1
-    came = [after - before for before, after in pairwise(counts)]
-    print(
-        f"\nR17: {most / 32:.1f} connections/worker before and {again / 32:.1f} after (limit 2), "
-        f"at most {max(came)} of {sum(came)} within 0.1 s"
-    )
-    assert failures(watch.answers) == []
-    assert most <= 64
-    assert again <= 64
-    assert max(came) <= 0.5 * sum(came), "no synchronised peak"
+    print(f"\n{herd.r17(rig, server, 32, 10.0)}")
+
+
+def test_r17_fails_for_agents_that_come_back_in_step(rig: Rig, server: RedisServer) -> None:
+    with pytest.raises(AssertionError, match="no synchronised peak"):
+        herd.r17(rig, server, 32, 3.0, variants.IN_STEP)

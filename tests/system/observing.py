@@ -32,5 +32,8 @@ def export(url: str) -> None:
 
 
 def traced(app: Any) -> Any:
-    """The application with the instrumentation outside."""
-    return OpenTelemetryMiddleware(app)
+    """The application with the instrumentation outside, for spans only.
+
+    The instrumentation's own metrics are by host and method, which is what strangers flood.
+    """
+    return OpenTelemetryMiddleware(app, meter_provider=metrics.NoOpMeterProvider())

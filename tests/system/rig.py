@@ -132,11 +132,11 @@ class Rig:
         start(made)
         return made
 
-    def lazy(self, count: int) -> list[int]:
+    def lazy(self, count: int, **changes: Any) -> list[int]:
         """Ports of workers that begin with their first visit."""
         ports = [free_port() for _ in range(count)]
         command = [sys.executable, "-m", "tests.system.lazy", *map(str, ports)]
-        log, env = self.directory / "lazy.log", self.setup.environment()
+        log, env = self.directory / "lazy.log", replace(self.setup, **changes).environment()
         process = self._stack.enter_context(Process(command, log, env=env, cwd=ROOT))
         for port in ports:
             process.wait_port(port, timeout=30)

@@ -47,10 +47,10 @@ def resources(worker: Worker) -> tuple[int, int]:
 # --- what the store forgets -----------------------------------------------------------------------
 
 
-def r10(rig: Rig, server: RedisServer) -> str:
+def r10(rig: Rig, server: RedisServer, variant: str = "") -> str:
     """FLUSHALL at 20 %: the state is held and published again, once."""
     rig.started(parse_weight("20%"))
-    workers = rig.serve("uvicorn", "gunicorn", "uvicorn", "gunicorn")
+    workers = rig.serve("uvicorn", "gunicorn", "uvicorn", "gunicorn", variant=variant)
     rig.all_follow(CANARY)
 
     @contextmanager
@@ -61,7 +61,7 @@ def r10(rig: Rig, server: RedisServer) -> str:
 
     found = outage(rig, server, flushed, seconds=2.0)
     moved = sum(flips(found.of(worker)) for worker in workers)
-    assert moved == 0
+    assert moved == 0, "nobody moves"
     assert failures(found.watch.answers) == []
     restores = [a for a in rig.store().history(None, 50) if a.action == "restore"]
     assert len(restores) == 1, "one writer"

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 import traceback
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -61,11 +62,39 @@ class Credulous(Between):
 
 
 class Gullible(Between):
-    """A store in which what cannot be read is taken for a state in which nothing is started."""
+    """A store in which nothing, or nothing readable, is taken for a state: nothing is started."""
 
     def load(self) -> Loaded:
         loaded: Loaded = self.store.load()
-        return loaded if loaded.corrupt is None else Loaded(Document("0"), loaded.kill_key)
+        return Loaded(loaded.document or Document("0"), loaded.kill_key)
+
+
+class Stubborn(Between):
+    """A store that is asked again and again until it answers."""
+
+    def load(self) -> Loaded:
+        for _ in range(10):
+            with suppress(StoreError):
+                return self._load()
+        return self._load()
+
+    def _load(self) -> Loaded:
+        loaded: Loaded = self.store.load()
+        return loaded
+
+
+class InStep(Between):
+    """A store to which all processes come back at the same instant."""
+
+    lost = False
+
+    def load(self) -> Loaded:
+        if self.lost:
+            time.sleep(1.0 - time.time() % 1.0)
+        self.lost = True
+        loaded: Loaded = self.store.load()
+        self.lost = False
+        return loaded
 
 
 class LastWord(Between):

@@ -49,26 +49,40 @@ def test_nobody_fails_and_nobody_waits_and_everybody_comes_back(
         assert worker.process.output().count("degraded") <= 2, "one line for each change"
 
 
-def test_a_store_that_is_absent_at_the_start_delays_nothing(
-    rig: Rig, redis_server: RedisServer
-) -> None:
-    redis_server.kill()
-    workers = [rig.worker(server) for server in SERVERS]
+def absent(rig: Rig, server: RedisServer, *servers: str, variant: str = "") -> str:
+    """R3: the store comes after the workers."""
+    server.kill()
+    workers = [rig.worker(name, variant=variant) for name in servers]
     began = time.monotonic()
     start(workers)
     with Watch(worker.port for worker in workers) as watch:
         time.sleep(1.5)
-        redis_server.start()
+        server.start()
         rig.started(50_000)
         followed = rig.all_follow(CANARY, within=FOLLOW)
     first = {port: min(a.sent + a.seconds for a in watch.answers if a.port == port)
              for port in (worker.port for worker in workers)}  # fmt: skip
-    print(f"\nabsent: first answers after {max(first.values()) - began:.1f} s, "
-          f"joined {followed:.1f} s after the store")  # fmt: skip
-    assert failures(watch.answers) == []
+    assert failures(watch.answers) == [], "no request fails without a store"
     assert max(answer.seconds for answer in watch.answers) < 1.0
     early = watch.between(0, began + 1.5)
     assert {answer.version for answer in early if answer.path == COVERED} <= {STABLE}
+    return (
+        f"absent: first answers after {max(first.values()) - began:.1f} s, "
+        f"joined {followed:.1f} s after the store"
+    )
+
+
+def test_a_store_that_is_absent_at_the_start_delays_nothing(
+    rig: Rig, redis_server: RedisServer
+) -> None:
+    print(f"\n{absent(rig, redis_server, *SERVERS)}")
+
+
+def test_the_absence_fails_for_a_middleware_that_answers_503_without_its_store(
+    rig: Rig, redis_server: RedisServer
+) -> None:
+    with pytest.raises(AssertionError, match="no request fails without a store"):
+        absent(rig, redis_server, "uvicorn", variant=variants.FAILS_CLOSED)
 
 
 def test_the_check_fails_for_whoever_asks_or_needs_the_store_and_whoever_never_gets_stale(

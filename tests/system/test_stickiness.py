@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,20 +164,30 @@ def copied(visitor: AsyncVisitor) -> AsyncVisitor:
     return twin
 
 
-def test_the_canary_only_grows_and_zero_and_hundred_are_exact(site: Site) -> None:
-    some = {number: site.visitors[number] for number in range(1_500)}
-    store, before = site.rig.store(), set[int]()
-    for turn, weight in enumerate(("0%", "1%", "5%", "25%", "50%", "100%")):
+def only_grows(
+    rig: Rig, visitors: dict[int, AsyncVisitor], weights: Sequence[str]
+) -> dict[str, int]:
+    """Raise the weight step by step; counts who is on canary at each."""
+    store, before, counts = rig.store(), set[int](), {}
+    for turn, weight in enumerate(weights):
         verbs.weight(store, "shop", parse_weight(weight), by="test")
-        confirmed(site.rig)
-        found = asyncio.run(versions(site.rig.workers[turn % 2].port, some))
+        confirmed(rig)
+        found = asyncio.run(versions(rig.workers[turn % 2].port, visitors))
         canary = {number for number, version in found.items() if version == CANARY}
         assert before <= canary, f"somebody left the canary at {weight}"
-        share = parse_weight(weight) / FULL
+        share, many = parse_weight(weight) / FULL, len(visitors)
         # Five standard deviations; at 0 and at 100 % there are none.
-        assert abs(len(canary) - share * 1_500) <= 5 * (share * (1 - share) * 1_500) ** 0.5
+        assert abs(len(canary) - share * many) <= 5 * (share * (1 - share) * many) ** 0.5
         before = canary
+        counts[weight] = len(canary)
     verbs.weight(store, "shop", parse_weight("10%"), by="test")
+    return counts
+
+
+def test_the_canary_only_grows_and_zero_and_hundred_are_exact(site: Site) -> None:
+    some = {number: site.visitors[number] for number in range(1_500)}
+    counts = only_grows(site.rig, some, ("0%", "1%", "5%", "25%", "50%", "100%"))
+    print(f"\non canary of {len(some)}: {counts}")
 
 
 def confirmed(rig: Rig) -> None:
@@ -187,10 +197,21 @@ def confirmed(rig: Rig) -> None:
 
 def test_a_thousandth_of_a_percent_is_a_share_like_any_other() -> None:
     key, limit = lane_key(b"", "sticky", "shop", CANARY), threshold(parse_weight("0.001%"))
-    found = sum(draw(key, ANONYMOUS, str(number)) < limit for number in range(1_000_000))
-    assert 1 <= found <= 25, "ten are expected"
+    coarse = threshold(parse_weight("0.001%") // 1_000 * 1_000)  # the variant: only whole per cents
+    places = [draw(key, ANONYMOUS, str(number)) for number in range(1_000_000)]
+    assert 1 <= sum(place < limit for place in places) <= 25, "ten are expected"
+    assert sum(place < coarse for place in places) == 0
     assert threshold(0) == 0
     assert threshold(FULL) == 1 << 53
+
+
+def test_the_growth_fails_for_a_plain_random_cohort(
+    tmp_path: Path, redis_server: RedisServer
+) -> None:
+    with serving(tmp_path, redis_server, "shrinking", variants.PLAIN_RANDOM) as rig:
+        visitors = visit(rig, 250).visitors
+        with pytest.raises(AssertionError, match="somebody left the canary"):
+            only_grows(rig, visitors, ("10%", "10%"))
 
 
 @pytest.mark.parametrize(

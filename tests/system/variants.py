@@ -27,7 +27,9 @@ NO_POLL = "an agent without poll: it trusts in pushes"
 SUPERSEDES_POSTS = "a kill supersedes POSTs too"
 EVERYBODY_DRAWS = "every request without a cookie draws a visitor"
 CREDULOUS = "a follower that lets an empty store lift the kill"
-GULLIBLE = "a follower that takes garbage for an empty store and does as it says"
+GULLIBLE = "a follower that takes an empty store, or garbage, at its word"
+STUBBORN = "an agent that tries again at once, ten times"
+IN_STEP = "agents that come back at the full second"
 LAST_WORD = "a follower that takes the push that came last for the newest"
 LEFT_BEHIND = "an agent started at import, which a fork leaves behind"
 ASKS_THE_STORE = "a middleware that asks the store on each request"
@@ -71,6 +73,8 @@ STORES: Final[Mapping[str, type[spoiled.Between]]] = {
     CREDULOUS: spoiled.Credulous,
     GULLIBLE: spoiled.Gullible,
     LAST_WORD: spoiled.LastWord,
+    STUBBORN: spoiled.Stubborn,
+    IN_STEP: spoiled.InStep,
 }
 WRAPPERS: Final[Mapping[str, type[spoiled.Around]]] = {
     EVERYBODY_DRAWS: spoiled.WithoutMetadata,
