@@ -112,11 +112,11 @@ class Sdk:
 def canary(
     sdk: Sdk,
     *rollouts: Rollout,
-    weight: str = "100%",
+    weight: str | None = "100%",
     telemetry: Telemetry | None = None,
     **how: Any,
 ) -> Canary:
-    """A canary on ``memory://`` that reports to ``sdk``."""
+    """A canary, on ``memory://`` unless told otherwise, that reports to ``sdk``."""
     telemetry = telemetry or Telemetry(sdk.tracers, sdk.meters)
     return Canary(
         *(rollouts or (CHECKOUT,)), secret_keys=[KEY], autostart=weight, telemetry=telemetry, **how

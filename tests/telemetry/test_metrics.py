@@ -21,6 +21,7 @@ from canary_middleware.core.model import Assignment
 from canary_middleware.core.outcomes import EDGES, OutcomeClass
 from canary_middleware.telemetry import Telemetry
 from canary_middleware.telemetry.spans import TracedVisit
+from tests.support.servers import LOCALHOST, free_port
 from tests.telemetry.apps import (
     CANARY,
     CHECKOUT,
@@ -127,6 +128,13 @@ def test_staleness_is_the_age_of_the_last_confirmation(sdk: Sdk) -> None:
     made.engine.confirm(100.0)
     now[0] = 107.5
     assert sdk.numbers("canary.control.staleness") == {(): 7.5}
+
+
+def test_a_store_that_is_away_is_counted(sdk: Sdk) -> None:
+    made = canary(sdk, weight=None, store=f"redis://{LOCALHOST}:{free_port()}/0", namespace="shop")
+    made.arrive_blocking()
+    made.stop()
+    assert sdk.numbers("canary.events")["store_error",] >= 1
 
 
 # --- series -------------------------------------------------------------------------------------
