@@ -177,7 +177,7 @@ def _killed(account: Account) -> Iterator[Verdict]:
     last = max((answer.received for answer in canaries), default=account.struck)
     in_time = last <= account.kill.over + HEARD_WITHIN
     when = f"{_milliseconds(last - account.struck)} after" if last > account.struck else "before"
-    begun = ", begun before its worker had heard of it" if in_time and not late else ""
+    fair = ", begun before its worker had heard of it" if in_time and not late else ""
     yield Verdict(
         in_time, f"last request given to {CANARY} ended {when} the kill was written{begun}"
     )
