@@ -179,7 +179,7 @@ def _killed(account: Account) -> Iterator[Verdict]:
     when = f"{_milliseconds(last - account.struck)} after" if last > account.struck else "before"
     fair = ", begun before its worker had heard of it" if in_time and not late else ""
     yield Verdict(
-        in_time, f"last request given to {CANARY} ended {when} the kill was written{begun}"
+        in_time, f"last request given to {CANARY} ended {when} the kill was written{fair}"
     )
 
 
