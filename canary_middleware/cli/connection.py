@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -28,7 +27,6 @@ _MEMORY: Final = "lives inside one process, which nobody else can reach"
 _OTHERS: Final = "redis://, rediss:// or unix://"
 # Host, port and database: nothing else is repeated, it may be a password.
 _ADDRESS: Final = re.compile(r"([\w.-]+|\[[\da-fA-F:]+\])(:\d+)?(/\d*)?")
-_FRACTION: Final = re.compile(r"0?\.\d+|1\.0*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,18 +121,10 @@ def a_rollout(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 
 def a_weight(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
     """Callback of a parameter that is a share."""
-    if value is not None and _FRACTION.fullmatch(value.strip()):
-        raise click.BadParameter(_two_readings(value.strip()), ctx, param)
     try:
         return None if value is None else parse_weight(value)
     except ValueError as error:
         raise click.BadParameter(str(error), ctx, param) from None
-
-
-def _two_readings(text: str) -> str:
-    # Most people mean the fraction, and a hint that only adds the sign is a hundred times less.
-    fraction = f"{(Decimal(text) * 100).normalize():f}%"
-    return f'{text!r} needs a percent sign: "{fraction}" for the fraction, or "{text}%"'
 
 
 Command = Callable[..., int | None]

@@ -208,7 +208,8 @@ def _weight_problems(weights: Iterable[object], place: str) -> Iterator[Problem]
         try:
             parse_weight(weight)
         except ValueError as error:
-            yield Problem(place, str(error), 'a share such as "5%"')
+            wrong, _, hint = str(error).partition("; ")
+            yield Problem(place, wrong, hint or 'a share such as "5%"')
 
 
 def weight_problem(weight: object, place: str) -> list[Problem]:

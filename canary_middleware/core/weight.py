@@ -6,6 +6,7 @@ means everybody, exactly.
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
@@ -13,6 +14,7 @@ FULL: Final = 100_000
 """100 % in units of 0.001 %."""
 
 _STEP: Final = Decimal("0.001")
+_FRACTION: Final = re.compile(r"0?\.\d{1,20}|1\.0{0,20}", re.ASCII)
 
 
 def parse_weight(text: object) -> int:
@@ -25,7 +27,7 @@ def parse_weight(text: object) -> int:
         raise ValueError(f'a bare number ({text!r}) is ambiguous; write a string such as "5%"')
     body = text.strip()
     if not body.endswith("%"):
-        raise ValueError(f'{text!r} has no percent sign; write "{body or "5"}%"')
+        raise ValueError(f"{text!r} has no percent sign; write {_readings(body)}")
     try:
         share = Decimal(body[:-1].strip())
     except InvalidOperation:
@@ -37,6 +39,13 @@ def parse_weight(text: object) -> int:
     if rounded != share:
         raise ValueError(f"{text!r} is finer than the resolution of 0.001%")
     return int(rounded * 1000)
+
+
+def _readings(body: str) -> str:
+    # Most people mean the fraction, and a hint that only adds the sign is a hundred times less.
+    if not _FRACTION.fullmatch(body):
+        return f'"{body or "5"}%"'
+    return f'"{(Decimal(body) * 100).normalize():f}%" for the fraction, or "{body}%"'
 
 
 def format_weight(weight: int) -> str:

@@ -118,7 +118,7 @@ def test_a_fraction_is_asked_back_with_both_readings(
 ) -> None:
     answer = started("weight", "checkout", share)
     assert answer.code == 2
-    assert f"'{share}' needs a percent sign: {readings}" in answer.err
+    assert f"'{share}' has no percent sign; write {readings}" in answer.err
     assert answer.err.count("percent sign") == 1
 
 

@@ -24,7 +24,9 @@ def test_reads(text: str, units: int) -> None:
     [
         (5, "bare number"), (0, "bare number"), (True, "bare number"), (None, "bare number"),
         (0.05, "bare number"), (b"5%", "bare number"), (["5%"], "bare number"),
-        ("5", 'write "5%"'), ("", 'write "5%"'), ("5%%", "not a percentage"),
+        ("5", 'write "5%"'), ("", 'write "5%"'), (".5", 'write "50%" for the fraction, or ".5%"'),
+        ("0.05", 'write "5%" for the fraction, or "0.05%"'), ("1.0", '"100%" for the fraction'),
+        ("1.5", 'write "1.5%"'), ("5%%", "not a percentage"),
         ("%", "not a percentage"), ("five%", "not a percentage"), ("5\x00%", "not a percentage"),
         ("1/2%", "not a percentage"), ("sNaN%", "outside"), ("NaN%", "outside"),
         ("-1%", "outside"), ("-0.001%", "outside"), ("100.001%", "outside"), ("inf%", "outside"),
