@@ -158,6 +158,11 @@ def test_r16_rights_that_are_taken_away_and_given_back(rig: Rig, server: RedisSe
     print(f"\n{herd.r16(rig, server, SERVERS, 15.0)}")
 
 
+def test_r16_fails_for_agents_that_try_again_at_once(rig: Rig, server: RedisServer) -> None:
+    with pytest.raises(AssertionError, match="no storm of attempts"):
+        herd.r16(rig, server, SERVERS[:2], 3.0, variants.STUBBORN)
+
+
 def test_r17_a_herd_of_32_workers(rig: Rig, server: RedisServer) -> None:
     print(f"\n{herd.r17(rig, server, 32, 10.0)}")
 

@@ -120,18 +120,11 @@ def believes_no_claim(workers: Iterable[Worker]) -> None:
 
 
 def test_s2_nobody_edits_himself_into_the_canary(rig: Rig) -> None:
-    with at(rig, "0%"):
+    with spoiled(rig, variants.BELIEVES) as gullible, at(rig, "0%"):
         believes_no_claim(rig.workers)
+        with pytest.raises(AssertionError, match="nobody edits himself into the canary"):
+            believes_no_claim([gullible])
     print("\nS2: 6 words in 4 cookies, a query and 3 headers, 0 honoured (limit 0)")
-
-
-def test_s2_the_check_fails_for_a_middleware_that_believes_a_header(rig: Rig) -> None:
-    with (
-        spoiled(rig, variants.BELIEVES) as worker,
-        at(rig, "0%"),
-        pytest.raises(AssertionError, match="nobody edits himself into the canary"),
-    ):
-        believes_no_claim([worker])
 
 
 def binds_to_the_user(rig: Rig, asgi: Worker, wsgi: Worker) -> None:

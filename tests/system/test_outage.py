@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ from tests.system.outage import (
 )
 from tests.system.rig import Rig, start
 from tests.system.site import CANARY, STABLE
-from tests.system.watch import COVERED, Watch, failures
+from tests.system.watch import COVERED, Answer, Watch, failures
 
 SERVERS = ("uvicorn", "gunicorn")
 
@@ -49,40 +49,36 @@ def test_nobody_fails_and_nobody_waits_and_everybody_comes_back(
         assert worker.process.output().count("degraded") <= 2, "one line for each change"
 
 
-def absent(rig: Rig, server: RedisServer, *servers: str, variant: str = "") -> str:
-    """R3: the store comes after the workers."""
-    server.kill()
-    workers = [rig.worker(name, variant=variant) for name in servers]
-    began = time.monotonic()
-    start(workers)
-    with Watch(worker.port for worker in workers) as watch:
-        time.sleep(1.5)
-        server.start()
-        rig.started(50_000)
-        followed = rig.all_follow(CANARY, within=FOLLOW)
-    first = {port: min(a.sent + a.seconds for a in watch.answers if a.port == port)
-             for port in (worker.port for worker in workers)}  # fmt: skip
-    assert failures(watch.answers) == [], "no request fails without a store"
-    assert max(answer.seconds for answer in watch.answers) < 1.0
-    early = watch.between(0, began + 1.5)
-    assert {answer.version for answer in early if answer.path == COVERED} <= {STABLE}
-    return (
-        f"absent: first answers after {max(first.values()) - began:.1f} s, "
-        f"joined {followed:.1f} s after the store"
-    )
+def serves_without_a_store(answers: Sequence[Answer], until: float) -> None:
+    assert failures(answers) == [], "no request fails without a store"
+    assert max(answer.seconds for answer in answers) < 1.0
+    early = [answer for answer in answers if answer.sent < until and answer.path == COVERED]
+    assert {answer.version for answer in early} == {STABLE}
 
 
 def test_a_store_that_is_absent_at_the_start_delays_nothing(
     rig: Rig, redis_server: RedisServer
 ) -> None:
-    print(f"\n{absent(rig, redis_server, *SERVERS)}")
-
-
-def test_the_absence_fails_for_a_middleware_that_answers_503_without_its_store(
-    rig: Rig, redis_server: RedisServer
-) -> None:
+    """R3, and a variant beside: it answers 503 without its store."""
+    redis_server.kill()
+    workers = [rig.worker(server) for server in SERVERS]
+    closed = rig.worker("uvicorn", variant=variants.FAILS_CLOSED)
+    began = time.monotonic()
+    start(rig.workers)
+    with Watch(worker.port for worker in rig.workers) as watch:
+        time.sleep(1.5)
+        returned = time.monotonic()
+        redis_server.start()
+        rig.started(50_000)
+        followed = rig.all_follow(CANARY, within=FOLLOW)
+    answers = {worker.port: [a for a in watch.answers if a.port == worker.port]
+               for worker in rig.workers}  # fmt: skip
+    first = max(min(a.sent + a.seconds for a in some) for some in answers.values()) - began
+    print(f"\nabsent: first answers after {first:.1f} s, joined {followed:.1f} s after the store")
+    for worker in workers:
+        serves_without_a_store(answers[worker.port], returned)
     with pytest.raises(AssertionError, match="no request fails without a store"):
-        absent(rig, redis_server, "uvicorn", variant=variants.FAILS_CLOSED)
+        serves_without_a_store(answers[closed.port], returned)
 
 
 def test_the_check_fails_for_whoever_asks_or_needs_the_store_and_whoever_never_gets_stale(

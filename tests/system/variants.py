@@ -23,7 +23,7 @@ __all__ = ["CHOOSERS", "POLLS", "RESCUES", "current", "spoil"]
 
 PLAIN_RANDOM = "a plain-random cohort: each request is drawn anew"
 TESTERS_PASS = "testers pass the kill switch"
-NO_POLL = "an agent without poll: it trusts in pushes"
+NO_POLL = "an agent that hardly polls: it trusts in pushes"
 SUPERSEDES_POSTS = "a kill supersedes POSTs too"
 EVERYBODY_DRAWS = "every request without a cookie draws a visitor"
 CREDULOUS = "a follower that lets an empty store lift the kill"
@@ -65,7 +65,7 @@ CHOOSERS: Final[Mapping[str, Callable[[str], Assignment]]] = {
     PLAIN_RANDOM: at_random,
     TESTERS_PASS: testers_first,
 }
-POLLS: Final[Mapping[str, float]] = {NO_POLL: 3600.0}
+POLLS: Final[Mapping[str, float]] = {NO_POLL: 20.0}
 RESCUES: Final[Mapping[str, Rescue]] = {
     SUPERSEDES_POSTS: Rescue(methods=("GET", "HEAD", "OPTIONS", "POST")),
 }
