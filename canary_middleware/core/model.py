@@ -215,7 +215,7 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Assignment:
-    """What one visitor gets from one rollout; immutable and prebuilt per lane and reason.
+    """What one visitor gets from one rollout; immutable, one per lane and reason.
 
     Attributes:
         rollout: name of the rollout.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
 from canary_middleware.core.bucket import Draws, draws, lane_key, threshold
@@ -59,6 +60,23 @@ class Track:
             denied=rollout.denied or None,
             testers=rollout.testers or None,
         )
+
+
+class Assignments(dict[Reason, Assignment]):
+    """Assignments by reason, each built when it is first asked for.
+
+    A kill waits in every process until a snapshot is compiled, and of the reasons that there are a
+    lane meets two or three.
+    """
+
+    __slots__ = ("_build",)
+
+    def __init__(self, build: Callable[[Reason], Assignment]) -> None:
+        super().__init__()
+        self._build = build
+
+    def __missing__(self, reason: Reason) -> Assignment:
+        return self.setdefault(reason, self._build(reason))  # threads may meet here
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,6 +191,7 @@ def compile_snapshot(
     document: Document | None,
     local_kill: Kill | None = None,
     describe: Describe | None = None,
+    before: Snapshot | None = None,
 ) -> Snapshot:
     """Join configuration and control state.
 
@@ -181,19 +200,31 @@ def compile_snapshot(
         document: the adopted control state, ``None`` while unknown (everybody is on stable).
         local_kill: a kill that holds for this host only.
         describe: see :data:`Describe`.
+        before: of the same tracks and description; lanes that are as they were are taken over.
     """
-    lanes = tuple(_lane(track, document, local_kill, describe) for track in tracks)
+    old: Mapping[str, Lane] = before.by_name if before else {}
+    lanes = tuple(
+        _lane(track, document, local_kill, describe, old.get(track.rollout.name))
+        for track in tracks
+    )
     # A prefix without its trailing slash lets "/checkout-old" through to `covers`: refused there.
     below = tuple(path.rstrip("/") or "/" for track in tracks for path in track.rollout.paths)
     return Snapshot(document, lanes, {lane.name: lane for lane in lanes}, below)
 
 
 def _lane(
-    track: Track, document: Document | None, local_kill: Kill | None, describe: Describe | None
+    track: Track,
+    document: Document | None,
+    local_kill: Kill | None,
+    describe: Describe | None,
+    old: Lane | None,
 ) -> Lane:
     rollout = track.rollout
     entry = document.entry(rollout.name, rollout.canary) if document else None
     kill = local_kill or (document.killed(rollout.name) if document else None)
+    gate = _gate(rollout, document, entry, kill)
+    if old is not None and (old.gate, old.kill, old.entry) == (gate, kill, entry):
+        return old
     weight = FULL if entry and entry.phase in SERVING else entry.weight if entry else 0
     epoch, period = (entry.epoch, entry.period) if entry else (0, 0)
 
@@ -209,10 +240,10 @@ def _lane(
         track=track,
         entry=entry,
         kill=kill,
-        gate=_gate(rollout, document, entry, kill),
+        gate=gate,
         active=entry is not None and entry.phase in ACTIVE,
         limit=threshold(weight),
-        stable={reason: give(Cohort.STABLE, rollout.stable, reason) for reason in Reason},
+        stable=Assignments(partial(give, Cohort.STABLE, rollout.stable)),
         canary={reason: give(Cohort.CANARY, rollout.canary, reason) for reason in CANARY_REASONS},
     )
 

@@ -128,7 +128,7 @@ class Engine:
         with self._lock:
             self.document = document
             self._local_kill = local_kill
-            after = self._compiled()
+            after = self._compiled(self.snapshot)
             killed = _newly_killed(self.snapshot, after)
             if killed:  # first, for whoever sees the kill in the snapshot asks since when
                 self.killed_at = {**self.killed_at, **dict.fromkeys(killed, self.clock())}
@@ -175,9 +175,9 @@ class Engine:
             self.observer = observer
             self.snapshot = self._compiled()
 
-    def _compiled(self) -> Snapshot:
+    def _compiled(self, before: Snapshot | None = None) -> Snapshot:
         describe = self.observer.describe if self.observer else None
-        return compile_snapshot(self._tracks, self.document, self._local_kill, describe)
+        return compile_snapshot(self._tracks, self.document, self._local_kill, describe, before)
 
     # --- requests -------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import pytest
 from canary_middleware.core.bucket import SPACE, lane_key, threshold
 from canary_middleware.core.model import Assignment, Cohort, Reason, Rescue, Rollout
 from canary_middleware.core.snapshot import CANARY_REASONS, Snapshot, Track, compile_snapshot
-from canary_middleware.core.state import ACTIVE, Document, Entry, Phase
+from canary_middleware.core.state import ACTIVE, Document, Entry, Kill, Phase
 from canary_middleware.core.weight import FULL
 from tests.core.control import CHECKOUT, KILL, SECRET, document, entry, killed, lane
 
@@ -75,12 +75,16 @@ def test_limits(found: Entry, limit: int) -> None:
     assert lane(document(found)).limit == limit
 
 
-def test_assignments_are_prebuilt_for_every_reason_and_say_where_they_come_from() -> None:
+def test_there_is_one_assignment_for_every_reason_and_it_says_where_it_comes_from() -> None:
     under = lane(document(entry(weight=5_000, epoch=11, period=13)))
-    assert set(under.stable) == set(Reason)
     assert set(under.canary) == set(CANARY_REASONS) == {Reason.TESTER, Reason.WEIGHT}
-    for side, cohort, version in ((under.stable, "stable", "1"), (under.canary, "canary", "2")):
-        for reason, found in side.items():
+    for side, reasons, cohort, version in (
+        (under.stable, Reason, "stable", "1"),
+        (under.canary, CANARY_REASONS, "canary", "2"),
+    ):
+        for reason in reasons:
+            found = side[reason]
+            assert side[reason] is found
             assert found.reason is reason
             assert (found.cohort.value, found.version) == (cohort, version)
             assert (found.rollout, found.release) == ("checkout", "2")
@@ -96,6 +100,30 @@ def test_attributes_are_described_once_per_assignment() -> None:
     assert under.stable[Reason.IDLE].attributes == {"reason": "idle", "cohort": "stable"}
     assert under.canary[Reason.WEIGHT].attributes == {"reason": "weight", "cohort": "canary"}
     assert lane(None).stable[Reason.IDLE].attributes == {}
+
+
+def test_a_lane_that_is_as_it_was_is_taken_over() -> None:
+    search = Rollout("search", "1", "2")
+    tracks = [Track.of(rollout, "shop", SECRET) for rollout in (CHECKOUT, search)]
+    running = document(entry(weight=5_000))
+    before = compile_snapshot(tracks, running)
+
+    def taken_over(found: Document | None, local: Kill | None = None) -> list[bool]:
+        after = compile_snapshot(tracks, found, local, None, before)
+        fresh = compile_snapshot(tracks, found, local)
+        assert [(lane.gate, lane.limit, repr(lane.above)) for lane in after.lanes] == [
+            (lane.gate, lane.limit, repr(lane.above)) for lane in fresh.lanes
+        ]
+        assert after.mark is not before.mark
+        return [lane is old for lane, old in zip(after.lanes, before.lanes, strict=True)]
+
+    assert taken_over(replace(running, revision=running.revision + 1)) == [True, True]
+    assert taken_over(document(entry(weight=6_000))) == [False, True]
+    assert taken_over(document(entry(Phase.PAUSED, 5_000))) == [False, True]
+    assert taken_over(replace(running, kills={"search": KILL})) == [True, False]
+    assert taken_over(replace(running, kills={"*": KILL})) == [False, False]
+    assert taken_over(running, KILL) == [False, False]
+    assert taken_over(None) == [False, True]
 
 
 def test_the_key_depends_on_configuration_only() -> None:
