@@ -159,8 +159,10 @@ def _each_once(names: Iterable[str]) -> str:
 
 
 def _parts(lines: Sequence[tuple[str, str]], wanted: str) -> list[str]:
-    values = (value for name, value in lines if name == wanted)
-    return [part.strip() for value in values for part in _PART.findall(value) if part.strip()]
+    # As recipients read it: several lines are one list (RFC 9110 section 5.3), so a quote that one
+    # of them leaves open ends in the next.
+    value = ", ".join(value for name, value in lines if name == wanted)
+    return [part.strip() for part in _PART.findall(value) if part.strip()]
 
 
 def _directive(part: str) -> str:

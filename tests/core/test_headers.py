@@ -179,6 +179,7 @@ PUBLIC: list[Lines] = [
     [("Cache-Control", "s-maxage = 60")],
     [("Cache-Control", "public, no-store")],
     [("Cache-Control", 'public, ext="')],
+    [("Cache-Control", 'a="'), ("Cache-Control", 'a=", public')],
     [("CDN-Cache-Control", "max-age=60")],
     [("Cloudflare-CDN-Cache-Control", "max-age=60")],
     [("CDN-Cache-Control", "max-age=0, stale-while-revalidate=60")],

@@ -119,7 +119,7 @@ def test_a_lane_that_is_as_it_was_is_taken_over() -> None:
 
     assert taken_over(replace(running, revision=running.revision + 1)) == [True, True]
     assert taken_over(document(entry(weight=6_000))) == [False, True]
-    assert taken_over(document(entry(Phase.PAUSED, 5_000))) == [False, True]
+    assert taken_over(document(entry(Phase.RAMPING, 5_000))) == [False, True]
     assert taken_over(replace(running, kills={"search": KILL})) == [True, False]
     assert taken_over(replace(running, kills={"*": KILL})) == [False, False]
     assert taken_over(running, KILL) == [False, False]
