@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from canary_middleware.core.codec import MAX_BYTES, decode, encode
+from canary_middleware.core.codec import MAX_BYTES, SHOWN, decode, encode, printable
 from canary_middleware.core.state import Document
 
 
@@ -59,7 +59,7 @@ class Disk:
         """Text of the kill file; ``None`` when there is none. An unreadable one kills too."""
         try:
             with self._kill.open("rb") as file:
-                return file.read(1_000).decode(errors="replace")
+                return printable(file.read(1_000).decode(errors="replace"), SHOWN)
         except FileNotFoundError:
             return None
         except NotADirectoryError:

@@ -155,6 +155,10 @@ def decode_report(data: bytes) -> ProcessReport:
     )
 
 
+SHOWN: Final = 200
+"""Characters of a foreign text that a log line shows."""
+
+
 def printable(text: str, limit: int = 500) -> str:
     """Text from people as the codec accepts it: one line, no control characters, bounded."""
     return "".join(c if c.isprintable() else " " for c in text[:limit]).strip()

@@ -20,7 +20,7 @@ from canary_middleware.errors import CanaryError
 LOCALHOST: Final = "127.0.0.1"
 START_WITHIN: Final = 20.0
 END_WITHIN: Final = 8.0
-_LOG_LINES: Final = 12
+_LOG_LINES: Final = 40
 
 
 class DemoError(CanaryError):

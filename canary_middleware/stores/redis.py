@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from canary_middleware.core.codec import (
     MAX_BYTES,
+    SHOWN,
     Decoder,
     decode_audit,
     decode_report,
@@ -348,12 +349,12 @@ def _errors() -> Iterator[None]:
         yield
     except redis.ResponseError as error:
         if str(error).startswith("WRONGTYPE"):
-            raise StoreCorruptError(printable(str(error))) from error
-        raise StoreUnavailableError(printable(str(error))) from error
+            raise StoreCorruptError(printable(str(error), SHOWN)) from error
+        raise StoreUnavailableError(printable(str(error), SHOWN)) from error
     except UnicodeDecodeError as error:
         raise StoreCorruptError("the answer is no UTF-8") from error
     except (redis.RedisError, OSError) as error:
-        raise StoreUnavailableError(printable(str(error)) or type(error).__name__) from error
+        raise StoreUnavailableError(printable(str(error), SHOWN) or type(error).__name__) from error
     except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
         # What redis-py stumbles over when the answer is none that a Redis gives.
         why = f"the server answers what redis-py cannot read: {type(error).__name__}"

@@ -15,8 +15,10 @@ import pytest
 from canary_middleware import verbs
 from canary_middleware.agent import Agent
 from canary_middleware.agent.disk import Disk
+from canary_middleware.core.codec import encode_body
 from canary_middleware.core.records import Audit
-from canary_middleware.core.state import EVERYTHING, Document, Kill, Plan
+from canary_middleware.core.state import EVERYTHING, Document, Kill, Plan, Verb
+from canary_middleware.core.transitions import Command, apply
 from canary_middleware.errors import NotPersistedError
 from canary_middleware.stores import StateStore, open_store
 from tests.agent.held import ROLLOUT, Held, started
@@ -332,11 +334,13 @@ def test_two_documents_of_equal_revision_end_killed(site: Site) -> None:
     document = site.start()
     verbs.kill(site.people, by="me")
     site.all(killed, HEARD, "killed")
-    with site.server.client() as client:
-        # A fail-over lost the kill, and somebody moved the weight on the new master.
-        client.hdel(STATE, "kill:*")
-        client.hset(STATE, "revision", document.revision)
-        verbs.weight(site.people, "checkout", 50_000, by="me")
+    # A fail-over lost the kill, and somebody moved the weight on the new master. In one step: the
+    # agents would put the kill back in between.
+    moved = apply(document, Command(Verb.WEIGHT, "checkout", weight=50_000), 1.0)
+    with site.server.client() as client, client.pipeline(transaction=True) as step:
+        step.hdel(STATE, "kill:*")
+        step.hset(STATE, mapping={"revision": moved.revision, "body": encode_body(moved)})
+        step.execute()
     wait_until(lambda: EVERYTHING in (site.people.load().document or document).kills, timeout=2.0)
     final = site.people.load().document
     site.all(lambda held: held.document == final, HEARD, "one document")

@@ -48,6 +48,10 @@ def test_the_kill_file_kills_by_its_presence(tmp_path: Path) -> None:
     assert disk.kill_reason() == ""
     kill.write_bytes(b"smoke \xff")
     assert disk.kill_reason() == "smoke \ufffd"
+    kill.write_bytes(b"\x1b[2J" + b"line\r\n" * 200)
+    shown = disk.kill_reason() or ""
+    assert shown.isprintable()
+    assert len(shown) <= 200
     kill.unlink()
     kill.mkdir()
     assert "cannot be read" in (disk.kill_reason() or "")

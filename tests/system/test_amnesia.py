@@ -141,12 +141,14 @@ def fork(rig: Rig, server: RedisServer, variant: str = "") -> None:
     serve(rig, variant)
     with killed(rig), server.client() as client:
         before = rig.store().load().document
-        assert client.hdel(STATE, f"kill:{EVERYTHING}") == 1
-        forked = rig.store().load().document
         assert before is not None
-        assert forked is not None
-        assert forked.key == before.key
-        assert not forked.kills
+        with client.pipeline(transaction=True) as step:  # before anybody puts it back
+            step.hdel(STATE, f"kill:{EVERYTHING}")
+            step.hgetall(STATE)
+            deleted, left = step.execute()
+        assert deleted == 1
+        assert (left[b"lineage"].decode(), int(left[b"revision"])) == before.key
+        assert not any(field.startswith(b"kill:") for field in left)
         wait_until(lambda: kept(rig) or bool(variant), timeout=3, what="the kill is restored")
 
 
