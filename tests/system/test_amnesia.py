@@ -147,8 +147,8 @@ def fork(rig: Rig, server: RedisServer, variant: str = "") -> None:
             step.hgetall(STATE)
             deleted, left = step.execute()
         assert deleted == 1
-        assert (left[b"lineage"].decode(), int(left[b"revision"])) == before.key
-        assert not any(field.startswith(b"kill:") for field in left)
+        assert (left["lineage"], int(left["revision"])) == before.key
+        assert not any(field.startswith("kill:") for field in left)
         wait_until(lambda: kept(rig) or bool(variant), timeout=3, what="the kill is restored")
 
 
