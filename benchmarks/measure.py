@@ -48,11 +48,12 @@ async def interleaved_async(
     return {name: median(values) for name, values in samples.items()}
 
 
-def ratio_line(title: str, ours: float, peer: float, target: float, peer_name: str) -> str:
-    """One printed line: what, our microseconds, the peer's, the ratio and its target."""
+def ratio_line(title: str, ours: float, peer: float, target: float | None, peer_name: str) -> str:
+    """One printed line: what, our microseconds, the peer's, the ratio and its target if any."""
     ratio = ours / peer
-    mark = "ok  " if ratio <= target else "OVER"
+    mark = "    " if target is None else "ok  " if ratio <= target else "OVER"
+    aim = "" if target is None else f"  (target {target})"
     return (
         f"{mark} {title:<34} {ours * 1e6:8.2f} µs / {peer * 1e6:8.2f} µs {peer_name:<21}"
-        f" = {ratio:6.3f}  (target {target})"
+        f" = {ratio:6.3f}{aim}"
     )
