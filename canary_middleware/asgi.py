@@ -7,9 +7,8 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any, Final
 
 from canary_middleware.canary import Canary
@@ -23,8 +22,9 @@ from canary_middleware.engine.views import AsgiView, app_path
 from canary_middleware.engine.visit import Visit
 from canary_middleware.errors import ConfigurationError, Problem
 from canary_middleware.targets.drain import CLOSE, LAST_CHUNK, Drain, OpenStream, is_event_stream
+from canary_middleware.targets.interface import is_asgi
 from canary_middleware.targets.lifespan import Lifespans, share_lifespan
-from canary_middleware.targets.replay import fresh, restore_session
+from canary_middleware.targets.replay import fresh, restore
 
 logger = logging.getLogger("canary_middleware")
 
@@ -33,6 +33,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = Iterable[tuple[bytes, bytes]]
 
 RULES = asgi_rules()
 COOKIE = RULES.vary_line(("Cookie",))
@@ -124,8 +125,8 @@ class CanaryMiddleware:
                 visit.finish(_ending(error, visit), answer.seconds)
                 raise
         finally:
+            answer.leave()  # first: a loop that is closed over the request has another context
             active_visit.reset(token)
-            answer.leave()
         if answer.superseded is not None:
             second, scope = answer.again()
             await self._run(second, scope, second.receive)
@@ -154,8 +155,8 @@ class Answer:
     """
 
     __slots__ = (
-        "_complete", "_drain", "_kept", "_receive", "_send", "_size", "pristine", "stream",
-        "superseded", "visit",
+        "_complete", "_drain", "_headers", "_kept", "_receive", "_send", "_size", "pristine",
+        "stream", "superseded", "visit",
     )  # fmt: skip
 
     kind: Final = OutcomeClass.ABORTED
@@ -171,7 +172,8 @@ class Answer:
         self._receive = receive
         self._send = send
         self._drain = drain
-        self._kept: tuple[Message, ...] = ()
+        self._kept: list[Message] = []
+        self._headers: Headers = ()
         self._size = 0
         self._complete = True
 
@@ -179,36 +181,59 @@ class Answer:
         """What the application gets as ``send``; plain, which costs no coroutine per message."""
         kind = message["type"]
         if kind == "http.response.start":
-            visit = self.visit
-            visit.status = message["status"]
-            if visit.canary or self.superseded is not None:
-                self._reconsider()
-                # Once and for all: a generator of headers can be read only once.
-                headers = list(message.get("headers", ()))
-                message = {**message, "headers": headers}
-                if is_event_stream(headers):
-                    self.stream = self._drain.watch(visit, self._send, LAST_CHUNK)
-            visit.started = True
-            if visit.exposed:
-                message = edited(visit, message)
+            message = self._start(message)
         elif self.superseded is not None:
             raise Superseded
         elif self.stream is not None and self.stream.ended:
             raise ConnectionAbortedError(ENDED)
-        elif kind in BODIES and not message.get("more_body"):
-            self.visit.finish(classify(self.visit.status))
+        elif kind in BODIES:
+            if not message.get("more_body"):
+                self.visit.finish(classify(self.visit.status))
+            elif self.visit.canary and self._headers:
+                self._watch()
         return self._send(message)
+
+    def _start(self, message: Message) -> Message:
+        visit = self.visit
+        if visit.started:
+            return message  # a mistake of the application's, for the server to tell
+        visit.status = message["status"]
+        if visit.canary or self.superseded is not None:
+            self._reconsider()
+        visit.started = True
+        if visit.exposed:
+            message = edited(visit, message)
+        self._headers = message.get("headers", ())
+        if visit.canary:
+            self._watch()
+        return message
+
+    def _watch(self) -> None:
+        # At the start, or later: many streams ask for their version when they are under way.
+        headers, self._headers = self._headers, ()
+        if is_event_stream(headers):
+            self.stream = self._drain.watch(self.visit, self._send, LAST_CHUNK)
 
     async def receive(self) -> Message:
         """What the application gets as ``receive``: remembers a small body for a second run."""
+        if self._overtaken():
+            raise Superseded  # what is still to come is for the second run
         message = await self._receive()
+        if self._overtaken():
+            self._kept.append(message)
+            raise Superseded
         if message["type"] != "http.request":
             self._complete = False
         elif self._complete:
             self._size += len(message.get("body", b""))
             self._complete = self._size <= MAX_REPLAY
-            self._kept = (*self._kept, message) if self._complete else ()
+            self._kept.append(message)
+            if not self._complete:
+                self._kept.clear()
         return message
+
+    def _overtaken(self) -> bool:
+        return self.superseded is not None
 
     def leave(self) -> None:
         """The application has returned."""
@@ -228,19 +253,16 @@ class Answer:
         """
         scope, why = self.pristine, self.superseded
         assert scope is not None and why is not None  # noqa: S101, PT018  # narrows; `send` saw to it
-        restore_session(self.visit.view.native, scope)
+        restore(self.visit.view.native, scope)
         self.visit.let_go(scope)
         visit = self.visit.again(why, AsgiView(scope))
         return Answer(visit, self._replay(), self._send, self._drain, fresh(scope)), scope
 
     def _replay(self) -> Receive:
         """``receive`` for the second run: what was remembered, then what is still to come."""
-        kept = iter(self._kept)
 
         async def receive() -> Message:
-            for message in kept:
-                return message
-            return await self._receive()
+            return self._kept.pop(0) if self._kept else await self._receive()
 
         return receive
 
@@ -250,7 +272,10 @@ class Answer:
             return isinstance(error, (Exception, BaseExceptionGroup))
         if self.superseded is not None:
             # Not the cancellation of the request itself. Task groups wrap what unwinds them.
-            return isinstance(error, (Exception, Superseded, BaseExceptionGroup))
+            if isinstance(error, (Exception, Superseded, BaseExceptionGroup)):
+                return True
+            self.superseded = None  # nothing follows, so this answer has to leave by itself
+            return False
         if not isinstance(error, Exception) or not self.visit.canary or self.visit.started:
             return False
         if self._supersede(RAISED):
@@ -338,10 +363,11 @@ def edited(visit: Visit, message: Message) -> Message:
     vary = RULES.vary_line(("Cookie", *inputs)) if inputs else COOKIE
     line = visit.cookie_line() if visit.issue else None
     cookie = line.encode("ascii") if line else None
-    headers = RULES.edit(message.get("headers", ()), vary, cookie, no_store=visit.rescued)
+    given = list(message.get("headers", ()))  # once: it may be a generator
+    headers = RULES.edit(given, vary, cookie, no_store=visit.rescued)
     if headers is None:
         visit.note_public()
-        return message
+        return {**message, "headers": given}
     return {**message, "headers": headers}
 
 
@@ -352,7 +378,9 @@ def _ending(error: BaseException, visit: Visit) -> OutcomeClass:
     ClientDisconnect. Before the start, and with a time-out, it is the application's own.
     """
     lost = visit.started and isinstance(error, OSError) and not isinstance(error, TimeoutError)
-    gone = isinstance(error, asyncio.CancelledError) or type(error).__name__ == "ClientDisconnect"
+    # A canary around this one may take its answer back; that is no fault of what is in here.
+    gone = isinstance(error, (asyncio.CancelledError, Superseded))
+    gone = gone or type(error).__name__ == "ClientDisconnect"
     return OutcomeClass.ABORTED if lost or gone else OutcomeClass.EXCEPTION
 
 
@@ -368,16 +396,3 @@ def _check(app: object, canary: Canary, targets: Mapping[str, object]) -> None:
     problems += canary.unknown_targets(targets)
     if problems:
         raise ConfigurationError(problems)
-
-
-def is_asgi(app: object) -> bool:
-    """Whether a callable takes ``(scope, receive, send)``."""
-    if not callable(app):
-        return False
-    try:
-        inspect.signature(app).bind(None, None, None)
-    except TypeError:
-        return False
-    except ValueError:  # a callable without a signature, written in C
-        return True
-    return True

@@ -166,7 +166,10 @@ class Canary:
         if not self.awake:
             import asyncio  # a WSGI process has no use for it
 
-            await asyncio.to_thread(self.arrive_blocking)
+            try:
+                await asyncio.to_thread(self.arrive_blocking)
+            except RuntimeError as error:
+                self._cannot_start(error)
 
     def arrive_blocking(self) -> None:
         """Start this process's agent and wait for the first load, at most ``first_load`` seconds.
@@ -178,7 +181,11 @@ class Canary:
             if self.awake:
                 return
             if self.agent is not None:
-                self.agent.ensure_started()
+                try:
+                    self.agent.ensure_started()
+                except RuntimeError as error:
+                    self._cannot_start(error)
+                    return
                 self.agent.wait_first_load(self._first_load)
                 atexit.register(self.stop)
             self._announce()
@@ -193,6 +200,11 @@ class Canary:
         self.store.close()
 
     # --- private --------------------------------------------------------------------------------
+
+    def _cannot_start(self, error: RuntimeError) -> None:
+        # The system's limit of threads: requests go on, on stable, and each of them tries again.
+        place, text = "error_agent", "no thread for the agent: %s; stable is served (logged once)"
+        self.engine.faults.warn(place, text, error)
 
     def _make_agent(self, poll: float, snapshot_path: str | Path | None) -> Agent:
         return Agent(

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
@@ -21,6 +20,7 @@ from canary_middleware.core.snapshot import Match
 from canary_middleware.engine.views import WsgiView, wsgi_path
 from canary_middleware.engine.visit import Visit
 from canary_middleware.errors import ConfigurationError, Problem
+from canary_middleware.targets.interface import is_wsgi
 from canary_middleware.targets.replay import replayable
 
 logger = logging.getLogger("canary_middleware")
@@ -101,7 +101,7 @@ class Answer:
     """One answer on its way to the server; begins again on stable when the canary is superseded."""
 
     __slots__ = (
-        "_before", "_environ", "_middleware", "_pristine", "_server", "stream", "superseded",
+        "_before", "_environ", "_headers", "_middleware", "_pristine", "_server", "superseded",
         "visit",
     )  # fmt: skip
 
@@ -121,7 +121,7 @@ class Answer:
         # A request made by a handler of another one, in its thread, gives its context back.
         self._before = unfinished()
         self.superseded: Supersede | None = None
-        self.stream = False
+        self._headers: list[tuple[str, str]] = []
 
     def begin(self) -> Iterable[bytes]:
         """Call the application; the result closes the visit when the server closes it."""
@@ -187,7 +187,7 @@ class Answer:
         if self.superseded is not None:
             raise Superseded
         visit.started = True
-        self.stream = visit.canary and is_event_stream(headers)
+        self._headers = headers
         if visit.exposed:
             headers = edited(visit, headers)
         return (
@@ -196,8 +196,10 @@ class Answer:
 
     def cut(self) -> bool:
         """Whether this is an event stream of a killed canary whose grace is over."""
-        grace = self.visit.engine.settings.kill_grace
-        return self.stream and self.visit.killed() and self.visit.killed_for() > grace
+        visit = self.visit
+        if not visit.killed() or not is_event_stream(self._headers):
+            return False
+        return visit.killed_for() > visit.engine.settings.kill_grace
 
     def _may_repeat(self) -> bool:
         return self._pristine is not None and self.visit.replayable()
@@ -245,7 +247,7 @@ class Body:
             if iterator is None:
                 iterator = self._iterator = iter(self._body)
             item = next(iterator)
-            if answer.stream and answer.cut():
+            if answer.visit.canary and answer.cut():
                 raise StopIteration
             if answer.superseded is None:
                 return item
@@ -294,7 +296,7 @@ def close_abandoned(body: object) -> None:
     """Close what a superseded canary returned; if that fails, stable answers all the same."""
     try:
         close(body)
-    except Exception as error:  # any application may raise anything in `close`
+    except (Exception, Superseded) as error:  # any application may raise anything in `close`
         logger.warning("a superseded canary failed in close()", exc_info=error)
 
 
@@ -334,9 +336,9 @@ def edited(visit: Visit, headers: list[tuple[str, str]]) -> list[tuple[str, str]
 def _ending(error: BaseException, visit: Visit) -> OutcomeClass:
     """How a request that raised is booked; before the start an OSError is the application's own."""
     lost = visit.started and isinstance(error, OSError) and not isinstance(error, TimeoutError)
-    return (
-        OutcomeClass.ABORTED if lost or isinstance(error, GeneratorExit) else OutcomeClass.EXCEPTION
-    )
+    # A canary around this one may take its answer back; that is no fault of what is in here.
+    gone = isinstance(error, (GeneratorExit, Superseded))
+    return OutcomeClass.ABORTED if lost or gone else OutcomeClass.EXCEPTION
 
 
 def _check(app: object, canary: Canary, targets: Mapping[str, object]) -> None:
@@ -353,16 +355,3 @@ def _check(app: object, canary: Canary, targets: Mapping[str, object]) -> None:
         )
     if problems:
         raise ConfigurationError(problems)
-
-
-def is_wsgi(app: object) -> bool:
-    """Whether a callable takes ``(environ, start_response)``."""
-    if not callable(app) or inspect.iscoroutinefunction(app):
-        return False
-    try:
-        inspect.signature(app).bind(None, None)
-    except TypeError:
-        return False
-    except ValueError:  # a callable without a signature, written in C
-        return True
-    return True

@@ -25,7 +25,7 @@ from canary_middleware import (
 from canary_middleware.asgi import CanaryMiddleware
 from canary_middleware.context import SCOPE_KEY
 from canary_middleware.core.active import active_visit
-from canary_middleware.core.rescue import Superseded
+from canary_middleware.core.rescue import MAX_REPLAY, Superseded
 from canary_middleware.engine.visit import Visit
 from tests.engine.world import Witness
 from tests.scenarios.asgi_driver import Connection, exchange, http_scope
@@ -194,16 +194,154 @@ def test_a_session_around_the_middleware_is_put_back(before: dict[str, str]) -> 
     assert session == {**before, "seen": "stable"}
 
 
-def test_headers_may_come_from_a_generator() -> None:
+def test_stable_writes_into_the_session_that_is_saved() -> None:
+    """Also where the canary that failed had not touched it."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if current("checkout").is_canary:
+            raise RuntimeError("boom")
+        scope["session"]["csrf"] = scope["state"]["by"] = "stable"
+        await version(scope, receive, send)
+
+    session: dict[str, str] = {}
+    state: dict[str, str] = {}
+    assert fetch(app, facade(), session=session, state=state).body == b"1"
+    assert session == {"csrf": "stable"}
+    assert state == {"by": "stable"}
+
+
+def test_what_is_no_dict_is_left_to_whoever_put_it_there() -> None:
+    session = object()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["session"] is session
+        if current("checkout").is_canary:
+            raise RuntimeError("boom")
+        await version(scope, receive, send)
+
+    assert fetch(app, facade(), session=session).body == b"1"
+
+
+@pytest.mark.parametrize("public", [False, True])
+@pytest.mark.parametrize("weight", ["0%", "100%"])
+def test_headers_may_come_from_a_generator(weight: str, *, public: bool) -> None:
+    said = [(b"cache-control", b"public")] if public else []
+
     async def app(scope: Any, receive: Any, send: Any) -> None:
         current("checkout")
-        headers = [(b"x-a", b"1"), (b"content-type", b"text/plain")]
+        headers = [(b"x-a", b"1"), (b"content-type", b"text/plain"), *said]
         await send({**START, "headers": (line for line in headers)})
         await send(dict(END))
 
-    reply = fetch(app, facade())
+    class Server(Connection):
+        async def send(self, message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": list(message["headers"])}
+            await super().send(message)
+
+    async def run() -> Reply:
+        server = Server()
+        await CanaryMiddleware(app, facade(weight))(http_scope(Ask()), server.receive, server.send)
+        return server.reply
+
+    reply = asyncio.run(run())
     assert reply.all("x-a") == ["1"]
-    assert reply.all("vary") == ["Cookie"]
+    assert reply.all("vary") == ([] if public else ["Cookie"])
+
+
+def test_a_second_start_is_for_the_server_to_refuse() -> None:
+    """Nothing is taken back once something was sent."""
+    runs: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        runs.append(current("checkout").version)
+        await send(dict(START))
+        await send({"type": "http.response.body", "body": b"part", "more_body": True})
+        await send({**START, "status": 500})
+
+    with pytest.raises(AssertionError, match="two starts"):
+        talk(app, facade())
+    assert runs == ["2"]
+
+
+def test_a_canary_that_reads_while_it_is_unwound_takes_nothing_from_stable() -> None:
+    order = b"o" * (MAX_REPLAY - 1)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if current("checkout").is_canary:
+            await receive()  # half of it
+            try:
+                await send({**START, "status": 500})
+            finally:
+                while (await receive()).get("more_body"):
+                    pass
+        body = (await receive())["body"] + (await receive())["body"]
+        await send(dict(START))
+        await send({"type": "http.response.body", "body": body})
+
+    canary = facade(rescue=Rescue(methods=("POST",)))
+    scope = http_scope(Ask(method="POST"))
+    assert asyncio.run(exchange(CanaryMiddleware(app, canary), scope, order)).body == order
+
+
+def test_what_was_waited_for_when_the_answer_was_taken_back_is_kept() -> None:
+    """A second task of the canary may be waiting for the body."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if current("checkout").is_canary:
+            listener = asyncio.create_task(receive())
+            await asyncio.sleep(0)
+            try:
+                await send({**START, "status": 500})
+            finally:
+                slow.set()
+                with pytest.raises(Superseded):
+                    await listener
+        body = (await receive())["body"] + (await receive())["body"]
+        await send(dict(START))
+        await send({"type": "http.response.body", "body": body})
+
+    slow = asyncio.Event()
+
+    class Slow(Connection):
+        async def receive(self) -> Message:
+            await slow.wait()
+            return await super().receive()
+
+    async def run() -> bytes:
+        client = Slow(b"an order")
+        scope = http_scope(Ask(method="POST"))
+        canary = facade(rescue=Rescue(methods=("POST",)))
+        await CanaryMiddleware(app, canary)(scope, client.receive, client.send)
+        return client.reply.body
+
+    assert asyncio.run(run()) == b"an order"
+
+
+@pytest.mark.parametrize("end", [asyncio.CancelledError, SystemExit])
+def test_a_superseded_request_that_does_not_go_on_leaves_nothing_behind(end: Any) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        current("checkout")
+        try:
+            await send({**START, "status": 500})
+        except Superseded:
+            raise end from None
+
+    async def run() -> None:
+        canary, observer = facade(), Leaving()
+        canary.engine.describe_with(observer)
+        connection = Connection()
+        with pytest.raises(end):
+            await CanaryMiddleware(app, canary)(
+                http_scope(Ask()), connection.receive, connection.send
+            )
+        # The second "finished" is for what telemetry opened; it books nothing.
+        assert [what for what, _ in observer.seen] == ["exposed", "finished", "finished", "left"]
+        assert outcomes(canary) == {"canary rescued": 1}
+        assert not canary.engine.recorder.running
+        assert active_visit.get() is None
+
+    asyncio.run(run())
 
 
 def test_a_canary_that_swallows_its_unwinding_is_superseded_all_the_same() -> None:
@@ -287,6 +425,19 @@ def test_a_canary_inside_another_one_does_not_hide_its_rollouts() -> None:
     assert reply.body == b"2b"
     assert outcomes(outer) == {"canary 2xx": 1}
     assert outcomes(inner) == {"canary 2xx": 1}
+
+
+def test_a_canary_whose_outer_one_is_superseded_is_not_to_blame() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        current("search")
+        await send({**START, "status": 500 if current("checkout").is_canary else 200})
+        await send(dict(END))
+
+    inner = facade("0%", name="search", stable="a", canary="b")
+    outer = facade(settings={"namespace": "mall"})
+    assert fetch(CanaryMiddleware(app, inner), outer).status == 200
+    assert outcomes(outer) == {"canary rescued": 1}
+    assert outcomes(inner) == {"stable aborted": 1, "stable 2xx": 1}
 
 
 def test_targets_of_an_inner_middleware_of_the_same_canary_are_served() -> None:
@@ -401,4 +552,21 @@ def test_nobody_is_identified_where_nothing_depends_on_it() -> None:
     assert fetch(version, facade(None, settings)).body == b"1"
     assert asked == []
     assert fetch(version, facade("100%", settings)).body == b"2"
+    assert asked == ["/checkout"]
+
+
+def test_a_visitor_is_identified_once_also_in_a_request_that_runs_twice() -> None:
+    asked: list[str] = []
+
+    async def who(view: Any) -> str:
+        asked.append(view.path)
+        return "ann"
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if current("checkout").is_canary:
+            raise RuntimeError("boom")
+        await version(scope, receive, send)
+
+    settings = {"identify": who, "bucket_secret": "b" * 32, "debug": True}
+    assert fetch(app, facade("100%", settings)).body == b"1"
     assert asked == ["/checkout"]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,16 @@ def test_the_bare_wheel_imports_without_extras_sockets_or_threads(
     assert (answer.stdout, answer.stderr) == ("[]\n", "")
 
 
-@pytest.mark.parametrize("tests", ["tests/core", pytest.param("tests", marks=pytest.mark.faults)])
+def rooms() -> Iterator[Any]:
+    """Folders of tests; all but the first take minutes together."""
+    yield "tests/core"
+    tests = ROOT / "tests"
+    for folder in sorted(path for path in tests.iterdir() if path.is_dir()):
+        if folder.name not in ("core", "faults") and any(folder.glob("test_*.py")):
+            yield pytest.param(f"tests/{folder.name}", marks=pytest.mark.faults)
+
+
+@pytest.mark.parametrize("tests", rooms())
 def test_the_tests_pass_on_the_wheel_without_the_source(
     wheel: Path, tmp_path: Path, tests: str
 ) -> None:

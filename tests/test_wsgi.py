@@ -157,6 +157,19 @@ def test_a_canary_inside_another_one_does_not_hide_its_rollouts() -> None:
     assert outcomes(inner) == {"canary 2xx": 1}
 
 
+def test_a_canary_whose_outer_one_is_superseded_is_not_to_blame() -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        current("search")
+        start_response("500 No" if current("checkout").is_canary else "200 OK", list(PLAIN))
+        return [b"x"]
+
+    inner = facade("0%", name="search", stable="a", canary="b")
+    outer = facade(settings={"namespace": "mall"})
+    assert exchange(CanaryMiddleware(CanaryMiddleware(app, inner), outer), environ()).status == 200
+    assert outcomes(outer) == {"canary rescued": 1}
+    assert outcomes(inner) == {"stable aborted": 1, "stable 2xx": 1}
+
+
 def test_targets_of_an_inner_middleware_of_the_same_canary_are_served() -> None:
     def new(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         start_response("200 OK", list(PLAIN))

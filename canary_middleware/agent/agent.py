@@ -142,15 +142,13 @@ class _Life:
         self._threads: tuple[Thread, ...] = ()
 
     def start(self) -> None:
-        if self._threads:
+        roles = {"chores": self.chores.run, "listener": self._listener.run}
+        if len(self._threads) == len(roles):
             return
         with self._lock:
-            if self._threads:
-                return
-            self._threads = (
-                self._thread("chores", self.chores.run),
-                self._thread("listener", self._listener.run),
-            )
+            # One by one: where a second thread cannot start, the first one is not lost.
+            for name in list(roles)[len(self._threads) :]:
+                self._threads = (*self._threads, self._thread(name, roles[name]))
 
     def _thread(self, name: str, run: Callable[[], None]) -> Thread:
         thread = Thread(target=self._guarded, args=(run,), name=f"canary-{name}", daemon=True)

@@ -143,7 +143,7 @@ class Chores:
 
     def _back_off(self) -> None:
         # Spread, so that the processes of a site do not come back in step.
-        until = self._clock() + BACK_OFF * random.uniform(1.0, 1.2)
+        until = self._clock() + BACK_OFF * random.uniform(1.0, 1.7)
         while self._asked.wait(max(0.0, until - self._clock())) and not self.stopping.is_set():
             # No reason to knock more often, but a kill that was pushed belongs on the disk.
             self._asked.clear()

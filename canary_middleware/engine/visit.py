@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from canary_middleware.core.bucket import IDENTIFIED
-from canary_middleware.core.fetch import may_draw
-from canary_middleware.core.model import Assignment, Reason, Visitor
+from canary_middleware.core.model import Assignment, Reason
 from canary_middleware.core.outcomes import OutcomeClass
 from canary_middleware.core.rescue import Supersede
-from canary_middleware.core.routing import (
-    Drawn,
-    Standing,
-    admit,
-    by_weight,
-    gate,
-    needs_bucket,
-)
+from canary_middleware.core.routing import Standing, admit, by_weight, gate
 from canary_middleware.core.snapshot import Lane, Match, Snapshot, Track
-from canary_middleware.engine.identity import Known, as_visitor
+from canary_middleware.engine.caller import Caller
 from canary_middleware.engine.views import RequestView
 
 if TYPE_CHECKING:
@@ -30,22 +20,18 @@ if TYPE_CHECKING:
 KILLED: Final = Reason.KILL_SWITCH
 
 
-class Visit:
+class Visit(Caller):
     """The per-request object, made for requests that some lane covers.
 
     Attributes:
-        engine: the engine of the process.
-        match: the lanes that cover the request.
-        view: the request.
         outer: the visit of another canary around this one, whose rollouts are asked there.
         exposed: assignments that mattered, by rollout, in the order of exposure.
         begun: monotonic seconds of the arrival.
         canary: some exposed assignment is canary.
         started: the response has started, so headers are out of reach.
         finished: the outcome is booked.
+        abandoned: and it was superseded; a second run is to come.
         rescued: this is the second run of a request whose canary failed.
-        failed: ``identify`` raised.
-        issue: the cookie has to be written.
         span: what telemetry remembered at the entry.
         leave: what telemetry wants done when the request is over, in the frame that it came in.
         status: of the answer; 0 until it starts.
@@ -55,9 +41,8 @@ class Visit:
     # A visit is made for every covered request: a slot is set and read for a third of what a
     # default in the class costs to read.
     __slots__ = (
-        "_asked", "_given", "_known", "_late", "_looked", "_place", "_visitor", "begun", "canary",
-        "engine", "exposed", "failed", "finished", "issue", "leave", "match", "outer", "rescued",
-        "span", "spans", "started", "status", "view",
+        "_given", "_late", "_place", "abandoned", "begun", "canary", "exposed", "finished", "leave",
+        "outer", "rescued", "span", "spans", "started", "status",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +57,7 @@ class Visit:
         self.canary = False
         self.started = False
         self.finished = False
+        self.abandoned = False
         self.rescued = False
         self.failed = False
         self.issue = False
@@ -83,8 +69,8 @@ class Visit:
         self._looked = False
         self._late = False
         self._place = False
-        self._known: Known | None = None
-        self._visitor: Visitor | None = None
+        self._known = None
+        self._visitor = None
         self._given: dict[str, Assignment] | None = None
 
     def expose(self, name: str) -> Assignment:
@@ -188,68 +174,6 @@ class Visit:
                 "cookie could not be set; read current(%r) earlier (logged once)",
                 lane.name, lane.track.prefix, lane.name,
             )  # fmt: skip
-
-    def known(self) -> Known | None:
-        """The visitor of the cookie, if it is genuine."""
-        if not self._looked:
-            self._known = self.engine.visitors.known(self.view.cookie_header())
-            self._looked = True  # last: another thread of the handler may ask meanwhile
-        return self._known
-
-    def visitor(self) -> Visitor | None:
-        """Who ``identify`` says it is; asked once, and only if something depends on it."""
-        if not self._asked:
-            self._asked = True
-            self.failed = True  # until it has answered: it may itself ask for current()
-            identify = self.engine.identify
-            try:
-                self._visitor = as_visitor(identify(self.view) if identify is not None else None)
-                self.failed = False
-            except Exception as error:  # noqa: BLE001  # the user's hook may raise anything
-                self.engine.faults.report("identify", error)
-        return self._visitor
-
-    async def identify(self) -> None:
-        """As :meth:`visitor` for an ``identify`` to be awaited, before the application runs."""
-        self._asked = True
-        self.failed = True
-        if not any(lane.closed is None for lane in self.match.lanes):
-            return  # nothing depends on it; should a revive come meanwhile, stable is right
-        identify = self.engine.identify
-        try:
-            found = identify(self.view) if identify is not None else None
-            if inspect.isawaitable(found):
-                found = await found
-            self._visitor = as_visitor(found)
-            self.failed = False
-        except Exception as error:  # noqa: BLE001  # as in visitor()
-            self.engine.faults.report("identify", error)
-
-    def _drawn(self, lane: Lane, visitor: Visitor | None) -> Drawn | None:
-        """What to draw by; the first draw wins: a browser keeps its bucket after sign-in."""
-        known = self._known if self._looked else self.known()
-        if visitor is None:
-            if known is None:
-                return self._first_draw(lane)
-            self.issue = self.issue or known.reissue
-            return known.drawn
-        if known is None:
-            return Drawn(IDENTIFIED, visitor.subject)
-        binding = self.engine.visitors.binding(visitor)
-        if known.cookie.binding not in ("", binding):
-            return Drawn.identified(visitor)
-        if not known.cookie.binding:
-            self._known = known = known.rebound(binding)
-        self.issue = self.issue or known.reissue
-        return known.drawn
-
-    def _first_draw(self, lane: Lane) -> Drawn | None:
-        """A new id where one is needed and this request may draw it."""
-        if not needs_bucket(lane) or not may_draw(self.view.method, *self.view.fetch_metadata()):
-            return None
-        self._known = known = self.engine.visitors.draw()
-        self.issue = True
-        return known.drawn
 
     def cookie_line(self) -> str | None:
         """The Set-Cookie line, if something about the cookie changed."""
@@ -366,7 +290,7 @@ class Visit:
         """Book the first run of a superseded request: an outcome of its canaries alone."""
         if self.finished:
             return
-        self.finished = True
+        self.finished = self.abandoned = True
         engine = self.engine
         kind = OutcomeClass.RESCUED if why is Supersede.RESCUE else OutcomeClass.SUPERSEDED
         engine.recorder.running.pop(self, None)
@@ -376,12 +300,20 @@ class Visit:
         if engine.observer is not None:
             engine.observer.finished(self, canaries, kind, seconds)
 
+    def _end_abandoned(self, kind: OutcomeClass) -> None:
+        """No second run takes over what telemetry opened for an abandoned one."""
+        if self.abandoned:
+            self.abandoned = False
+            if self.engine.observer is not None:
+                self.engine.observer.finished(self, (), kind, 0.0)
+
     def finish(self, kind: OutcomeClass, seconds: float | None = None) -> None:
         """Book the outcome of every exposure, once; ``seconds`` is the visit's age by default."""
         if self._place:  # also that of a first run whose second run never came about
             self._place = False
             self.engine.recorder.leave_rescue()
         if self.finished:
+            self._end_abandoned(kind)
             return
         self.finished = True
         if self.exposed or self.leave is not None:

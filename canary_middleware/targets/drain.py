@@ -19,6 +19,9 @@ logger = logging.getLogger("canary_middleware")
 SERVICE_RESTART: Final = 1012
 """WebSocket close code: the client may come back at once (IANA registry, RFC 6455)."""
 
+RESOLUTION: Final = 0.001
+"""Seconds by which two monotonic clocks may be apart."""
+
 CLOSE: Final = {"type": "websocket.close", "code": SERVICE_RESTART, "reason": "service restart"}
 LAST_CHUNK: Final = {"type": "http.response.body", "body": b"", "more_body": False}
 
@@ -46,14 +49,16 @@ class Drain:
         stream = OpenStream(self._open, visit, send, last)
         self._open[stream] = None
         if visit.killed():  # heard while the stream was being opened, so before it was watched
-            stream.loop.call_later(self._engine.settings.kill_grace, stream.end)
+            stream.end_later()
         return stream
 
     def _heard(self) -> None:
-        grace = self._engine.settings.kill_grace
         for stream in list(self._open):
             if stream.visit.killed():
-                stream.loop.call_soon_threadsafe(stream.loop.call_later, grace, stream.end)
+                try:
+                    stream.loop.call_soon_threadsafe(stream.end_later)
+                except RuntimeError:  # its loop was closed over it
+                    stream.close()
 
 
 class OpenStream:
@@ -79,9 +84,16 @@ class OpenStream:
         """The stream ended; stop watching it."""
         self._registry.pop(self, None)
 
+    def end_later(self) -> None:
+        """End it after the grace; in the stream's own loop."""
+        self.loop.call_later(self.visit.engine.settings.kill_grace, self.end)
+
     def end(self) -> None:
         """End the stream, unless it ended by itself or the kill was revived."""
-        if self in self._registry and self.visit.killed():
+        if self.ended or self not in self._registry or not self.visit.killed():
+            return
+        # A kill that was revived and struck again has a grace of its own.
+        if self.visit.killed_for() >= self.visit.engine.settings.kill_grace - RESOLUTION:
             self.ended = True
             self._ending = asyncio.ensure_future(self._say_so())
 

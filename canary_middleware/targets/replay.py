@@ -11,7 +11,8 @@ from canary_middleware.core.rescue import MAX_REPLAY
 Scope = MutableMapping[str, Any]
 Environ = dict[str, Any]
 
-COPIED: Final = ("state", "session")
+SHARED: Final = ("state", "session")
+"""Entries of a scope that belong to whoever is around us, and that applications write into."""
 
 
 def fresh(scope: Scope) -> Scope:
@@ -21,22 +22,26 @@ def fresh(scope: Scope) -> Scope:
     """
     copy = {**scope}
     copy["headers"] = list(copy["headers"])
-    for key in COPIED:
-        if copy.get(key) is not None:
-            copy[key] = {**copy[key]}
+    for key in SHARED:
+        held = copy.get(key)
+        if isinstance(held, dict):
+            copy[key] = {**held}
     return copy
 
 
-def restore_session(used: Scope, pristine: Scope) -> None:
-    """Undo what a superseded canary wrote into the session of a middleware around this one.
+def restore(used: Scope, pristine: Scope) -> None:
+    """Undo what a superseded canary wrote into objects that a middleware around this one made.
 
-    That middleware saves the very object that it made, so its content has to be put back.
+    That middleware reads, and saves, the very object: the second run gets it with its old content.
     """
-    session, before = used.get("session"), pristine.get("session")
-    if session is not None and before is not None and session != before:
-        session.clear()
-        session.update(before)
-        pristine["session"] = session
+    for key in SHARED:
+        held, before = used.get(key), pristine.get(key)
+        if isinstance(held, dict) and before is not None:
+            if held != before:
+                for added in held.keys() - before.keys():
+                    del held[added]
+                held.update(before)
+            pristine[key] = held
 
 
 def replayable(environ: Environ) -> Environ | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 import sys
 import threading
 import time
@@ -345,6 +346,40 @@ def test_two_documents_of_equal_revision_end_killed(site: Site) -> None:
     final = site.people.load().document
     site.all(lambda held: held.document == final, HEARD, "one document")
     assert all(held.killed and held.weight == 50_000 for held in site.helds)
+
+
+WITHOUT_THREADS = """
+import threading
+from canary_middleware import Canary, Rollout, current
+from canary_middleware.wsgi import CanaryMiddleware
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [current("checkout").cohort.value.encode()]
+
+canary = Canary(
+    Rollout("checkout", stable="1", canary="2"),
+    secret_keys=["k" * 32], namespace="shop", store="redis://127.0.0.1:1/0", first_load=0.1,
+)
+served = CanaryMiddleware(app, canary)
+environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "wsgi.url_scheme": "http"}
+before = threading.stack_size(1 << 46)  # more than there is, so no thread can start
+for _ in range(3):
+    print(b"".join(served(dict(environ), lambda *_: None)).decode(), threading.active_count())
+threading.stack_size(before)
+print(b"".join(served(dict(environ), lambda *_: None)).decode(), threading.active_count())
+canary.stop()
+"""
+
+
+def test_a_process_that_can_have_no_thread_serves_stable_and_tries_again() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_THREADS], capture_output=True, text=True, timeout=60,
+        check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == ["stable 1", "stable 1", "stable 1", "stable 3"]
+    (line, *_) = [line for line in done.stderr.splitlines() if "no thread for the agent" in line]
+    assert done.stderr.count(line) == 1
 
 
 def test_the_plain_kill_key_is_heard_and_its_deletion_lifts_nothing(site: Site) -> None:

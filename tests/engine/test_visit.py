@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from canary_middleware.core.routing import Drawn
 from canary_middleware.core.state import Document, Phase
 from canary_middleware.core.weight import FULL
 from canary_middleware.engine.identity import as_visitor
+from canary_middleware.engine.views import AsgiView
 from canary_middleware.engine.visit import Visit
 from tests.core.control import CHECKOUT, killed
 from tests.engine.world import (
@@ -391,6 +394,60 @@ def test_an_awaited_identify_follows_the_same_rules(answer: Any) -> None:
     assert visit.expose("checkout").reason is wanted
     assert hook.calls == 1
     assert visit.visitor() == as_visitor(None if isinstance(answer, Exception) else answer)
+
+
+def test_an_awaited_identify_looks_at_the_state_of_now() -> None:
+    """The first visit of a process is made before its first load is there."""
+    made = world(identify=Hook("alice"))
+    visit = made.visit()
+    made.engine.adopt(ALL)
+    asyncio.run(visit.identify())
+    assert visit.expose("checkout").reason is Reason.WEIGHT
+    assert visit.visitor() == Visitor("alice")
+
+
+class Interrupted(AsgiView):
+    """Another thread of the handler asks for ``search`` while this one reads the request."""
+
+    __slots__ = ("meanwhile",)
+
+    meanwhile: Callable[[], object] | None
+
+    def interrupt(self) -> None:
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+
+
+class InterruptedAtTheCookie(Interrupted):
+    """Before it has seen that there is none."""
+
+    def cookie_header(self) -> bytes:
+        header = super().cookie_header()
+        self.interrupt()
+        return header
+
+
+class InterruptedAtTheDraw(Interrupted):
+    """Before it has drawn."""
+
+    def fetch_metadata(self) -> tuple[str | None, str | None, str | None]:
+        self.interrupt()
+        return super().fetch_metadata()
+
+
+@pytest.mark.parametrize("view", [InterruptedAtTheCookie, InterruptedAtTheDraw])
+def test_threads_of_a_first_request_draw_by_the_id_of_its_cookie(view: type[Interrupted]) -> None:
+    made = under(HALF, *BOTH)
+    snapshot = made.engine.snapshot
+    for _ in range(40):
+        visit = made.visit()
+        visit.view = interrupted = view(visit.view.native)
+        interrupted.meanwhile = partial(visit.expose, "search")
+        visit.expose("checkout")
+        given = {name: found.cohort for name, found in visit.exposed.items()}
+        again = made.visit(cookie=pair(visit.cookie_line()))
+        assert given == {name: again.expose(name).cohort for name in snapshot.by_name}
 
 
 def test_an_awaited_identify_may_answer_at_once() -> None:

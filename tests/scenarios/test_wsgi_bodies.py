@@ -208,20 +208,29 @@ def test_an_unexposed_list_is_handed_through_as_the_very_object() -> None:
 EVENTS = [("Content-Type", "text/event-stream; charset=utf-8")]
 
 
-def test_an_event_stream_of_a_killed_canary_ends_after_the_grace() -> None:
-    """Each rollout has its own grace: a later kill of another one does not prolong it."""
+@pytest.mark.parametrize("late", [False, True])
+def test_an_event_stream_of_a_killed_canary_ends_after_the_grace(*, late: bool) -> None:
+    """Also one that asks for its version when it is under way.
+
+    Each rollout has its own grace: a later kill of another one does not prolong it.
+    """
     now = 100.0
     search = Rollout("search", stable="a", canary="b")
     canary = facade(settings={"kill_grace": 5, "clock": lambda: now}, more=[search])
-    tracked = Tracked(*[b"event"] * 9)
+
+    def asking() -> bytes:
+        return current("checkout").version.encode()
+
+    tracked = Tracked(asking, *[b"event"] * 9)
 
     def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        current("checkout")
+        if not late:
+            current("checkout")
         start_response("200 OK", EVENTS)
         return tracked
 
     body: Any = CanaryMiddleware(app, canary)(environ(method="POST"), ignore)
-    assert next(body) == b"event"
+    assert next(body) == b"2"
     kill(canary)
     now += 4
     kill(canary, "search")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from itertools import pairwise
 
 import redis
 
@@ -75,12 +74,14 @@ def r17(rig: Rig, server: RedisServer, count: int, seconds: float, variant: str 
             counts.append(connections(client))
             time.sleep(0.1)
         again = client.info("clients")["connected_clients"] - 1
-    came = [after - before for before, after in pairwise(counts)]
+    # Two looks long, for a peak that falls between two of them.
+    came = [after - before for before, after in zip(counts, counts[2:], strict=False)]
     assert failures(watch.answers) == []
     assert most <= 2 * count
     assert again <= 2 * count
-    assert max(came) <= 0.5 * sum(came), "no synchronised peak"
+    total = counts[-1] - counts[0]
+    assert max(came) <= 0.5 * total, "no synchronised peak"
     return (
         f"R17: {most / count:.1f} connections/worker before and {again / count:.1f} after "
-        f"(limit 2), at most {max(came)} of {sum(came)} within 0.1 s"
+        f"(limit 2), at most {max(came)} of {total} within 0.2 s"
     )

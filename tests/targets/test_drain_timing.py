@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
-from canary_middleware import Canary, Rollout, current
+from canary_middleware import Canary, Rollout, current, verbs
 from canary_middleware.asgi import CanaryMiddleware
+from canary_middleware.engine.views import AsgiView
+from canary_middleware.engine.visit import Visit
+from canary_middleware.targets.drain import LAST_CHUNK, Drain
 from tests.scenarios.asgi_driver import http_scope
 from tests.scenarios.facade import facade, kill, outcomes
 from tests.scenarios.virtual_time import run
@@ -23,20 +26,26 @@ Messages = list[tuple[float, MutableMapping[str, Any]]]
 
 def shop(**settings: Any) -> Canary:
     """Awake already: waking up takes a thread, which lives in real time."""
-    canary = facade(settings={"kill_grace": GRACE}, **settings)
+    clock = {"clock": lambda: asyncio.get_running_loop().time()}
+    canary = facade(settings={"kill_grace": GRACE, **clock}, **settings)
     canary.arrive_blocking()
     return canary
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
-    """Chooses its version at once, opens its stream later, and says something every second."""
-    version = current("checkout").version
+    """Chooses its version at once, opens its stream later, and says something every second.
+
+    Below /late it chooses when the stream is open.
+    """
+    late = scope["path"] == "/late"
+    version = "" if late else current("checkout").version
     await asyncio.sleep(OPENS)
     socket = scope["type"] == "websocket"
     if socket:
         await send({"type": "websocket.accept"})
     else:
         await send({"type": "http.response.start", "status": 200, "headers": EVENTS})
+    version = current("checkout").version
     for _ in range(60):
         await asyncio.sleep(1)
         if socket:
@@ -45,7 +54,9 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
             await send({"type": "http.response.body", "body": b"event", "more_body": True})
 
 
-async def streamed(kind: str, method: str, killed_at: float) -> tuple[Messages, dict[str, int]]:
+async def streamed(
+    kind: str, method: str, killed_at: float, path: str = "/checkout"
+) -> tuple[Messages, dict[str, int]]:
     """What reaches the server and when, and the outcomes."""
     loop = asyncio.get_running_loop()
     canary = shop()
@@ -57,7 +68,7 @@ async def streamed(kind: str, method: str, killed_at: float) -> tuple[Messages, 
     async def receive() -> MutableMapping[str, Any]:
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    scope = {**http_scope(Ask(method=method)), "type": kind}
+    scope = {**http_scope(Ask(path, method)), "type": kind}
     request = asyncio.create_task(CanaryMiddleware(application, canary)(scope, receive, send))
     await asyncio.sleep(killed_at)
     kill(canary)
@@ -80,6 +91,66 @@ def test_a_stream_ends_after_the_grace_whenever_it_opened(kind: str, killed_at: 
     else:
         assert last == {"type": "http.response.body", "body": b"", "more_body": False}
     assert len(counted) == 1
+
+
+@pytest.mark.parametrize("kind", ["websocket", "http"])
+def test_a_stream_that_asks_when_it_is_open_ends_after_the_grace(kind: str) -> None:
+    seen, _ = run(streamed(kind, "GET", OPENS + 2.5, "/late"))
+    assert seen[-1][0] == pytest.approx(OPENS + 2.5 + GRACE)
+
+
+def test_a_kill_that_was_revived_and_struck_again_has_a_grace_of_its_own() -> None:
+    async def talk() -> float:
+        loop, canary = asyncio.get_running_loop(), shop()
+        seen: list[float] = []
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            seen.append(loop.time())
+
+        async def receive() -> MutableMapping[str, Any]:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        middleware = CanaryMiddleware(application, canary)
+        request = asyncio.create_task(middleware(http_scope(Ask(method="POST")), receive, send))
+        await asyncio.sleep(OPENS + 1)
+        kill(canary)
+        await asyncio.sleep(1)
+        verbs.revive(canary.store, "checkout", by="test")
+        await asyncio.sleep(1)
+        kill(canary)
+        await request
+        return seen[-1]
+
+    assert run(talk()) == pytest.approx(OPENS + 3 + GRACE)
+
+
+def test_a_loop_that_was_closed_over_its_stream_costs_no_other_its_end() -> None:
+    canary = shop()
+    drain = Drain(canary.engine)
+    match = canary.engine.snapshot.match("/checkout", "GET")
+    assert match is not None
+
+    def visit() -> Visit:
+        made = Visit(canary.engine, match, AsgiView(http_scope(Ask())))
+        assert made.expose("checkout").is_canary
+        return made
+
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    async def left_open() -> None:
+        drain.watch(visit(), send, LAST_CHUNK)
+
+    async def goes_on() -> None:
+        drain.watch(visit(), send, LAST_CHUNK)
+        kill(canary)
+        await asyncio.sleep(GRACE + 1)
+
+    run(left_open())
+    run(goes_on())
+    assert sent == [LAST_CHUNK]
 
 
 def test_a_stream_of_the_second_run_is_watched_and_let_go() -> None:
