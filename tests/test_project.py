@@ -136,7 +136,7 @@ def rooms() -> Iterator[Any]:
             yield pytest.param(f"tests/{folder.name}", marks=pytest.mark.faults)
 
 
-@pytest.mark.parametrize("tests", rooms())
+@pytest.mark.parametrize("tests", list(rooms()))
 def test_the_tests_pass_on_the_wheel_without_the_source(
     wheel: Path, tmp_path: Path, tests: str
 ) -> None:
