@@ -84,14 +84,19 @@ class Stubborn(Between):
 
 
 class InStep(Between):
-    """A store to which all processes come back at the same instant."""
+    """A store that all processes, once they have lost it, try again at each full second."""
 
     lost = False
 
     def load(self) -> Loaded:
-        if self.lost:
+        while self.lost:
             time.sleep(1.0 - time.time() % 1.0)
+            with suppress(StoreError):
+                return self._loaded()
         self.lost = True
+        return self._loaded()
+
+    def _loaded(self) -> Loaded:
         loaded: Loaded = self.store.load()
         self.lost = False
         return loaded
