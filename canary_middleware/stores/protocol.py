@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Final, NamedTuple, Protocol, Self
 
+from canary_middleware.core.claims import Ask, Claim
 from canary_middleware.core.records import Audit, ProcessReport
 from canary_middleware.core.state import Document
 from canary_middleware.errors import StoreCorruptError
@@ -33,8 +35,20 @@ class Loaded:
     corrupt: StoreCorruptError | None = None
 
 
+class Forgotten(NamedTuple):
+    """A push: somebody revoked claims, so that nobody may remember them.
+
+    Attributes:
+        rollout: whose.
+        keys: which; empty for all of them.
+    """
+
+    rollout: str
+    keys: tuple[str, ...] = ()
+
+
 class Subscription(Protocol):
-    """Pushed control states, for as long as it is entered."""
+    """Pushed control states and revoked claims, for as long as it is entered."""
 
     def __enter__(self) -> Self: ...
 
@@ -45,7 +59,7 @@ class Subscription(Protocol):
         trace: TracebackType | None,
     ) -> None: ...
 
-    def receive(self, timeout: float) -> Document | None:
+    def receive(self, timeout: float) -> Document | Forgotten | None:
         """The next push, or ``None`` after at most ``timeout`` seconds.
 
         Raises:
@@ -105,3 +119,99 @@ class StateStore(Protocol):
 
     def close(self) -> None:
         """Close the connections that the store opened; the next question opens new ones."""
+
+
+class Listed(NamedTuple):
+    """A claim as operators see it.
+
+    Attributes:
+        key: keyed hash of the subject.
+        claim: what it says.
+        left: seconds until it is forgotten.
+    """
+
+    key: str
+    claim: Claim
+    left: float
+
+
+class Affinity(Protocol):
+    """Claims of subjects, shared by all processes. Blocking.
+
+    Every method raises ``StoreUnavailableError`` when the store does not do what it is asked.
+    """
+
+    def claim(self, asks: Sequence[Ask]) -> list[Claim]:
+        """The winners, in the order of the questions, in one round trip.
+
+        Each one as :func:`canary_middleware.core.claims.contend` says, atomically, whatever other
+        processes ask meanwhile. What is written lives for ``Ask.life`` from now on; so does what
+        was found, as it was just seen.
+        """
+
+    def touch(self, rollout: str, keys: Sequence[str], life: int) -> None:
+        """These were seen lately: those that exist live for ``life`` milliseconds from now on."""
+
+    def claims(self, rollout: str) -> Iterator[Listed]:
+        """All claims of a rollout, in no order; one that comes or goes meanwhile may be missing."""
+
+    def forget(self, rollout: str, keys: Iterable[str] | None) -> int:
+        """Delete these claims (``None``: all of the rollout), and push that to whoever listens.
+
+        Returns:
+            How many there were.
+        """
+
+
+class Lease(Protocol):
+    """Who may advance ramps. Time is the store's own, so that processes need no common clock."""
+
+    def hold(self, owner: str, seconds: float) -> bool:
+        """Take the lease or renew one's own, for so many seconds; whether ``owner`` has it now."""
+
+    def release(self, owner: str) -> None:
+        """Give it back; nothing happens if somebody else holds it."""
+
+
+class Totals(NamedTuple):
+    """What one process has counted of one release since it began.
+
+    Attributes:
+        boot: random id of that process; a process that was folded takes a new one.
+        data: cumulative, so that writing it twice changes nothing.
+        age: seconds since it was written, by the clock of the store.
+    """
+
+    boot: str
+    data: bytes
+    age: float
+
+
+class TotalsStore(Protocol):
+    """Cumulative totals of all processes, per rollout and release."""
+
+    def put(self, rollout: str, release: str, boot: str, data: bytes) -> bool:
+        """Replace the totals of ``boot``.
+
+        Returns:
+            ``False`` if they were folded into others: the process goes on under a new id, from 0.
+        """
+
+    def read(self, rollout: str, release: str) -> list[Totals]:
+        """Those of all processes, the folded ones under the id ``""``."""
+
+    def fold(
+        self, rollout: str, release: str, folded: bytes, boots: Mapping[str, bytes], old: bytes
+    ) -> bool:
+        """Replace the totals of silent processes by one sum, and refuse their later writes.
+
+        Args:
+            rollout: its name.
+            release: its canary label.
+            folded: what shall stand under ``""``.
+            boots: the totals that are in it, as they were read.
+            old: what stood under ``""`` (``b""`` for nothing).
+
+        Returns:
+            ``False`` if any of it is not as it was read, and nothing was done.
+        """
