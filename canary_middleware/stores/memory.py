@@ -16,17 +16,21 @@ from typing import Final, Self
 from canary_middleware.core.records import Audit, ProcessReport
 from canary_middleware.core.state import Document
 from canary_middleware.core.transitions import strike
-from canary_middleware.stores.protocol import REPORT_LIFE, Key, Loaded
+from canary_middleware.stores.memory_affinity import MemoryAffinity
+from canary_middleware.stores.memory_totals import MemoryLease, MemoryTotals
+from canary_middleware.stores.protocol import REPORT_LIFE, Forgotten, Key, Loaded
 
 HISTORY: Final = 1_000
 """Lines of history kept."""
 
 
-class MemoryStore:
+class MemoryStore(MemoryAffinity, MemoryLease, MemoryTotals):
     """A control state that ends with its process; what follows it is called at every change."""
 
     def __init__(self, wall: Callable[[], float] = time.time) -> None:
-        self._wall = wall
+        MemoryAffinity.__init__(self, wall)
+        MemoryLease.__init__(self, wall)
+        MemoryTotals.__init__(self, wall)
         # Reentrant: a subscriber may ask the store what else changed.
         self._lock = RLock()
         self._document: Document | None = None
@@ -104,14 +108,15 @@ class MemoryStore:
 
 
 class MemorySubscription:
-    """Pushed states in a queue."""
+    """Pushed states and revoked claims in a queue."""
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
-        self._pushes: queue.SimpleQueue[Document] = queue.SimpleQueue()
+        self._pushes: queue.SimpleQueue[Document | Forgotten] = queue.SimpleQueue()
 
     def __enter__(self) -> Self:
         self._store.subscribe(self._pushes.put)
+        self._store.watch(self._pushes.put)
         return self
 
     def __exit__(
@@ -121,8 +126,9 @@ class MemorySubscription:
         trace: TracebackType | None,
     ) -> None:
         self._store.unsubscribe(self._pushes.put)
+        self._store.unwatch(self._pushes.put)
 
-    def receive(self, timeout: float) -> Document | None:
+    def receive(self, timeout: float) -> Document | Forgotten | None:
         """The next push."""
         try:
             return self._pushes.get(timeout=timeout)

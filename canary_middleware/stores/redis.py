@@ -41,7 +41,10 @@ from canary_middleware.errors import (
     StoreCorruptError,
     StoreUnavailableError,
 )
-from canary_middleware.stores.protocol import REPORT_LIFE, Key, Loaded
+from canary_middleware.stores.forgotten import MOST, decode_forgotten
+from canary_middleware.stores.protocol import REPORT_LIFE, Forgotten, Key, Loaded
+from canary_middleware.stores.redis_affinity import FORGET, Call, RedisAffinity
+from canary_middleware.stores.redis_totals import RedisLease, RedisTotals
 
 try:
     import redis
@@ -56,7 +59,7 @@ PING_AFTER: Final = 1.0
 """Seconds of silence after which a subscription asks whether its server is still there."""
 
 
-class RedisStore:
+class RedisStore(RedisAffinity, RedisLease, RedisTotals):
     """One namespace in one Redis; made by :meth:`from_url` or :meth:`from_client`.
 
     Args:
@@ -66,10 +69,11 @@ class RedisStore:
     """
 
     def __init__(self, connect: Callable[[], Any], namespace: str, *, owned: bool) -> None:
+        super().__init__(namespace)
         self._connect = connect
         self._owned = owned
         self._clients: dict[int, Any] = {}
-        tag = f"canary:{{{namespace}}}"
+        tag = self._tag
         self._channel = f"{tag}:push"
         self._keys = [f"{tag}:state", f"{tag}:audit", f"{tag}:kill"]
         self._process_keys = [f"{tag}:processes", f"{tag}:heard"]
@@ -183,7 +187,8 @@ class RedisStore:
 
     def listen(self) -> RedisSubscription:
         """A subscription on its own connection."""
-        return RedisSubscription(self._pubsub, self._channel, self._decode)
+        channels = (self._channel, f"{self._tag}:{FORGET}")
+        return RedisSubscription(self._pubsub, channels, self._decode)
 
     def report(self, report: ProcessReport) -> None:
         """Write under the process id, with the clock of the store."""
@@ -237,22 +242,34 @@ class RedisStore:
         return self._run("mark", self._state_keys(), arguments)
 
     def _run(self, script: str, keys: Sequence[str], arguments: Sequence[Any] = ()) -> Any:
+        return self._evaluate(Call(self._scripts[script], keys, arguments))
+
+    def _evaluate(self, call: Call) -> Any:
         # EVAL with the text, not EVALSHA: a kill must not depend on a script cache.
         with _errors():
             # Never decoded, whatever a ready client does: a kill key may hold any bytes.
-            return self._connected().execute_command(
-                "EVAL", self._scripts[script], len(keys), *keys, *arguments, **{NEVER_DECODE: True}
-            )
+            return self._connected().execute_command(*call.words, **{NEVER_DECODE: True})
+
+    def _scan(self, pattern: str) -> Iterator[str]:
+        client = self._connected()
+        node_of: Any = getattr(client, "get_node_from_key", None)  # a cluster's
+        where = {"target_nodes": node_of(pattern)} if node_of else {}
+        with _errors():
+            for key in client.scan_iter(pattern, count=MOST, **where):
+                yield key if isinstance(key, str) else key.decode(errors="replace")
 
 
 class RedisSubscription:
     """Pushes, and the certainty that a silent server is noticed."""
 
     def __init__(
-        self, open_pubsub: Callable[[], Any], channel: str, decode: Callable[[bytes], Document]
+        self,
+        open_pubsub: Callable[[], Any],
+        channels: tuple[str, str],
+        decode: Callable[[bytes], Document],
     ) -> None:
         self._open = open_pubsub
-        self._channel = channel
+        self._channels = channels
         self._decode = decode
         self._pubsub: Any = None
         self._silent = 0.0
@@ -262,7 +279,7 @@ class RedisSubscription:
         with _errors():
             self._pubsub = self._open()
             try:
-                self._pubsub.subscribe(self._channel)
+                self._pubsub.subscribe(*self._channels)
             except BaseException:
                 self._pubsub.close()
                 raise
@@ -277,7 +294,7 @@ class RedisSubscription:
         with suppress(redis.RedisError, OSError):
             self._pubsub.close()
 
-    def receive(self, timeout: float) -> Document | None:
+    def receive(self, timeout: float) -> Document | Forgotten | None:
         """The next push; see :class:`~canary_middleware.stores.Subscription`."""
         with _errors():
             message = self._pubsub.get_message(timeout=timeout)
@@ -286,7 +303,8 @@ class RedisSubscription:
                 return None
         self._silent, self._asked = 0.0, False
         if message["type"] == "message":
-            return self._decode(_bytes(message["data"]))
+            forgets = _bytes(message["channel"]).decode(errors="replace") == self._channels[1]
+            return (decode_forgotten if forgets else self._decode)(_bytes(message["data"]))
         return None if message["type"] in ("subscribe", "pong") else _strange(message["type"])
 
     def _ask(self, waited: float) -> None:

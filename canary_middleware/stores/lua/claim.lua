@@ -1,0 +1,61 @@
+-- All questions of a request, each answered as core/claims.contend says.
+-- KEYS: per question its key, then the key of its origin where it has one. ARGV: per question
+-- lineage, epoch, period, limit, bucket, "1" if it raises, life in milliseconds, "1" if it has an
+-- origin. Numbers below 2^53 are exact here; they are written as they came, never formatted.
+-- Returns the winners as they stand in the store.
+local MAX_NUMBER = 9007199254740991
+local FORM = '^1:([0-9a-f]+):(%d+):(%d+):([cs]):(%d+)$'
+
+-- What is no claim counts as absent. No claim has 128 bytes, so that a longer value is never read.
+local function read(key)
+  local text = redis.pcall('GETRANGE', key, 0, 127)
+  if type(text) ~= 'string' then return nil end
+  local lineage, epoch, period, side, bucket = text:match(FORM)
+  if not lineage or #lineage > 64 or #epoch > 16 or #period > 16 or #bucket > 16 then return nil end
+  local claim = {text = text, lineage = lineage, side = side, bucket_text = bucket,
+    epoch = tonumber(epoch), bucket = tonumber(bucket)}
+  local largest = math.max(claim.epoch, tonumber(period), claim.bucket)
+  return largest <= MAX_NUMBER and claim or nil
+end
+
+local function drawn(ask, side, bucket)
+  return '1:' .. ask.lineage .. ':' .. ask.epoch .. ':' .. ask.period .. ':' .. side .. ':' .. bucket
+end
+
+local function contend(held, origin, ask)
+  local epoch, limit = tonumber(ask.epoch), tonumber(ask.limit)
+  if held and held.lineage == ask.lineage then
+    if held.epoch > epoch then return held.text end
+    if held.epoch == epoch then
+      local rises = ask.raises and held.side == 's' and held.bucket < limit
+      return rises and drawn(ask, 'c', held.bucket_text) or held.text
+    end
+  end
+  if not held and origin then
+    if origin.lineage == ask.lineage and origin.epoch == epoch then return origin.text end
+    held = origin
+  end
+  local bucket = held and held.bucket_text or ask.bucket
+  return drawn(ask, tonumber(bucket) < limit and 'c' or 's', bucket)
+end
+
+local winners, place = {}, 1
+for i = 1, #ARGV, 8 do
+  local ask = {lineage = ARGV[i], epoch = ARGV[i + 1], period = ARGV[i + 2], limit = ARGV[i + 3],
+    bucket = ARGV[i + 4], raises = ARGV[i + 5] == '1'}
+  local key, origin = KEYS[place], nil
+  if ARGV[i + 7] == '1' then
+    place = place + 1
+    origin = read(KEYS[place])
+  end
+  place = place + 1
+  local held = read(key)
+  local winner = contend(held, origin, ask)
+  if held and held.text == winner then
+    redis.call('PEXPIRE', key, ARGV[i + 6])
+  else
+    redis.call('SET', key, winner, 'PX', ARGV[i + 6])
+  end
+  winners[#winners + 1] = winner
+end
+return winners
