@@ -15,7 +15,7 @@ from canary_middleware.cli.show import print_json, say, shown
 from canary_middleware.config import Configuration
 from canary_middleware.core import cookie as cookies
 from canary_middleware.core.model import Assignment, Ramp, Rollout, Visitor
-from canary_middleware.core.routing import Drawn, Trace, route
+from canary_middleware.core.routing import Drawn, Place, Trace, route
 from canary_middleware.core.snapshot import Lane, Track, compile_snapshot
 from canary_middleware.core.state import Document, Plan
 from canary_middleware.core.token import TokenCodec
@@ -78,7 +78,7 @@ def explain(
         found = verbs.status(store)
     lane = _lane(connection.namespace, configuration, found, rollout, release)
     trace: Trace = []
-    assignment = route(lane, asked.visitor, asked.drawn, trace=trace)
+    assignment = route(lane, asked.visitor, Place(asked.drawn, now=time.time()), trace=trace)
     if connection.as_json:
         print_json(_shape(assignment, lane, trace, asked.notes))
     else:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any, Final
 
+from canary_middleware.core.model import Memory, Policy
 from canary_middleware.core.reading import Place, parse
 from canary_middleware.core.records import Audit, ProcessReport
 from canary_middleware.core.state import (
@@ -29,6 +30,8 @@ from canary_middleware.errors import StoreCorruptError, StoreError
 SCHEMA: Final = 1
 MAX_BYTES: Final = 256 * 1024
 """Largest document, and largest report of a process, that is read or written."""
+LONGEST: Final = 400 * 86400
+"""Seconds of the longest duration in a plan."""
 MAX_REVISION: Final = 2**53 - 1
 """Largest number that Lua and JSON keep exactly."""
 
@@ -129,7 +132,8 @@ def encode_report(report: ProcessReport) -> bytes:
     Raises:
         StoreError: it would be larger than :data:`MAX_BYTES`.
     """
-    return _bounded("the report of this process", _dump(asdict(report)))
+    plans = {name: plan.plain() for name, plan in report.plans.items()}
+    return _bounded("the report of this process", _dump({**asdict(report), "plans": plans}))
 
 
 def decode_report(data: bytes) -> ProcessReport:
@@ -186,7 +190,7 @@ def _body(document: Document) -> Mapping[str, Any]:
 
 
 def _plain(entry: Entry) -> Mapping[str, Any]:
-    return {**asdict(entry), "phase": entry.phase.value}
+    return {**asdict(entry), "phase": entry.phase.value, "plan": entry.plan.plain()}
 
 
 def _head(fields: Mapping[str, Place]) -> Document:
@@ -239,7 +243,10 @@ def _entry(release: str, place: Place, revision: int) -> Entry:
 
 
 def _plan(place: Place) -> Plan:
-    fields = place.fields("stable", "canary", "paths", "methods", "exclude", "steps", "owner")
+    fields = place.fields(
+        "stable", "canary", "paths", "methods", "exclude", "steps", "owner",
+        "policy", "session", "affinity", "claim_life", "rollback_window",
+    )  # fmt: skip
     owner = fields["owner"]
     return Plan(
         stable=fields["stable"].text(),
@@ -249,4 +256,9 @@ def _plan(place: Place) -> Plan:
         exclude=fields["exclude"].texts(),
         steps=tuple(step.integer(0, FULL) for step in fields["steps"].elements()),
         owner=None if owner.value is None else owner.text(empty=True),
+        policy=Policy(fields["policy"].one_of(*(policy.value for policy in Policy))),
+        session=fields["session"].integer(1, LONGEST),
+        affinity=Memory(fields["affinity"].one_of(*(memory.value for memory in Memory))),
+        claim_life=fields["claim_life"].integer(1, LONGEST),
+        rollback_window=fields["rollback_window"].integer(0, LONGEST),
     )

@@ -1,9 +1,8 @@
 """The visitor cookie: its name, its content, its Set-Cookie line, and how to find it in a header.
 
 Content, in the order of the fields: format, random visitor id (96 bits), time of issue, then
-optional sections of one letter and a value, of which ``b`` (the bound subject) is the only one so
-far. Sections that this version does not know are kept as they are, so that two versions can share a
-cookie.
+optional sections of one letter and a value: ``b`` the bound subject, ``p`` a pin. Sections that
+this version does not know are kept as they are, so that two versions can share a cookie.
 """
 
 from __future__ import annotations
@@ -15,6 +14,8 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, Literal, NamedTuple
 
+from canary_middleware.core.model import Cohort
+from canary_middleware.core.pins import Pin
 from canary_middleware.core.token import TokenCodec, Verified, urlsafe
 from canary_middleware.errors import TokenError
 
@@ -23,7 +24,15 @@ MAX_AGE: Final = 90 * 24 * 3600
 SKEW: Final = 60
 """Seconds by which a cookie may come from the future before it is issued again."""
 
+MAX_PINS: Final = 4
+"""Pins in one cookie, so that it stays below 200 bytes; the ones that are oldest go first."""
+
+NOBODY: Final = "-"
+"""A binding that no subject has: whoever identifies is drawn by who they are, not by this id."""
+
 _TIME: Final = re.compile(r"[0-9a-z]{1,8}")
+_SLOT: Final = 3
+_PIN: Final = re.compile(r"([cs])([0-9a-z]{1,11})(?:-([0-9a-z]{1,8}))?")
 
 Secure = bool | Literal["auto"]
 
@@ -51,6 +60,27 @@ class Cookie(NamedTuple):
         others = tuple(section for section in self.sections if section[0] != "b")
         return self._replace(sections=(*others, "b" + binding))
 
+    def pin(self, tag: str) -> Pin | None:
+        """What is remembered under a tag of :func:`pin_tag`."""
+        for section in self.sections:
+            if section[0] == "p" and section.startswith(tag, 1):
+                found = _PIN.fullmatch(section, 1 + len(tag))
+                if found is not None:
+                    cohort = Cohort.CANARY if found[1] == "c" else Cohort.STABLE
+                    return Pin(cohort, int(found[2], 36), int(found[3] or "0", 36))
+        return None
+
+    def pinned(self, tag: str, pin: Pin) -> Cookie:
+        """The same visitor with a pin, in place of older ones of that rollout."""
+        slot = "p" + tag[:_SLOT]
+        kept = [section for section in self.sections if not section.startswith(slot)]
+        pins = [section for section in kept if section[0] == "p"]
+        if len(pins) >= MAX_PINS:
+            kept.remove(pins[0])
+        until = f"-{_base36(pin.until)}" if pin.until else ""
+        side = "c" if pin.cohort is Cohort.CANARY else "s"
+        return self._replace(sections=(*kept, f"p{tag}{side}{_base36(pin.period)}{until}"))
+
     def due(self, now: float) -> bool:
         """Whether to issue it again: past half of its life, or from a clock that runs ahead."""
         return now - self.issued > MAX_AGE / 2 or self.issued - now > SKEW
@@ -66,6 +96,25 @@ def binding_of(key: bytes, subject: str) -> str:
     data = subject.encode("utf-8", "surrogatepass")
     digest = blake2b(data, key=key, digest_size=8, person=b"canary-binding").digest()
     return urlsafe(digest).decode("ascii")
+
+
+def pin_tag(key: bytes, rollout: str, lineage: str, epoch: int, binding: str = "") -> str:
+    """What the pin of one release in one epoch stands under: 8 characters.
+
+    The first three are of the rollout, so that a newer pin takes the place of an older one; the
+    others name release, lineage, epoch and whose it is, so that a pin of another one is not found.
+
+    Args:
+        key: of the lane, from :func:`canary_middleware.core.bucket.lane_key`; it names the release.
+        rollout: its name.
+        lineage: of the control state.
+        epoch: of the release there.
+        binding: of the identified subject whose pin it is, where the cookie is somebody else's.
+    """
+    slot = blake2b(rollout.encode(), digest_size=3, person=b"canary-pin").digest()
+    text = f"{lineage} {epoch} {binding}".encode()
+    rest = blake2b(text, key=key, digest_size=6, person=b"canary-pin").digest()
+    return urlsafe(slot).decode("ascii")[:_SLOT] + urlsafe(rest).decode("ascii")[: 8 - _SLOT]
 
 
 def write(codec: TokenCodec, cookie: Cookie, now: int | None = None) -> str:
@@ -89,7 +138,7 @@ def read(verified: Verified, now: float) -> Cookie:
     return Cookie(fields[1], issued, tuple(fields[3:]))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=64)
 def _base36(number: int) -> str:
     """Remembered, because all cookies of a second carry the same one."""
     digits = ""

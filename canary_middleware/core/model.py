@@ -17,6 +17,22 @@ class Cohort(enum.Enum):
     CANARY = "canary"
 
 
+class Policy(enum.Enum):
+    """Who stays where when the weight moves; :mod:`canary_middleware.core.pins` is the rule."""
+
+    FOLLOW = "follow"
+    KEEP = "keep"
+    SESSION = "session"
+    REQUEST = "request"
+
+
+class Memory(enum.Enum):
+    """Where a visitor's place is remembered."""
+
+    COOKIE = "cookie"
+    SHARED = "shared"
+
+
 class Reason(enum.Enum):
     """Why an assignment is what it is: one word each, in order of precedence."""
 
@@ -189,6 +205,17 @@ class Rollout:
         ramp: the planned weights.
         owner: whom to ask, one line; shown in ``status``.
         rescue: see :class:`Rescue`.
+        policy: who stays when the weight moves. ``"follow"``: nobody is pinned, the weight decides
+            alone. ``"keep"``: whoever saw the canary stays there, also when the weight is lowered.
+            ``"session"``: both sides stay until their session ends. ``"request"``: every request is
+            drawn anew. A kill, a rollback and a new release move everybody, whatever the policy.
+        session: how long a visitor may be away before the session is over (policy ``session``).
+        affinity: ``"cookie"`` remembers places in the visitor's cookie, ``"shared"`` in the store,
+            for clients that keep no cookies and for users with several devices.
+        claim_life: how long the store remembers a subject that stays away, with shared affinity;
+            under policy ``session`` that is ``session``.
+        rollback_window: how long after a promotion the old version is kept ready; ``finish`` before
+            that is refused unless it is meant.
     """
 
     name: str
@@ -202,6 +229,11 @@ class Rollout:
     ramp: Ramp = Ramp()
     owner: str | None = None
     rescue: Rescue = Rescue()
+    policy: Policy | str = Policy.FOLLOW.value
+    session: str = "30m"
+    affinity: Memory | str = Memory.COOKIE.value
+    claim_life: str = "30d"
+    rollback_window: str = "1h"
 
     def __post_init__(self) -> None:
         # Lists are what people write; tuples are what a frozen value needs. A lone string would
@@ -211,6 +243,10 @@ class Rollout:
             value = getattr(self, name)
             if isinstance(value, Iterable) and not isinstance(value, str):
                 object.__setattr__(self, name, tuple(value))
+        for name, kind in (("policy", Policy), ("affinity", Memory)):
+            value = getattr(self, name)
+            if isinstance(value, kind):  # the word is what is shared, written and compared
+                object.__setattr__(self, name, value.value)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -227,6 +263,8 @@ class Assignment:
         period: revision of the last change of weight or label.
         weight: units of 0.001 % in force when this was compiled.
         attributes: span attributes, prebuilt by telemetry.
+        measured: whether what comes of it is evidence: the arm was drawn by bucket at a known
+            weight. Testers, overrides and all who had no choice are counted for telemetry only.
         is_canary: whether the canary was chosen.
     """
 
@@ -239,6 +277,7 @@ class Assignment:
     period: int = 0
     weight: int = 0
     attributes: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    measured: bool = field(default=False, repr=False)
     is_canary: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

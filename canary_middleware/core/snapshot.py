@@ -12,10 +12,20 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
-from canary_middleware.core.bucket import Draws, draws, lane_key, threshold
-from canary_middleware.core.model import Assignment, Audience, Cohort, Reason, Rollout
+from canary_middleware.core.bucket import SPACE, Draws, draws, lane_key, threshold
+from canary_middleware.core.cookie import pin_tag
+from canary_middleware.core.model import (
+    Assignment,
+    Audience,
+    Cohort,
+    Memory,
+    Policy,
+    Reason,
+    Rollout,
+)
+from canary_middleware.core.pins import pinned
 from canary_middleware.core.scope import Scope
-from canary_middleware.core.state import ACTIVE, Document, Entry, Kill, Phase
+from canary_middleware.core.state import ACTIVE, Document, Entry, Kill, Phase, Plan
 from canary_middleware.core.weight import FULL, parse_weight
 
 REMEMBERED_PATHS: Final = 512
@@ -28,7 +38,12 @@ Describe = Callable[[Assignment], Mapping[str, Any]]
 """Builds the span attributes of an assignment; telemetry passes it in."""
 
 # Only these reasons can put somebody on canary; for the others no canary assignment exists at all.
-CANARY_REASONS = (Reason.TESTER, Reason.WEIGHT)
+CANARY_REASONS = frozenset({
+    Reason.OVERRIDE, Reason.TESTER, Reason.UPSTREAM, Reason.PIN, Reason.WEIGHT,
+})  # fmt: skip
+
+REMEMBERED_PINS: Final = 64
+"""Assignments by pins that a lane keeps; a pin names one of the few periods of its epoch."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,13 +84,18 @@ class Assignments(dict[Reason, Assignment]):
     lane meets two or three.
     """
 
-    __slots__ = ("_build",)
+    __slots__ = ("_allowed", "_build")
 
-    def __init__(self, build: Callable[[Reason], Assignment]) -> None:
+    def __init__(
+        self, build: Callable[[Reason], Assignment], allowed: frozenset[Reason] = frozenset(Reason)
+    ) -> None:
         super().__init__()
         self._build = build
+        self._allowed = allowed
 
     def __missing__(self, reason: Reason) -> Assignment:
+        if reason not in self._allowed:
+            raise KeyError(reason)
         return self.setdefault(reason, self._build(reason))  # threads may meet here
 
 
@@ -89,6 +109,15 @@ class Lane:
         gate: the reason that decides for everybody, before anyone asks who the visitor is.
         active: whether the dead-man's switch applies.
         limit: buckets below it are on canary.
+        lineage: of the control state; ``""`` while none was ever seen.
+        policy: who stays when the weight moves, as it was frozen by ``start``.
+        pins: the cohorts that the policy pins now.
+        session: seconds that a pin lasts after its last sight; 0 for the whole epoch.
+        shared: whether places are remembered in the store.
+        life: milliseconds for which the store remembers a subject.
+        draws: whether chance or a pin leaves anything to decide, so that a visitor needs a place.
+        tag: what a visitor's pin stands under in the cookie; ``""`` where there is none.
+        simple: nothing but the bucket decides, which is quick and can be remembered.
         stable: the stable assignment of every reason.
         canary: the canary assignment of the reasons that can give one.
         below: ``canary[WEIGHT]``, at hand because enum members are slow keys.
@@ -103,11 +132,41 @@ class Lane:
     gate: Reason | None
     active: bool
     limit: int
+    lineage: str
+    policy: Policy
+    pins: frozenset[Cohort]
+    session: int
+    shared: bool
+    life: int
+    draws: bool
+    tag: str
+    simple: bool
     stable: Mapping[Reason, Assignment]
     canary: Mapping[Reason, Assignment]
     below: Assignment = field(init=False, repr=False)
     above: Assignment = field(init=False, repr=False)
     closed: Assignment | None = field(init=False, repr=False)
+    _held: dict[tuple[Cohort, int, bool], Assignment] = field(default_factory=dict, repr=False)
+
+    def held(self, cohort: Cohort, period: int, *, measured: bool = True) -> Assignment:
+        """The assignment of a pin: what was drawn in ``period`` is booked there."""
+        found = self._held.get((cohort, period, measured))
+        if found is None:
+            side = self.canary if cohort is Cohort.CANARY else self.stable
+            found = replace(side[Reason.PIN], period=period, measured=measured)
+            if len(self._held) < REMEMBERED_PINS:
+                self._held[cohort, period, measured] = found
+        return found
+
+    @property
+    def epoch(self) -> int:
+        """Revision of the last event that voids all pins; 0 of a release that never started."""
+        return self.entry.epoch if self.entry else 0
+
+    @property
+    def period(self) -> int:
+        """Revision of the last change of weight or label."""
+        return self.entry.period if self.entry else 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "below", self.canary[Reason.WEIGHT])
@@ -122,18 +181,21 @@ class Match:
     Attributes:
         lanes: in the order of declaration.
         names: their rollouts.
+        shared: those whose places are in the store, which have to be asked for in time.
         replay_methods: methods that at least one of them lets run twice.
     """
 
     lanes: tuple[Lane, ...]
     names: frozenset[str]
+    shared: tuple[Lane, ...]
     replay_methods: frozenset[str]
 
     @classmethod
     def of(cls, lanes: tuple[Lane, ...]) -> Match:
         """The match of these lanes."""
         methods = frozenset[str]().union(*(lane.track.rescue_methods for lane in lanes))
-        return cls(lanes, frozenset(lane.name for lane in lanes), methods)
+        shared = tuple(lane for lane in lanes if lane.shared)
+        return cls(lanes, frozenset(lane.name for lane in lanes), shared, methods)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -223,32 +285,60 @@ def _lane(
     entry = document.entry(rollout.name, rollout.canary) if document else None
     kill = local_kill or (document.killed(rollout.name) if document else None)
     gate = _gate(rollout, document, entry, kill)
-    if old is not None and (old.gate, old.kill, old.entry) == (gate, kill, entry):
+    lineage = document.lineage if document and entry else ""
+    present = gate, kill, entry, lineage
+    if old is not None and (old.gate, old.kill, old.entry, old.lineage) == present:
         return old
+    plan = entry.plan if entry else Plan.from_rollout(rollout)
     weight = FULL if entry and entry.phase in SERVING else entry.weight if entry else 0
     epoch, period = (entry.epoch, entry.period) if entry else (0, 0)
 
     def give(cohort: Cohort, version: str, reason: Reason) -> Assignment:
         # Not by `replace`: this is what a kill waits for in every process.
         given = Assignment(
-            rollout.name, rollout.canary, cohort, version, reason, epoch, period, weight
-        )
+            rollout.name, rollout.canary, cohort, version, reason, epoch, period, weight,
+            measured=reason is Reason.WEIGHT,
+        )  # fmt: skip
         return replace(given, attributes=describe(given)) if describe else given
 
+    phase, limit = entry.phase if entry else None, threshold(weight)
+    session = plan.session if plan.policy is Policy.SESSION else 0
+    shared = plan.affinity is Memory.SHARED
     return Lane(
         name=rollout.name,
         track=track,
         entry=entry,
         kill=kill,
         gate=gate,
-        active=entry is not None and entry.phase in ACTIVE,
-        limit=threshold(weight),
+        active=phase in ACTIVE,
+        limit=limit,
+        lineage=lineage,
+        policy=plan.policy,
+        pins=pinned(plan.policy, phase),
+        session=session,
+        shared=shared,
+        life=1000 * (session or plan.claim_life),
+        draws=_draws(plan.policy, limit, active=phase in ACTIVE, shared=shared),
+        tag=pin_tag(track.key, rollout.name, lineage, epoch) if plan.policy in PINNING else "",
+        simple=plan.policy is Policy.FOLLOW and not shared,
         stable=Assignments(partial(give, Cohort.STABLE, rollout.stable)),
-        canary={reason: give(Cohort.CANARY, rollout.canary, reason) for reason in CANARY_REASONS},
+        canary=Assignments(partial(give, Cohort.CANARY, rollout.canary), CANARY_REASONS),
     )
 
 
 SERVING = frozenset({Phase.PROMOTED, Phase.FINISHED})
+PINNING = frozenset({Policy.KEEP, Policy.SESSION})
+
+
+def _draws(policy: Policy, limit: int, *, active: bool, shared: bool) -> bool:
+    """At 0 and at 100 % nobody is drawn, unless what is served now has to hold at other weights."""
+    if policy is Policy.REQUEST:
+        return False
+    if 0 < limit < SPACE:
+        return True
+    # A claim has to be asked for even where none would be made: its pin may hold.
+    lasting = policy is Policy.SESSION or (policy is Policy.KEEP and (limit > 0 or shared))
+    return active and lasting
 
 
 def _gate(

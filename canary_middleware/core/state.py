@@ -11,9 +11,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Final
+from typing import Any, Final
 
-from canary_middleware.core.model import Rollout
+from canary_middleware.core.duration import parse_duration
+from canary_middleware.core.model import Memory, Policy, Rollout
 
 EVERYTHING: Final = "*"
 """Scope of the kill that covers the whole namespace; no rollout can have this name."""
@@ -65,6 +66,11 @@ class Plan:
         exclude: prefixes out of scope.
         steps: weights of the ramp in 0.001 %.
         owner: whom to ask.
+        policy: who stays when the weight moves.
+        session: seconds after its last sight for which a session lasts.
+        affinity: where places are remembered.
+        claim_life: seconds after the last sight for which the store remembers a subject.
+        rollback_window: seconds after a promotion in which ``finish`` must be meant.
     """
 
     stable: str
@@ -74,6 +80,11 @@ class Plan:
     exclude: tuple[str, ...] = ()
     steps: tuple[int, ...] = ()
     owner: str | None = None
+    policy: Policy = Policy.FOLLOW
+    session: int = 1800
+    affinity: Memory = Memory.COOKIE
+    claim_life: int = 30 * 86400
+    rollback_window: int = 3600
 
     @classmethod
     def from_rollout(cls, rollout: Rollout) -> Plan:
@@ -86,12 +97,21 @@ class Plan:
             exclude=tuple(rollout.exclude),
             steps=rollout.ramp.weights,
             owner=rollout.owner,
+            policy=Policy(rollout.policy),
+            session=parse_duration(rollout.session),
+            affinity=Memory(rollout.affinity),
+            claim_life=parse_duration(rollout.claim_life),
+            rollback_window=parse_duration(rollout.rollback_window),
         )
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {**asdict(self), "policy": self.policy.value, "affinity": self.affinity.value}
 
     @property
     def digest(self) -> str:
         """Sixteen hex digits by which two processes see that they declare the same."""
-        canonical = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        canonical = json.dumps(self.plain(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 

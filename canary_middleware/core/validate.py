@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import enum
 import inspect
 import json
 import math
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from itertools import combinations, pairwise
 from typing import Any, Final
 
+from canary_middleware.core.codec import LONGEST as LONGEST_PLANNED
 from canary_middleware.core.codec import MAX_BYTES
-from canary_middleware.core.model import Audience, Ramp, Rescue, Rollout
+from canary_middleware.core.duration import parse_duration
+from canary_middleware.core.model import Audience, Memory, Policy, Ramp, Rescue, Rollout
 from canary_middleware.core.reading import MAX_TEXT
 from canary_middleware.core.scope import Scope
 from canary_middleware.core.state import Plan
@@ -66,7 +68,7 @@ def _unknowable(rollout: Rollout) -> Iterator[Problem]:
 
 
 def _size_problems(rollouts: Iterable[Rollout]) -> list[Problem]:
-    size = sum(len(json.dumps(asdict(Plan.from_rollout(rollout)))) for rollout in rollouts)
+    size = sum(len(json.dumps(Plan.from_rollout(rollout).plain())) for rollout in rollouts)
     if size <= MAX_DECLARED:
         return []
     wrong = f"take {size} bytes of at most {MAX_DECLARED} in the shared state"
@@ -98,6 +100,14 @@ def _problems_of(rollout: Rollout) -> Iterator[Problem]:
         yield Problem(f"{place}, paths", "is empty", 'paths=["/"] covers everything')
     if rollout.owner is not None and not _is_line(rollout.owner):
         yield Problem(f"{place}, owner", "is not one line of text", _LINE)
+    yield from _choice_problems(rollout.policy, Policy, f"{place}, policy")
+    yield from _choice_problems(rollout.affinity, Memory, f"{place}, affinity")
+    yield from _duration_problems(rollout.session, f"{place}, session")
+    yield from _duration_problems(rollout.claim_life, f"{place}, claim_life")
+    yield from _duration_problems(rollout.rollback_window, f"{place}, rollback_window", least=0)
+    if (rollout.policy, rollout.affinity) == (Policy.REQUEST.value, Memory.SHARED.value):
+        hint = 'leave affinity out, or use policy="follow"'
+        yield Problem(f"{place}, affinity", "has nothing to remember under request", hint)
     for name, (kind, problems) in _PARTS.items():
         part = getattr(rollout, name)
         if isinstance(part, kind):
@@ -105,6 +115,25 @@ def _problems_of(rollout: Rollout) -> Iterator[Problem]:
         else:
             wrong = f"is {type(part).__name__}, not {kind.__name__}"
             yield Problem(f"{place}, {name}", wrong, f"write {kind.__name__}(...)")
+
+
+def _choice_problems(value: object, words: type[enum.Enum], place: str) -> Iterator[Problem]:
+    known = [word.value for word in words]
+    if value not in known:
+        listed = ", ".join(repr(word) for word in known)
+        yield Problem(place, f"{value!r} is none", f"one of {listed}")
+
+
+def _duration_problems(value: object, place: str, least: int = 1) -> Iterator[Problem]:
+    try:
+        seconds = parse_duration(value)
+    except ValueError as error:
+        wrong, _, hint = str(error).partition("; ")
+        yield Problem(place, wrong, hint)
+    else:
+        if not least <= seconds <= LONGEST_PLANNED:
+            days = LONGEST_PLANNED // 86400
+            yield Problem(place, f"{value!r} is no sensible duration", f"at most {days}d")
 
 
 def _matches(pattern: re.Pattern[str], value: object) -> bool:

@@ -17,6 +17,7 @@ from canary_middleware.core.model import Assignment, Cohort, Reason, Rollout, Vi
 from canary_middleware.core.outcomes import OutcomeClass
 from canary_middleware.core.snapshot import Describe, Snapshot, Track, compile_snapshot
 from canary_middleware.core.state import Document, Kill
+from canary_middleware.engine.claims import Claims
 from canary_middleware.engine.identity import Visitors
 from canary_middleware.engine.recorder import Faults, Recorder
 from canary_middleware.engine.views import RequestView
@@ -81,6 +82,7 @@ class Engine:
         unready: rollouts whose target did not start; they serve stable.
         plain: nothing but the cookie decides: nobody is identified and every target is ready.
         observer: telemetry, or ``None``.
+        claims: what this process remembers of shared affinity.
     """
 
     def __init__(self, rollouts: Sequence[Rollout], settings: Settings) -> None:
@@ -119,6 +121,7 @@ class Engine:
             settings.random,
             lambda: self.recorder,
         )
+        self.claims = Claims(settings.clock, self.recorder.count)
         self.snapshot = self._compiled()
 
     # --- control state --------------------------------------------------------------------------
@@ -174,6 +177,10 @@ class Engine:
         with self._lock:
             self.observer = observer
             self.snapshot = self._compiled()
+
+    def chance(self) -> int:
+        """A bucket for one request, which nobody remembers (policy ``request``)."""
+        return int.from_bytes(self.settings.random(8), "big") >> 11
 
     def _compiled(self, before: Snapshot | None = None) -> Snapshot:
         describe = self.observer.describe if self.observer else None

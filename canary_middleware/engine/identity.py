@@ -46,9 +46,9 @@ class Known:
         self.reissue = reissue
         self.memo: tuple[object, dict[str, Assignment]] = (None, {})
 
-    def rebound(self, binding: str) -> Known:
-        """The same visitor with the cookie bound to a subject, to be issued again."""
-        return Known(self.cookie.bound(binding), self.until, reissue=True)
+    def rewritten(self, cookie: Cookie) -> Known:
+        """The same visitor with another content of the cookie, to be issued again."""
+        return Known(cookie, self.until, reissue=True)
 
 
 class Visitors:

@@ -71,6 +71,7 @@ class Visit(Caller):
         self._place = False
         self._known = None
         self._visitor = None
+        self._claims = {}
         self._given: dict[str, Assignment] | None = None
 
     def expose(self, name: str) -> Assignment:
@@ -126,7 +127,7 @@ class Visit(Caller):
             snapshot = engine.snapshot
             lane = snapshot.by_name[name]
             stale = engine.max_staleness is not None and engine.stale()
-            if engine.plain and not stale:
+            if engine.plain and lane.simple and not stale:
                 assignment = self._route_anonymous(lane, snapshot)
             else:
                 assignment = self._route(lane, stale=stale)
@@ -145,11 +146,16 @@ class Visit(Caller):
         visitor = self.visitor()
         if self.failed:
             return lane.stable[Reason.ERROR]
+        if self._behind(lane):
+            return lane.stable[Reason.STALE_CONTROL]
+        place = self._standing(lane, visitor)
         try:
-            return admit(lane, visitor, self._drawn(lane, visitor))
+            decided = admit(lane, visitor, place)
         except Exception as error:  # noqa: BLE001  # a predicate is the user's and may raise anything
             engine.faults.report("audience", error)
             return lane.stable[Reason.ERROR]
+        self._remember(lane, visitor, place, decided)
+        return decided
 
     def _route_anonymous(self, lane: Lane, snapshot: Snapshot) -> Assignment:
         if lane.closed is not None:
@@ -277,6 +283,7 @@ class Visit(Caller):
         for found in self._lost(why):
             second._given[found.rollout] = lanes[found.rollout].stable[reason]
         second._asked, second._visitor, second.failed = self._asked, self._visitor, self.failed
+        second._claims = self._claims
         second._looked, second._known, second.issue = self._looked, self._known, self.issue
         second.rescued = self.rescued or why is Supersede.RESCUE
         second._place, self._place = self._place, False

@@ -10,9 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canary_middleware.core.bucket import SPACE, draw
-from canary_middleware.core.model import Assignment, Audience, Cohort, Reason, Rollout, Visitor
-from canary_middleware.core.routing import FINE, Drawn, Standing, gate, needs_bucket, route
-from canary_middleware.core.state import ACTIVE, Document, Phase
+from canary_middleware.core.model import (
+    Assignment,
+    Audience,
+    Cohort,
+    Policy,
+    Reason,
+    Rollout,
+    Visitor,
+)
+from canary_middleware.core.pins import Pin
+from canary_middleware.core.routing import FINE, NOWHERE, Drawn, Place, Standing, gate, route
+from canary_middleware.core.snapshot import CANARY_REASONS
+from canary_middleware.core.state import ACTIVE, Document, Phase, Plan
 from canary_middleware.core.weight import FULL
 from tests.core.control import CHECKOUT, document, entry, killed, lane
 
@@ -29,9 +39,11 @@ class World:
     standing: Standing = FINE
     visitor: Visitor | None = ALICE
     drawn: Drawn | None = DRAWN
+    place: Place = NOWHERE
 
     def decide(self) -> Assignment:
-        return route(lane(self.found, self.rollout), self.visitor, self.drawn, self.standing)
+        place = replace(self.place, drawn=self.drawn)
+        return route(lane(self.found, self.rollout), self.visitor, place, self.standing)
 
 
 def standing(**changes: bool) -> dict[str, Any]:
@@ -46,6 +58,8 @@ def audience(**audiences: Audience) -> dict[str, Any]:
     return {"rollout": audiences}
 
 
+KEEP = Plan("1", "2", policy=Policy.KEEP)
+HALF = document(entry(Phase.PAUSED, FULL // 2, plan=KEEP))
 ALICES = Audience(subjects=["alice"])
 
 # What makes each reason apply, in the order of precedence. Situations of two reasons are joined.
@@ -58,8 +72,11 @@ CAUSES: dict[Reason, dict[str, Any]] = {
     Reason.IDLE: phase(Phase.IDLE),
     Reason.ROLLED_BACK: phase(Phase.ROLLED_BACK),
     Reason.DENIED: audience(denied=ALICES),
+    Reason.OVERRIDE: {"place": {"override": Cohort.CANARY}},
     Reason.TESTER: audience(testers=ALICES),
-    Reason.NO_VISITOR: {"found": document(entry(Phase.PAUSED, FULL // 2)), "drawn": None},
+    Reason.UPSTREAM: {"place": {"upstream": Cohort.CANARY}},
+    Reason.PIN: {"found": HALF, "place": {"pin": Pin(Cohort.CANARY, 4)}},
+    Reason.NO_VISITOR: {"found": HALF, "drawn": None},
     Reason.WEIGHT: {},
 }
 PHASES = {Reason.OTHER_RELEASE, Reason.IDLE, Reason.ROLLED_BACK}
@@ -69,6 +86,7 @@ IMPOSSIBLE = {
     *((Reason.STALE_CONTROL, other) for other in PHASES),
     *combinations(sorted(PHASES, key=list(Reason).index), 2),
     *((other, Reason.NO_VISITOR) for other in PHASES),
+    *((other, Reason.PIN) for other in PHASES),
 }
 
 
@@ -79,12 +97,14 @@ def world(*reasons: Reason) -> World:
         joined.update(cause)
     stands = {key: value for cause in causes for key, value in cause.get("standing", {}).items()}
     audiences = {key: value for cause in causes for key, value in cause.get("rollout", {}).items()}
+    places = {key: value for cause in causes for key, value in cause.get("place", {}).items()}
     found = joined.get("found", World().found)
     return World(
         found=killed(found) if joined.get("kill") else found,
         rollout=replace(CHECKOUT, **audiences),
         standing=Standing(**stands),
         drawn=joined.get("drawn", DRAWN),
+        place=Place(**places),
     )
 
 
@@ -92,7 +112,7 @@ def world(*reasons: Reason) -> World:
 def test_each_reason_applies_alone(reason: Reason) -> None:
     decided = world(reason).decide()
     assert decided.reason is reason
-    assert decided.is_canary is (reason in (Reason.TESTER, Reason.WEIGHT))
+    assert decided.is_canary is (reason in CANARY_REASONS)
 
 
 @pytest.mark.parametrize(
@@ -206,27 +226,27 @@ def test_promoted_and_finished_are_canary_for_everybody_at_any_recorded_weight(
 def test_0_and_100_per_cent_are_exact_and_draw_nobody() -> None:
     for weight, canary in ((0, False), (FULL, True)):
         under = lane(document(entry(weight=weight)))
-        assert not needs_bucket(under)
+        assert not under.draws
         for number in range(200):
-            assert route(under, None, Drawn.anonymous(str(number))).is_canary is canary
-        assert route(under, None, None).is_canary is canary
+            assert route(under, None, Place(Drawn.anonymous(str(number)))).is_canary is canary
+        assert route(under, None, Place(None)).is_canary is canary
 
 
 @pytest.mark.parametrize("weight", [1, 5_000, 50_000, FULL - 1])
 def test_below_the_limit_is_canary(weight: int) -> None:
     under = lane(document(entry(weight=weight)))
-    assert needs_bucket(under)
+    assert under.draws
     for number in range(500):
         drawn = Drawn.anonymous(str(number))
         bucket = draw(under.track.key, drawn.kind, drawn.subject)
-        assert route(under, None, drawn).is_canary is (bucket * FULL < weight * SPACE)
+        assert route(under, None, Place(drawn)).is_canary is (bucket * FULL < weight * SPACE)
 
 
 def test_an_identified_visitor_may_be_drawn_by_the_id_of_the_cookie() -> None:
     under = lane(document(entry(weight=50_000)))
     ids = [Drawn.anonymous(str(number)) for number in range(50)]
     for drawn in ids:
-        assert route(under, ALICE, drawn) is route(under, None, drawn)
+        assert route(under, ALICE, Place(drawn)) is route(under, None, Place(drawn))
 
 
 # --- explain --------------------------------------------------------------------------------------
@@ -243,18 +263,23 @@ def test_a_trace_changes_nothing_and_ends_with_what_decided(
     under = lane(found, made.rollout)
     visitor = replace(ALICE, subject=subject)
     drawn = made.drawn and Drawn.identified(visitor)
+    place = replace(made.place, drawn=drawn)
     trace: list[str] = []
-    decided = route(under, visitor, drawn, made.standing, trace)
-    assert decided is route(under, visitor, drawn, made.standing)
+    decided = route(under, visitor, place, made.standing, trace)
+    assert decided is route(under, visitor, place, made.standing)
     reason = gate(under, made.standing)
     assert trace[0] == f"gates: {reason.value if reason else 'open'}"
     if reason is not None:
         assert (decided.reason, trace[1:]) == (reason, [])
     elif decided.reason in (Reason.DENIED, Reason.TESTER):
         assert trace[1:] == [f"audience: {decided.reason.value}"]
+    elif decided.reason in (Reason.OVERRIDE, Reason.UPSTREAM):
+        assert trace[-1] == f"{decided.reason.value}: canary"
+    elif decided.reason is Reason.PIN:
+        assert trace[-1] == "pin: canary, drawn in period 4"
     elif decided.reason is Reason.NO_VISITOR:
         assert trace[-1] == "weight: this request may not draw a visitor id"
     else:
         assert trace[-1].endswith(", below") is decided.is_canary
-        assert any(line.startswith("bucket: ") for line in trace) is needs_bucket(under)
+        assert any(line.startswith("bucket: ") for line in trace) is under.draws
     assert subject not in "".join(trace) or len(subject) < 12, "no identifier in a trace"

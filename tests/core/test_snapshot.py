@@ -77,7 +77,11 @@ def test_limits(found: Entry, limit: int) -> None:
 
 def test_there_is_one_assignment_for_every_reason_and_it_says_where_it_comes_from() -> None:
     under = lane(document(entry(weight=5_000, epoch=11, period=13)))
-    assert set(under.canary) == set(CANARY_REASONS) == {Reason.TESTER, Reason.WEIGHT}
+    forbidden = set(Reason) - set(CANARY_REASONS)
+    assert {Reason.KILL_SWITCH, Reason.STALE_CONTROL, Reason.DENIED, Reason.ERROR} < forbidden
+    for reason in forbidden:
+        with pytest.raises(KeyError):
+            under.canary[reason]
     for side, reasons, cohort, version in (
         (under.stable, Reason, "stable", "1"),
         (under.canary, CANARY_REASONS, "canary", "2"),
@@ -89,6 +93,7 @@ def test_there_is_one_assignment_for_every_reason_and_it_says_where_it_comes_fro
             assert (found.cohort.value, found.version) == (cohort, version)
             assert (found.rollout, found.release) == ("checkout", "2")
             assert (found.epoch, found.period, found.weight) == (11, 13, 5_000)
+            assert found.measured is (reason is Reason.WEIGHT)
 
 
 def test_attributes_are_described_once_per_assignment() -> None:

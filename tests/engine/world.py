@@ -9,7 +9,7 @@ from typing import Any
 from canary_middleware.core.cookie import CookieFormat, Secure, find
 from canary_middleware.core.model import Assignment, Cohort, Rollout, Visitor
 from canary_middleware.core.outcomes import OutcomeClass
-from canary_middleware.core.routing import Drawn, route
+from canary_middleware.core.routing import Drawn, Place, route
 from canary_middleware.core.snapshot import Describe
 from canary_middleware.core.state import Document, Phase, RolloutState
 from canary_middleware.core.weight import FULL
@@ -143,7 +143,7 @@ def cookie_for(made: World, *, canary: bool) -> str:
     lane = made.engine.snapshot.by_name["checkout"]
     while True:
         known = made.engine.visitors.draw()
-        if route(lane, None, known.drawn).is_canary is canary:
+        if route(lane, None, Place(known.drawn)).is_canary is canary:
             return pair(made.engine.visitors.line(known.cookie))
 
 
@@ -154,7 +154,7 @@ def subject_for(made: World, *, canary: bool) -> str:
     return next(
         subject
         for subject in subjects
-        if route(lane, None, Drawn.identified(Visitor(subject))).is_canary is canary
+        if route(lane, None, Place(Drawn.identified(Visitor(subject)))).is_canary is canary
     )
 
 

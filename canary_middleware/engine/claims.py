@@ -1,0 +1,165 @@
+"""What this process remembers of shared affinity, and when it does not ask for more.
+
+No I/O: the shells ask the store, the agent's chores write what may wait.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Final
+
+from canary_middleware.core.circuit import Circuit
+from canary_middleware.core.claims import Ask, Claim, contend
+
+REMEMBERED: Final = 16_384
+"""Claims kept in a process; the ones that were seen least lately go first."""
+WAITING: Final = 16_384
+"""Claims and sightings that wait to be written; beyond that they are dropped and counted."""
+SHARE: Final = 3
+"""A claim is believed for this part of its life in the store, then the store is asked again."""
+
+
+class Entry:
+    """One remembered claim.
+
+    Attributes:
+        rollout: whose.
+        claim: as the store said.
+        until: monotonic seconds after which the store is asked again.
+        life: milliseconds for which the store keeps it after its last sight.
+        seen: it has been used since the store was told last.
+    """
+
+    __slots__ = ("claim", "life", "rollout", "seen", "until")
+
+    def __init__(self, ask: Ask, claim: Claim, until: float) -> None:
+        self.rollout = ask.rollout
+        self.claim = claim
+        self.until = until
+        self.life = ask.life
+        self.seen = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sightings:
+    """Claims that were used, to be prolonged together.
+
+    Attributes:
+        rollout: whose.
+        life: milliseconds from now on.
+        keys: which.
+    """
+
+    rollout: str
+    life: int
+    keys: tuple[str, ...]
+
+
+class Claims:
+    """A bounded memory of claims, and the circuit to the store that they come from.
+
+    Args:
+        clock: monotonic seconds.
+        count: counts a rare event.
+    """
+
+    def __init__(self, clock: Callable[[], float], count: Callable[[str], None]) -> None:
+        self._clock = clock
+        self._count = count
+        self._lock = Lock()
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._hot: dict[str, Entry] = {}
+        self._later: dict[str, Ask] = {}
+        self.circuit = Circuit()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def known(self, ask: Ask) -> Claim | None:
+        """The answer, if this process has it: then no store is asked."""
+        entry = self._entries.get(ask.key)
+        if entry is None or self._clock() >= entry.until:
+            return None
+        # What the rule would change has to be written by the store.
+        if contend(entry.claim, None, ask) != entry.claim:
+            return None
+        if not entry.seen:
+            self._note(ask.key, entry)
+        return entry.claim
+
+    def _note(self, key: str, entry: Entry) -> None:
+        with self._lock:
+            entry.seen = True
+            if len(self._hot) < WAITING:
+                self._hot[key] = entry
+            if key in self._entries:
+                self._entries.move_to_end(key)
+
+    def learn(self, asks: Sequence[Ask], winners: Sequence[Claim]) -> None:
+        """Remember what the store said."""
+        with self._lock:
+            now = self._clock()
+            for ask, claim in zip(asks, winners, strict=True):
+                self._put(ask, claim, now)
+
+    def _put(self, ask: Ask, claim: Claim, now: float) -> None:
+        self._entries[ask.key] = Entry(ask, claim, now + ask.life / 1000 / SHARE)
+        self._entries.move_to_end(ask.key)
+        if len(self._entries) > REMEMBERED:
+            self._entries.popitem(last=False)
+
+    def later(self, ask: Ask) -> None:
+        """Claim for a subject that nobody else can know yet; the agent tells the store."""
+        with self._lock:
+            self._put(ask, contend(None, None, ask), self._clock())
+            if len(self._later) < WAITING:
+                self._later[ask.key] = ask
+                return
+        self._count("claims_dropped")
+
+    def take(self, most: int) -> list[Ask]:
+        """Questions that waited, at most so many; they are the caller's now."""
+        with self._lock:
+            keys = [key for key, _ in zip(self._later, range(most), strict=False)]
+            return [self._later.pop(key) for key in keys]
+
+    def give_back(self, asks: Iterable[Ask]) -> None:
+        """They could not be asked; the next round tries again."""
+        with self._lock:
+            for ask in asks:
+                if len(self._later) < WAITING:
+                    self._later.setdefault(ask.key, ask)
+
+    def sightings(self, most: int) -> list[Sightings]:
+        """What was used since the last call, in portions of at most ``most``."""
+        with self._lock:
+            hot, self._hot = self._hot, {}
+        portions: dict[tuple[str, int], list[str]] = {}
+        for key, entry in hot.items():
+            entry.seen = False
+            portions.setdefault((entry.rollout, entry.life), []).append(key)
+        return [
+            Sightings(rollout, life, tuple(keys[at : at + most]))
+            for (rollout, life), keys in portions.items()
+            for at in range(0, len(keys), most)
+        ]
+
+    def forget(self, rollout: str, keys: Sequence[str]) -> None:
+        """Somebody revoked these claims; none named: all of the rollout."""
+        with self._lock:
+            gone = keys or [key for key, entry in self._entries.items() if entry.rollout == rollout]
+            for key in gone:
+                self._entries.pop(key, None)
+                self._hot.pop(key, None)
+                self._later.pop(key, None)
+
+    def counts(self) -> Mapping[str, int]:
+        """How many claims are remembered, by rollout."""
+        with self._lock:
+            found: dict[str, int] = {}
+            for entry in self._entries.values():
+                found[entry.rollout] = found.get(entry.rollout, 0) + 1
+            return found
