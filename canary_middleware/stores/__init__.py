@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from canary_middleware.core.records import Audit, ProcessReport
 from canary_middleware.errors import ConfigurationError, Problem
 from canary_middleware.stores.memory import MemoryStore
-from canary_middleware.stores.protocol import Loaded, StateStore, Subscription
+from canary_middleware.stores.protocol import Credentials, Loaded, StateStore, Subscription
 
 if TYPE_CHECKING:
     from canary_middleware.stores.redis import RedisStore
 
 __all__ = [
     "Audit",
+    "Credentials",
     "Loaded",
     "MemoryStore",
     "ProcessReport",
@@ -22,36 +24,50 @@ __all__ = [
     "open_store",
 ]
 
-_REDIS = ("redis://", "rediss://", "unix://")
+_REDIS = re.compile(r"(rediss?(\+sentinel|\+cluster)?|unix)://")
 
 
 def open_store(
-    store: Any, namespace: str, *, connect_timeout: float = 0.25, timeout: float = 0.5
+    store: Any,
+    namespace: str,
+    *,
+    connect_timeout: float = 0.25,
+    timeout: float = 0.5,
+    credentials: Credentials | None = None,
 ) -> MemoryStore | RedisStore:
     """The store behind a URL or a ready client; nothing is connected yet.
 
     Args:
-        store: ``memory://``, ``redis://``, ``rediss://``, ``unix://``, or a redis-py client, which
-            is used as it is and never closed.
+        store: ``memory://``, ``redis://``, ``rediss://``, ``unix://`` (docs/redis.md has those of
+            Sentinels and clusters), or a redis-py client, which is used as it is and never closed.
         namespace: names every key.
         connect_timeout: seconds; not for a ready client, which brings its own.
         timeout: seconds for one round trip; not for a ready client.
+        credentials: asked for user and password of a Redis whenever a connection is made.
 
     Raises:
-        ConfigurationError: no such kind of store.
+        ConfigurationError: no such kind of store, or none that has ``credentials``.
         MissingExtraError: the extra ``redis`` is not installed.
     """
+    is_redis = isinstance(store, str) and _REDIS.match(store)
+    if credentials is not None and not is_redis:
+        hint = "a ready client brings a redis.CredentialProvider, other stores need none"
+        raise ConfigurationError([Problem("credentials", "are for the URL of a Redis", hint)])
     if store == "memory://":
         return MemoryStore()
     if not isinstance(store, str):
         from canary_middleware.stores.redis import RedisStore
 
         return RedisStore.from_client(store, namespace)
-    if store.startswith(_REDIS):
+    if is_redis:
         from canary_middleware.stores.redis import RedisStore
 
         return RedisStore.from_url(
-            store, namespace, connect_timeout=connect_timeout, timeout=timeout
+            store,
+            namespace,
+            connect_timeout=connect_timeout,
+            timeout=timeout,
+            credentials=credentials,
         )
     # Never the whole URL: it may carry a password.
     scheme = store.partition(":")[0]

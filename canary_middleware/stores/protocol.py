@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, NamedTuple, Protocol, Self
@@ -17,6 +17,9 @@ REPORT_LIFE: Final = 15.0
 
 Key = tuple[str, int]
 """Lineage and revision, what a compare-and-swap compares."""
+
+Credentials = Callable[[], tuple[str, str]]
+"""Returns the present user and password; asked for each new connection, in any thread."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,7 @@
-"""The control state in Redis or Valkey 6.2 and newer; the only module that imports redis-py.
+"""The control state in Redis or Valkey 6.2 and newer.
 
-Every change is one Lua script, so that it is atomic with its audit entry and its push. redis-py's
-own defaults block for seconds (over 25 s against a stopped server), hence explicit time-outs and no
-retries: who calls us tries again at its own pace.
+Every change is one Lua script, so that it is atomic with its audit entry and its push. How to reach
+the server is a matter of :mod:`.redis_address`; who calls us tries again at its own pace.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from dataclasses import replace
 from importlib.resources import files
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self
-from urllib.parse import urlsplit
 
 from canary_middleware.core.codec import (
     MAX_BYTES,
@@ -34,24 +32,24 @@ from canary_middleware.core.records import Audit, ProcessReport
 from canary_middleware.core.state import EVERYTHING, Document, Kill
 from canary_middleware.core.transitions import strike
 from canary_middleware.errors import (
-    ConfigurationError,
     MissingExtraError,
     NotPersistedError,
-    Problem,
     StoreCorruptError,
     StoreUnavailableError,
 )
+from canary_middleware.stores.advice import of_redis
 from canary_middleware.stores.forgotten import MOST, decode_forgotten
-from canary_middleware.stores.protocol import REPORT_LIFE, Forgotten, Key, Loaded
+from canary_middleware.stores.protocol import REPORT_LIFE, Credentials, Forgotten, Key, Loaded
+from canary_middleware.stores.redis_address import RedisAddress
 from canary_middleware.stores.redis_affinity import FORGET, Call, RedisAffinity
 from canary_middleware.stores.redis_totals import RedisLease, RedisTotals
+from canary_middleware.stores.redis_url import Kind, refusal
 
 try:
     import redis
-    from redis.backoff import NoBackoff
     from redis.client import NEVER_DECODE
     from redis.cluster import RedisCluster
-    from redis.retry import Retry
+    from redis.exceptions import RedisClusterException
 except ImportError as error:
     raise MissingExtraError("redis", "redis") from error
 
@@ -66,11 +64,20 @@ class RedisStore(RedisAffinity, RedisLease, RedisTotals):
         connect: makes a client; called once per process, because a fork must not share sockets.
         namespace: names every key.
         owned: whether :meth:`close` closes the client.
+        address: where the client goes to; ``None`` for a ready one.
     """
 
-    def __init__(self, connect: Callable[[], Any], namespace: str, *, owned: bool) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Any],
+        namespace: str,
+        *,
+        owned: bool,
+        address: RedisAddress | None = None,
+    ) -> None:
         super().__init__(namespace)
         self._connect = connect
+        self._address = address
         self._owned = owned
         self._clients: dict[int, Any] = {}
         tag = self._tag
@@ -83,32 +90,25 @@ class RedisStore(RedisAffinity, RedisLease, RedisTotals):
 
     @classmethod
     def from_url(
-        cls, url: str, namespace: str, *, connect_timeout: float, timeout: float
+        cls,
+        url: str,
+        namespace: str,
+        *,
+        connect_timeout: float,
+        timeout: float,
+        credentials: Credentials | None = None,
     ) -> RedisStore:
         """A store with its own connections; time-outs in seconds, those in the URL come first.
 
         Raises:
-            ConfigurationError: redis-py does not understand the URL.
+            ConfigurationError: the URL means no Redis.
         """
+        address = RedisAddress.parse(url, credentials)
 
-        def connect() -> redis.Redis:
-            return redis.Redis.from_url(
-                url,
-                socket_connect_timeout=connect_timeout,
-                socket_timeout=timeout,
-                retry=Retry(NoBackoff(), 0),
-                protocol=2,
-            )
+        def connect() -> redis.Redis | RedisCluster:
+            return address.connect(connect_timeout=connect_timeout, timeout=timeout)
 
-        wrong = _wrong_address(url)
-        if wrong is None:
-            try:
-                connect()
-            except ValueError as error:
-                wrong = str(error)  # about one of the options after the question mark, by name
-        if wrong is not None:
-            raise ConfigurationError([Problem("store", wrong, "write redis://host:6379/0")])
-        return cls(connect, namespace, owned=True)
+        return cls(connect, namespace, owned=True, address=address)
 
     @classmethod
     def from_client(cls, client: Any, namespace: str) -> RedisStore:
@@ -119,8 +119,17 @@ class RedisStore(RedisAffinity, RedisLease, RedisTotals):
         """
         if not isinstance(client, redis.Redis | RedisCluster):
             hint = "pass a URL, a redis.Redis or a redis.cluster.RedisCluster (not redis.asyncio)"
-            raise ConfigurationError([Problem("store", f"{type(client)!r} is no store", hint)])
+            raise refusal(f"{type(client)!r} is no store", hint)
         return cls(lambda: client, namespace, owned=False)
+
+    @property
+    def address(self) -> RedisAddress:
+        """Where the store is, for clients of another kind.
+
+        Raises:
+            ConfigurationError: nobody else can reach what a ready client reaches.
+        """
+        return self._address or RedisAddress.of(self._connected())
 
     # --- questions ------------------------------------------------------------------------------
 
@@ -174,6 +183,7 @@ class RedisStore(RedisAffinity, RedisLease, RedisTotals):
             refused = self._mark(scope, why, struck)
         if refused is not None:
             reason = _bytes(refused).decode(errors="replace")
+            self._heed(reason)
             raise NotPersistedError(f"the kill was pushed, but not written: {reason}")
         return struck
 
@@ -209,6 +219,10 @@ class RedisStore(RedisAffinity, RedisLease, RedisTotals):
         with _errors():
             self._connected().hdel(self._process_keys[0], process_id)
 
+    def warnings(self) -> tuple[str, ...]:
+        """See :class:`~canary_middleware.stores.advice.Advised`."""
+        return of_redis(_bytes(self._run("server", self._keys[:1])).decode(errors="replace"))
+
     def close(self) -> None:
         """Close the client, if it is ours."""
         client = self._clients.pop(os.getpid(), None)
@@ -224,17 +238,32 @@ class RedisStore(RedisAffinity, RedisLease, RedisTotals):
         if client is None:
             # No lock that a fork could have left locked: of two threads one client is used, and
             # the other has not connected to anything yet.
-            client = self._clients.setdefault(pid, self._connect())
+            with _errors():
+                client = self._clients.setdefault(pid, self._connect())
         return client
+
+    def _heed(self, refused: str) -> None:
+        """After word of a master that is none any more, the next question looks for the new one."""
+        client = self._clients.get(os.getpid())
+        if "READONLY" in refused and isinstance(client, redis.Redis):
+            # What is idle, as the connection that got this word: others may be in use by the host.
+            # Only the blocking pools of redis-py 6 cannot be told so.
+            with suppress(TypeError):
+                client.connection_pool.disconnect(inuse_connections=False)
 
     def _pubsub(self) -> Any:
         return self._connected().pubsub()
 
     def _state_keys(self) -> list[str]:
         # On a cluster a script reaches one slot only, and without braces a key is in another one.
-        if isinstance(self._connected(), RedisCluster):
+        if self._is_cluster():
             return self._keys
         return [*self._keys, self._bare_kill_key]
+
+    def _is_cluster(self) -> bool:
+        if self._address is not None:
+            return self._address.kind is Kind.CLUSTER
+        return isinstance(self._connected(), RedisCluster)
 
     def _mark(self, scope: str, why: str, struck: Document) -> Any:
         reason = why if scope == EVERYTHING else f"kill of {scope}, state unreadable: {why}"
@@ -246,9 +275,20 @@ class RedisStore(RedisAffinity, RedisLease, RedisTotals):
 
     def _evaluate(self, call: Call) -> Any:
         # EVAL with the text, not EVALSHA: a kill must not depend on a script cache.
-        with _errors():
+        with self._heeding(), _errors():
             # Never decoded, whatever a ready client does: a kill key may hold any bytes.
             return self._connected().execute_command(*call.words, **{NEVER_DECODE: True})
+
+    @contextmanager
+    def _heeding(self) -> Iterator[None]:
+        try:
+            yield
+        except StoreUnavailableError as error:
+            self._heed(str(error))
+            if isinstance(error.__cause__, RedisClusterException):
+                # None of the nodes that are known answers; begin anew with those in the URL.
+                self.close()
+            raise
 
     def _scan(self, pattern: str) -> Iterator[str]:
         client = self._connected()
@@ -321,7 +361,8 @@ def _read_scripts() -> dict[str, str]:
     common = (folder / "common.lua").read_text()
     names = ("load", "swap", "kill", "mark", "history")
     scripts = {name: common + (folder / f"{name}.lua").read_text() for name in names}
-    return {**scripts, "processes": (folder / "processes.lua").read_text()}
+    alone = ("processes", "server")
+    return {**scripts, **{name: (folder / f"{name}.lua").read_text() for name in alone}}
 
 
 def _bytes(value: object) -> bytes:
@@ -371,18 +412,9 @@ def _errors() -> Iterator[None]:
         raise StoreUnavailableError(printable(str(error), SHOWN)) from error
     except UnicodeDecodeError as error:
         raise StoreCorruptError("the answer is no UTF-8") from error
-    except (redis.RedisError, OSError) as error:
+    except (redis.RedisError, RedisClusterException, OSError) as error:
         raise StoreUnavailableError(printable(str(error), SHOWN) or type(error).__name__) from error
     except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
         # What redis-py stumbles over when the answer is none that a Redis gives.
         why = f"the server answers what redis-py cannot read: {type(error).__name__}"
         raise StoreUnavailableError(why) from error
-
-
-def _wrong_address(url: str) -> str | None:
-    try:
-        _ = urlsplit(url).port
-    except ValueError:
-        # Not the error's own text: it quotes what it took for a port, which may be a password.
-        return "is no address: escape special characters of the password, %23 for #"
-    return None
