@@ -55,6 +55,7 @@ class Ask:
         bucket: the subject's own draw.
         raises: a stable claim becomes canary once the weight covers it (policy ``keep``).
         life: milliseconds after its last sight for which a claim is kept.
+        remembered: what the asking process holds itself, for a store that has lost it.
     """
 
     rollout: str
@@ -67,10 +68,11 @@ class Ask:
     bucket: int
     raises: bool
     life: int
+    remembered: Claim | None = None
 
 
 def contend(held: Claim | None, origin: Claim | None, ask: Ask) -> Claim:
-    """The claim after a question; it is written unless it equals ``held``.
+    """The claim after a question; it is written unless it is what the store holds.
 
     Args:
         held: what stands under ``ask.key``.
@@ -81,6 +83,7 @@ def contend(held: Claim | None, origin: Claim | None, ask: Ask) -> Claim:
         ``held`` where it is of this epoch or of a later one; the asking process, which is behind
         then, has to serve stable. Otherwise a claim of the epoch of ``ask``.
     """
+    held = ask.remembered if held is None else held
     if held is not None and held.lineage == ask.lineage:
         if held.epoch > ask.epoch:
             return held

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
-from canary_middleware.core.claims import Ask, Claim, decode_claim
+from canary_middleware.core.claims import Ask, Claim, decode_claim, encode_claim
 from canary_middleware.errors import StoreUnavailableError
 from canary_middleware.stores.forgotten import batches, encode_forgotten
 from canary_middleware.stores.protocol import Forgotten, Listed
@@ -58,6 +58,7 @@ class ClaimScript:
             arguments += (
                 ask.lineage, ask.epoch, ask.period, ask.limit, ask.bucket, int(ask.raises),
                 ask.life, int(ask.origin is not None),
+                b"" if ask.remembered is None else encode_claim(ask.remembered),
             )  # fmt: skip
         return Call(self._script, keys, arguments)
 

@@ -1,14 +1,14 @@
 -- All questions of a request, each answered as core/claims.contend says.
 -- KEYS: per question its key, then the key of its origin where it has one. ARGV: per question
 -- lineage, epoch, period, limit, bucket, "1" if it raises, life in milliseconds, "1" if it has an
--- origin. Numbers below 2^53 are exact here; they are written as they came, never formatted.
+-- origin, what the asking process remembers or "". Numbers below 2^53 are exact here; they are
+-- written as they came, never formatted.
 -- Returns the winners as they stand in the store.
 local MAX_NUMBER = 9007199254740991
 local FORM = '^1:([0-9a-f]+):(%d+):(%d+):([cs]):(%d+)$'
 
 -- What is no claim counts as absent. No claim has 128 bytes, so that a longer value is never read.
-local function read(key)
-  local text = redis.pcall('GETRANGE', key, 0, 127)
+local function parsed(text)
   if type(text) ~= 'string' then return nil end
   local lineage, epoch, period, side, bucket = text:match(FORM)
   if not lineage or #lineage > 64 or #epoch > 16 or #period > 16 or #bucket > 16 then return nil end
@@ -16,6 +16,10 @@ local function read(key)
     epoch = tonumber(epoch), bucket = tonumber(bucket)}
   local largest = math.max(claim.epoch, tonumber(period), claim.bucket)
   return largest <= MAX_NUMBER and claim or nil
+end
+
+local function read(key)
+  return parsed(redis.pcall('GETRANGE', key, 0, 127))
 end
 
 local function drawn(ask, side, bucket)
@@ -40,7 +44,7 @@ local function contend(held, origin, ask)
 end
 
 local winners, place = {}, 1
-for i = 1, #ARGV, 8 do
+for i = 1, #ARGV, 9 do
   local ask = {lineage = ARGV[i], epoch = ARGV[i + 1], period = ARGV[i + 2], limit = ARGV[i + 3],
     bucket = ARGV[i + 4], raises = ARGV[i + 5] == '1'}
   local key, origin = KEYS[place], nil
@@ -50,7 +54,7 @@ for i = 1, #ARGV, 8 do
   end
   place = place + 1
   local held = read(key)
-  local winner = contend(held, origin, ask)
+  local winner = contend(held or parsed(ARGV[i + 8]), origin, ask)
   if held and held.text == winner then
     redis.call('PEXPIRE', key, ARGV[i + 6])
   else
