@@ -16,6 +16,7 @@ from canary_middleware.core.model import (
     Rollout,
     Visitor,
 )
+from canary_middleware.core.service import Callers
 from canary_middleware.errors import CanaryError, ConfigurationError
 from canary_middleware.targets.versioned import versioned
 
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Assignment",
     "Audience",
+    "Callers",
     "Canary",
     "CanaryError",
     "Cohort",

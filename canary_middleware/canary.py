@@ -18,6 +18,7 @@ from canary_middleware.core import validate
 from canary_middleware.core.cookie import CookieFormat, Secure
 from canary_middleware.core.model import Reason, Rollout
 from canary_middleware.core.records import Audit
+from canary_middleware.core.service import Callers, caller_problems
 from canary_middleware.core.state import Document, Plan, Verb
 from canary_middleware.core.transitions import Command, apply
 from canary_middleware.core.weight import parse_weight
@@ -29,6 +30,7 @@ from canary_middleware.telemetry import Telemetry
 
 logger = logging.getLogger("canary_middleware")
 
+NOBODY = Callers()
 MAX_STALENESS = 60.0
 """Seconds; the default of ``max_staleness``."""
 
@@ -47,6 +49,8 @@ class Canary:
         identify: who a request belongs to; gets a
             :class:`~canary_middleware.engine.views.RequestView`.
         vary: request headers that ``identify`` reads by other ways than ``view.header()``.
+        callers: which calling services may say what cohort a visitor has; by default none, see
+            :class:`~canary_middleware.core.service.Callers`.
         secure: see :class:`~canary_middleware.core.cookie.CookieFormat`; ``False`` for plain HTTP.
         max_staleness: seconds without a confirmation of the control state after which running
             rollouts serve stable, at least ``2 * poll + 1``; ``None`` for never.
@@ -83,6 +87,7 @@ class Canary:
         bucket_secret: str | bytes | None = None,
         identify: Identify | None = None,
         vary: Sequence[str] = (),
+        callers: Callers = NOBODY,
         secure: Secure = True,
         max_staleness: float | None = MAX_STALENESS,
         kill_grace: float = 5.0,
@@ -104,6 +109,7 @@ class Canary:
             *validate.key_problems(secret_keys),
             *validate.identity_problems(identify, bucket_secret),
             *validate.vary_problems(vary),
+            *caller_problems(callers),
             *validate.secure_problems(secure),
             *validate.pace_problems(poll, first_load, max_staleness),
             *validate.seconds_problems(kill_grace, "kill_grace", "such as 5.0"),
@@ -124,6 +130,7 @@ class Canary:
             cookie=CookieFormat(self.namespace, secure),
             identify=identify,
             vary=tuple(vary),
+            callers=callers,
             # One process is its own truth: there is nothing that could fail to confirm it.
             max_staleness=max_staleness if shared else None,
             kill_grace=kill_grace,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from canary_middleware import Audience, Canary, ConfigurationError, Ramp, Rescue, Rollout
+from canary_middleware import Audience, Callers, Canary, ConfigurationError, Ramp, Rescue, Rollout
 from canary_middleware.config import canary_from, load
 from canary_middleware.config.kinds import FILE, ROLLOUT, VARIABLES
 
@@ -64,6 +64,7 @@ def test_a_file_says_what_the_constructor_says(file: Path) -> None:
     secret_keys = ["{OTHER}", "{KEY}"]
     bucket_secret = "{KEY}"
     vary = ["Authorization"]
+    callers = {{ signed = true, networks = ["10.0.0.0/8"] }}
     secure = "auto"
     max_staleness = "never"
     kill_grace = 2
@@ -96,6 +97,7 @@ def test_a_file_says_what_the_constructor_says(file: Path) -> None:
         "secret_keys": (OTHER, KEY),
         "bucket_secret": KEY,
         "vary": ("Authorization",),
+        "callers": Callers(signed=True, networks=["10.0.0.0/8"]),
         "secure": "auto",
         "max_staleness": None,
         "kill_grace": 2,
@@ -133,6 +135,7 @@ def test_variables_say_the_same_without_any_file(tmp_path: Path) -> None:
         "CANARY_SECRET_KEYS": f"{OTHER}, {KEY}",
         "CANARY_BUCKET_SECRET": KEY,
         "CANARY_VARY": "Authorization,X-Tenant",
+        "CANARY_CALLERS": "{signed = true}",
         "CANARY_SECURE": "false",
         "CANARY_MAX_STALENESS": "120",
         "CANARY_KILL_GRACE": "2",
@@ -151,6 +154,7 @@ def test_variables_say_the_same_without_any_file(tmp_path: Path) -> None:
         "secret_keys": (OTHER, KEY),
         "bucket_secret": KEY,
         "vary": ("Authorization", "X-Tenant"),
+        "callers": Callers(signed=True),
         "secure": False,
         "max_staleness": 120.0,
         "kill_grace": 2.0,
@@ -296,6 +300,10 @@ def test_a_rollout_from_code_keeps_its_place(file: Path) -> None:
         ("secret_keys = [1]", "holds something that is not text"),
         ("bucket_secret = 12345", "is int, not text (put it between quotes)"),
         ("vary = ['a b']", "is not a header name"),
+        ("callers = true", "is bool, not a table (callers = {signed = true})"),
+        ("callers = {signd = true}", "signd is unknown"),
+        ("callers = {signed = 1}", "1 is neither true nor false"),
+        ("callers = {networks = ['0.0.0.0/0']}", "0.0.0.0/0 is everybody"),
         ("debug = 'yes'", "is neither true nor false"),
         ("rollouts = 5", "is int, not a table"),
         ("[rollouts.x]\nramp = '5%'", "is str, not a list"),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from canary_middleware.core.model import Audience, Ramp, Rescue
+from canary_middleware.core.service import Callers
 from canary_middleware.core.validate import seconds_problems
 
 
@@ -76,10 +77,22 @@ def _limit(value: object) -> object:
     return value
 
 
-def group(value: object) -> object:
+def _callers(value: object) -> Callers:
+    table = group(value, "callers = {signed = true}")
+    for name, member in table.items():
+        if name == "signed":
+            _flag(member)
+        elif name == "networks":
+            _texts(member)
+        else:
+            raise WrongError(f"{name} is unknown", "signed, networks")
+    return Callers(**table)
+
+
+def group(value: object, hint: str = "[rollouts.checkout]") -> dict[str, Any]:
     """A table, whose members are checked one by one."""
     if not isinstance(value, dict):
-        raise WrongError(f"is {type(value).__name__}, not a table", "[rollouts.checkout]")
+        raise WrongError(f"is {type(value).__name__}, not a table", hint)
     return value
 
 
@@ -109,6 +122,13 @@ def _toml(text: str) -> object:
         raise WrongError(f"is not TOML: {error}", hint) from None
 
 
+def _inline(text: str) -> object:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError as error:
+        raise WrongError(f"is not TOML: {error}", "{signed = true}") from None
+
+
 Check = Callable[[Any], object]
 SETTINGS: Final[Mapping[str, tuple[Check, Callable[[str], object]]]] = {
     "namespace": (_text, str),
@@ -118,6 +138,7 @@ SETTINGS: Final[Mapping[str, tuple[Check, Callable[[str], object]]]] = {
     "bucket_secret": (_secret, str),
     "bucket_secret_file": (_text, str),
     "vary": (_texts, _words),
+    "callers": (_callers, _inline),
     "secure": (_secure, _switch),
     "max_staleness": (_limit, _number),
     "kill_grace": (_seconds, _number),

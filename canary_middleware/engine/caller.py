@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from canary_middleware.core.bucket import ANONYMOUS, IDENTIFIED
 from canary_middleware.core.claims import Ask, Claim, claim_key
 from canary_middleware.core.cookie import NOBODY, pin_tag
 from canary_middleware.core.fetch import may_draw
-from canary_middleware.core.model import Assignment, Policy, Reason, Visitor
+from canary_middleware.core.model import Assignment, Cohort, Policy, Reason, Visitor
 from canary_middleware.core.pins import Pin, renewed
 from canary_middleware.core.routing import Drawn, Place, bucket_of
+from canary_middleware.core.service import Told, upstream
 from canary_middleware.core.snapshot import Lane, Match
 from canary_middleware.engine.identity import Known, as_visitor
 from canary_middleware.engine.views import RequestView
@@ -37,8 +38,8 @@ class Caller:
     # Set by the one subclass, which is made for every covered request: a second `__init__` costs
     # more than all that it would set.
     __slots__ = (
-        "_asked", "_claims", "_known", "_looked", "_visitor", "engine", "failed", "issue", "match",
-        "view",
+        "_asked", "_claims", "_known", "_looked", "_told", "_visitor", "engine", "failed", "issue",
+        "match", "view",
     )  # fmt: skip
 
     engine: Engine
@@ -49,6 +50,7 @@ class Caller:
     _asked: bool
     _looked: bool
     _known: Known | None
+    _told: Mapping[str, Told] | None
     _visitor: Visitor | None
     _claims: dict[str, tuple[Ask, Claim]]
 
@@ -75,6 +77,12 @@ class Caller:
             except Exception as error:  # noqa: BLE001  # the user's hook may raise anything
                 self.engine.faults.report("identify", error)
         return self._visitor
+
+    def told(self) -> Mapping[str, Told]:
+        """What a trusted calling service says of this visitor, by rollout; read once."""
+        if self._told is None:
+            self._told = self.engine.services.told(self.view)
+        return self._told
 
     async def identify(self) -> None:
         """As :meth:`visitor` for an ``identify`` to be awaited, before the application runs."""
@@ -109,6 +117,8 @@ class Caller:
             lane = self.engine.snapshot.by_name[covering.name]
             if lane.closed is not None or not lane.draws or not lane.shared:
                 continue
+            if self._asked_for(lane) is not None:
+                continue
             visitor = self.visitor()
             if self.failed or (visitor is None and self.known() is None):
                 continue
@@ -129,6 +139,9 @@ class Caller:
     def _standing(self, lane: Lane, visitor: Visitor | None) -> Place:
         """Everything that decides between pin and weight."""
         now = self.engine.settings.wall()
+        asked = self._asked_for(lane)
+        if asked is not None:  # it decides, so that nobody is drawn
+            return Place(now=now, upstream=asked)
         if lane.policy is Policy.REQUEST:
             return Place(self.engine.chance(), now=now)
         ask, claim = self._claims.get(lane.name, (None, None))
@@ -143,6 +156,10 @@ class Caller:
             overruled=ask.origin is not None and claim.bucket != ask.bucket,
             now=now,
         )
+
+    def _asked_for(self, lane: Lane) -> Cohort | None:
+        """The cohort that a calling service asks for."""
+        return upstream(lane, self.told().get(lane.name)) if self.engine.services.believes else None
 
     def _behind(self, lane: Lane) -> bool:
         """Whether the store knows of an event that this process has not heard of yet."""

@@ -15,11 +15,13 @@ from canary_middleware.context import no_request
 from canary_middleware.core.cookie import CookieFormat
 from canary_middleware.core.model import Assignment, Cohort, Reason, Rollout, Visitor
 from canary_middleware.core.outcomes import OutcomeClass
+from canary_middleware.core.service import Callers
 from canary_middleware.core.snapshot import Describe, Snapshot, Track, compile_snapshot
 from canary_middleware.core.state import Document, Kill
 from canary_middleware.engine.claims import Claims
 from canary_middleware.engine.identity import Visitors
 from canary_middleware.engine.recorder import Faults, Recorder
+from canary_middleware.engine.services import Services
 from canary_middleware.engine.views import RequestView
 from canary_middleware.engine.visit import Visit
 
@@ -63,6 +65,7 @@ class Settings:
     cookie: CookieFormat = field(default_factory=lambda: CookieFormat("canary"))
     identify: Identify | None = None
     vary: tuple[str, ...] = ()
+    callers: Callers = field(default_factory=Callers)
     max_staleness: float | None = None
     kill_grace: float = 5.0
     debug: bool = False
@@ -80,7 +83,9 @@ class Engine:
         confirmed_at: monotonic seconds of its last confirmation, minus infinity at first.
         killed_at: monotonic seconds at which the kill of a rollout was heard, by rollout.
         unready: rollouts whose target did not start; they serve stable.
-        plain: nothing but the cookie decides: nobody is identified and every target is ready.
+        plain: nothing but the cookie decides: nobody is identified, no calling service is believed
+            and every target is ready.
+        services: whom to believe about a visitor, and what to tell.
         observer: telemetry, or ``None``.
         claims: what this process remembers of shared affinity.
     """
@@ -95,7 +100,14 @@ class Engine:
         self.max_staleness = settings.max_staleness
         self.observer: Observer | None = None
         self.unready: frozenset[str] = frozenset()
-        self.plain = settings.identify is None
+        self.services = Services(
+            settings.keys,
+            settings.namespace,
+            settings.callers,
+            settings.wall,
+            lambda: self.recorder,
+        )
+        self.plain = self._is_plain()
         self.confirmed_at = -math.inf
         self.killed_at: Mapping[str, float] = {}
         self.document: Document | None = None
@@ -170,7 +182,10 @@ class Engine:
         with self._lock:
             others = self.unready - {name}
             self.unready = others if ready else others | {name}
-            self.plain = self.identify is None and not self.unready
+            self.plain = self._is_plain()
+
+    def _is_plain(self) -> bool:
+        return self.identify is None and not self.services.believes and not self.unready
 
     def describe_with(self, observer: Observer | None) -> None:
         """Attach telemetry."""

@@ -46,6 +46,10 @@ class RequestView(Protocol):
     def fetch_metadata(self) -> tuple[str | None, str | None, str | None]:
         """``Sec-Fetch-Site``, ``-Mode`` and ``-Dest``."""
 
+    @property
+    def peer(self) -> str | None:
+        """The address that the server says the request came from; ``None`` if it says nothing."""
+
 
 def app_path(scope: Any) -> str:
     """The path below ``root_path`` (ASGI specification: ``path`` includes it)."""
@@ -144,6 +148,12 @@ class AsgiView:
                     dest = value.decode("latin-1")
         return site, mode, dest
 
+    @property
+    def peer(self) -> str | None:
+        """The address that the server says the request came from."""
+        client = self.native.get("client")
+        return client[0] if client else None
+
 
 class WsgiView:
     """A WSGI environ (PEP 3333: values are bytes decoded as latin-1)."""
@@ -196,6 +206,12 @@ class WsgiView:
         self.inputs += FETCH_METADATA
         site, mode, dest = map(self._header, FETCH_METADATA)
         return site, mode, dest
+
+    @property
+    def peer(self) -> str | None:
+        """The address that the server says the request came from."""
+        peer: str | None = self.native.get("REMOTE_ADDR")
+        return peer
 
 
 def wsgi_path(environ: Any) -> str:

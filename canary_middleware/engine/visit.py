@@ -70,6 +70,7 @@ class Visit(Caller):
         self._late = False
         self._place = False
         self._known = None
+        self._told = None
         self._visitor = None
         self._claims = {}
         self._given: dict[str, Assignment] | None = None
@@ -285,6 +286,7 @@ class Visit(Caller):
         second._asked, second._visitor, second.failed = self._asked, self._visitor, self.failed
         second._claims = self._claims
         second._looked, second._known, second.issue = self._looked, self._known, self.issue
+        second._told = self._told
         second.rescued = self.rescued or why is Supersede.RESCUE
         second._place, self._place = self._place, False
         second.span, second.leave, second.begun = self.span, self.leave, self.begun
