@@ -14,10 +14,9 @@ from typing import Any, Final
 from canary_middleware.canary import Canary
 from canary_middleware.context import SCOPE_KEY
 from canary_middleware.core.active import active_visit
-from canary_middleware.core.headers import asgi_rules
 from canary_middleware.core.outcomes import OutcomeClass, classify
 from canary_middleware.core.rescue import MAX_REPLAY, RAISED, Supersede, Superseded
-from canary_middleware.core.snapshot import Match
+from canary_middleware.engine.heads import asgi_heads
 from canary_middleware.engine.views import AsgiView, app_path
 from canary_middleware.engine.visit import Visit
 from canary_middleware.errors import ConfigurationError, Problem
@@ -35,8 +34,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
 
-RULES = asgi_rules()
-COOKIE = RULES.vary_line(("Cookie",))
+HEADS = asgi_heads()
 ENDED = "the canary was killed and the grace for its open streams is over"
 BODIES = frozenset({"http.response.body", "http.response.pathsend", "http.response.zerocopysend"})
 
@@ -69,6 +67,9 @@ class CanaryMiddleware:
         """One connection."""
         kind = scope["type"]
         if kind == "http" or kind == "websocket":
+            given = None
+            if self._engine.overrides is not None:
+                scope, given = self._engine.overrides.of_scope(scope)
             path = app_path(scope) if scope.get("root_path") else scope["path"]
             if path.startswith(self._below):
                 match = self._engine.snapshot.match(path, scope.get("method", "GET"))
@@ -81,9 +82,11 @@ class CanaryMiddleware:
                         app, scope = self._dispatch(outer, scope)
                         await app(scope, receive, send)
                         return
-                    answer = self._first(scope, receive, send, match, outer)
-                    await self._run(answer, scope, receive)
+                    visit = Visit(self._engine, match, AsgiView(scope), outer, given)
+                    await self._run(self._first(visit, scope, receive, send), scope, receive)
                     return
+            if given is not None and given.line is not None:
+                send = keeping(send, given.line)
         elif kind == "lifespan":
             await share_lifespan(self.app, scope, receive, send, self._arrive, self._leave)
             return
@@ -94,18 +97,18 @@ class CanaryMiddleware:
         await self._lifespans.start()
 
     async def _leave(self) -> None:
+        await self._canary.asker.leave()
         await self._lifespans.stop()
         await asyncio.to_thread(self._canary.stop)
 
     def _first(
-        self, scope: Scope, receive: Receive, send: Send, match: Match, outer: Visit | None
+        self, visit: Visit, scope: Scope, receive: Receive, send: Send
     ) -> Answer | Handshake:
-        visit = Visit(self._engine, match, AsgiView(scope), outer)
         if self._engine.observer is not None:
             self._engine.observer.entered(visit)
         if scope["type"] == "websocket":
             return Handshake(visit, send, self._drain)
-        pristine = fresh(scope) if scope["method"] in match.replay_methods else None
+        pristine = fresh(scope) if scope["method"] in visit.match.replay_methods else None
         return Answer(visit, receive, send, self._drain, pristine)
 
     async def _run(self, answer: Answer | Handshake, scope: Scope, receive: Receive) -> None:
@@ -118,6 +121,8 @@ class CanaryMiddleware:
         try:
             if self._canary.identify_is_async:
                 await visit.identify()
+            if visit.match.shared:
+                await self._canary.asker.settle_async(visit)
             app, scope = self._dispatch(visit, scope) if self._targets else (self.app, scope)
             await app(scope, receive, answer.send)
         except BaseException as error:
@@ -201,7 +206,7 @@ class Answer:
         if visit.canary or self.superseded is not None:
             self._reconsider()
         visit.started = True
-        if visit.exposed:
+        if visit.exposed or visit.keeps():
             message = edited(visit, message)
         self._headers = message.get("headers", ())
         if visit.canary:
@@ -354,21 +359,25 @@ class Handshake:
         if message["type"] == "websocket.accept":
             # Whatever its version is by now: many sockets ask for it after the handshake only.
             self.stream = self._drain.watch(visit, self._send, CLOSE)
-        return edited(visit, message) if visit.exposed else message
+        return edited(visit, message) if visit.exposed or visit.keeps() else message
 
 
 def edited(visit: Visit, message: Message) -> Message:
-    """The start message of an exposed visit, with our headers."""
-    inputs = visit.inputs()
-    vary = RULES.vary_line(("Cookie", *inputs)) if inputs else COOKIE
-    line = visit.cookie_line() if visit.issue else None
-    cookie = line.encode("ascii") if line else None
-    given = list(message.get("headers", ()))  # once: it may be a generator
-    headers = RULES.edit(given, vary, cookie, no_store=visit.rescued)
-    if headers is None:
-        visit.note_public()
-        return {**message, "headers": given}
-    return {**message, "headers": headers}
+    """The start message of a visit whose head we have a say in."""
+    # As a list, once: it may be a generator.
+    return {**message, "headers": HEADS.edited(visit, list(message.get("headers", ())))}
+
+
+def keeping(send: Send, cookie: str) -> Send:
+    """``send`` of a request outside of every rollout, whose answer carries this cookie."""
+
+    def sender(message: Message) -> Awaitable[None]:
+        if message["type"] == "http.response.start":
+            given = list(message.get("headers", ()))
+            message = {**message, "headers": HEADS.keeping(cookie, given)}
+        return send(message)
+
+    return sender
 
 
 def _ending(error: BaseException, visit: Visit) -> OutcomeClass:

@@ -14,6 +14,7 @@ from threading import Lock
 from typing import Any
 
 from canary_middleware.agent import Agent
+from canary_middleware.agent.affinity import BUDGET, asker
 from canary_middleware.core import validate
 from canary_middleware.core.cookie import CookieFormat, Secure
 from canary_middleware.core.model import Reason, Rollout
@@ -52,6 +53,8 @@ class Canary:
         callers: which calling services may say what cohort a visitor has; by default none, see
             :class:`~canary_middleware.core.service.Callers`.
         secure: see :class:`~canary_middleware.core.cookie.CookieFormat`; ``False`` for plain HTTP.
+        overrides: how requests may carry the tokens of ``canary token``: ``"header"``,
+            ``"cookie"``, ``"query"``. None by default; see docs/overrides.md.
         max_staleness: seconds without a confirmation of the control state after which running
             rollouts serve stable, at least ``2 * poll + 1``; ``None`` for never.
         kill_grace: seconds that open WebSockets and event streams of a killed canary may go on.
@@ -59,6 +62,8 @@ class Canary:
         first_load: seconds that a new process waits for its first look at the store, at most.
         snapshot_path: a directory in which the last state and kill are kept across restarts; it
             is made when it is missing, what it stands in is not.
+        claim_budget: seconds that a request waits for the store with shared affinity, at most;
+            after that the bucket decides.
         autostart: only with ``memory://``: start every rollout at this weight.
         telemetry: an :class:`~canary_middleware.telemetry.Telemetry`, ``None`` for the default,
             which uses the global OpenTelemetry providers, ``False`` for none.
@@ -73,6 +78,7 @@ class Canary:
     Attributes:
         engine: decides and counts; what requests see.
         store: holds the control state.
+        asker: asks the store for claims, on behalf of requests.
         agent: keeps the engine in step with the store; ``None`` with ``memory://``.
         identify_is_async: whether ``identify`` has to be awaited.
         awake: whether this process has had its first look at the store.
@@ -89,10 +95,12 @@ class Canary:
         vary: Sequence[str] = (),
         callers: Callers = NOBODY,
         secure: Secure = True,
+        overrides: Sequence[str] = (),
         max_staleness: float | None = MAX_STALENESS,
         kill_grace: float = 5.0,
         poll: float = 0.8,
         first_load: float = 0.25,
+        claim_budget: float = BUDGET,
         snapshot_path: str | Path | None = None,
         autostart: str | None = None,
         telemetry: Observer | bool | None = None,
@@ -111,7 +119,9 @@ class Canary:
             *validate.vary_problems(vary),
             *caller_problems(callers),
             *validate.secure_problems(secure),
+            *validate.override_problems(overrides),
             *validate.pace_problems(poll, first_load, max_staleness),
+            *validate.seconds_problems(claim_budget, "claim_budget", f"such as {BUDGET}", most=1.0),
             *validate.seconds_problems(kill_grace, "kill_grace", "such as 5.0"),
             *_snapshot_problems(snapshot_path),
             *validate.autostart_problems(autostart, shared=shared),
@@ -130,6 +140,7 @@ class Canary:
             cookie=CookieFormat(self.namespace, secure),
             identify=identify,
             vary=tuple(vary),
+            overrides=tuple(overrides),
             callers=callers,
             # One process is its own truth: there is nothing that could fail to confirm it.
             max_staleness=max_staleness if shared else None,
@@ -142,6 +153,7 @@ class Canary:
         self.engine = Engine(rollouts, self._settings)
         self.engine.describe_with(_observer(telemetry, self.engine))
         self.agent = self._make_agent(poll, snapshot_path) if shared else None
+        self.asker = asker(self.engine, self.store, claim_budget)
         self.identify_is_async = validate.is_async(identify)
         self.awake = False
         self._lock = Lock()
@@ -204,6 +216,7 @@ class Canary:
         self.awake = False
         if self.agent is not None:
             self.agent.stop()
+        self.asker.stop()
         self.store.close()
 
     # --- private --------------------------------------------------------------------------------

@@ -124,7 +124,7 @@ class Decisions:
             self.engine.recorder.running.pop(visit, None)
         lines = said(assignment)
         if visit.exposed:
-            lines.append(("Vary", wsgi.RULES.vary_line(("Cookie", *visit.inputs()))))
+            lines.append(("Vary", wsgi.HEADS.rules.vary_line(("Cookie", *visit.inputs()))))
             cookie = visit.cookie_line()
             lines += [("Set-Cookie", cookie)] if cookie else []
         return lines

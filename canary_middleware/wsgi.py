@@ -13,10 +13,11 @@ from typing import Any
 from canary_middleware.canary import Canary
 from canary_middleware.context import ENVIRON_KEY
 from canary_middleware.core.active import ActiveVisit, active_visit
-from canary_middleware.core.headers import wsgi_rules
 from canary_middleware.core.outcomes import OutcomeClass, classify
 from canary_middleware.core.rescue import RAISED, Supersede, Superseded
 from canary_middleware.core.snapshot import Match
+from canary_middleware.engine.heads import wsgi_heads
+from canary_middleware.engine.overrides import Given
 from canary_middleware.engine.views import WsgiView, wsgi_path
 from canary_middleware.engine.visit import Visit
 from canary_middleware.errors import ConfigurationError, Problem
@@ -31,8 +32,7 @@ Write = Callable[[bytes], object]
 StartResponse = Callable[..., Write]
 App = Callable[[Environ, StartResponse], Iterable[bytes]]
 
-RULES = wsgi_rules()
-COOKIE = RULES.vary_line(("Cookie",))
+HEADS = wsgi_heads()
 
 
 class CanaryMiddleware:
@@ -60,6 +60,9 @@ class CanaryMiddleware:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """One request."""
+        given = None
+        if self._engine.overrides is not None:
+            environ, given = self._engine.overrides.of_environ(environ)
         path = wsgi_path(environ)
         if path.startswith(self._below):
             match = self._engine.snapshot.match(path, environ["REQUEST_METHOD"])
@@ -68,18 +71,25 @@ class CanaryMiddleware:
                 if outer is not None and outer.engine is self._engine:
                     # This canary wraps the application twice; the outer one has decided.
                     return self.dispatch(outer)(environ, start_response)
-                return self._covered(environ, start_response, match, outer)
+                return self._covered(environ, start_response, match, outer, given)
+        if given is not None and given.line is not None:
+            start_response = keeping(start_response, given.line)
         if active_visit.get() is not None:
             active_visit.set(unfinished())
         return self.app(environ, start_response)
 
     def _covered(
-        self, environ: Environ, start_response: StartResponse, match: Match, outer: Visit | None
+        self,
+        environ: Environ,
+        start_response: StartResponse,
+        match: Match,
+        outer: Visit | None,
+        given: Given | None,
     ) -> Iterable[bytes]:
         engine = self._engine
         if not self._canary.awake:
             self._canary.arrive_blocking()
-        visit = Visit(engine, match, WsgiView(environ), outer)
+        visit = Visit(engine, match, WsgiView(environ), outer, given)
         pristine = None
         if environ["REQUEST_METHOD"] in match.replay_methods:
             pristine = replayable(environ)
@@ -87,6 +97,10 @@ class CanaryMiddleware:
             engine.observer.entered(visit)
         answer = Answer(self, visit, environ, start_response, pristine)
         return answer.begin()
+
+    def settle(self, visit: Visit) -> None:
+        """Ask the store what has to be known before a version is chosen."""
+        self._canary.asker.settle(visit)
 
     def dispatch(self, visit: Visit) -> App:
         """The application that serves this visit."""
@@ -129,6 +143,8 @@ class Answer:
         self._environ[ENVIRON_KEY] = visit
         active_visit.set(visit)
         try:
+            if visit.match.shared:
+                self._middleware.settle(visit)
             body = self._middleware.dispatch(visit)(self._environ, self._start)
         except BaseException as error:
             if not self.survives(error):
@@ -188,8 +204,8 @@ class Answer:
             raise Superseded
         visit.started = True
         self._headers = headers
-        if visit.exposed:
-            headers = edited(visit, headers)
+        if visit.exposed or visit.keeps():
+            headers = HEADS.edited(visit, headers)
         return (
             self._server(status, headers, exc_info) if exc_info else self._server(status, headers)
         )
@@ -321,16 +337,13 @@ def is_event_stream(headers: list[tuple[str, str]]) -> bool:
     return False
 
 
-def edited(visit: Visit, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The headers of an exposed visit, with ours."""
-    inputs = visit.inputs()
-    vary = RULES.vary_line(("Cookie", *inputs)) if inputs else COOKIE
-    line = visit.cookie_line() if visit.issue else None
-    result = RULES.edit(headers, vary, line, no_store=visit.rescued)
-    if result is None:
-        visit.note_public()
-        return headers
-    return result
+def keeping(start_response: StartResponse, cookie: str) -> StartResponse:
+    """As it was, for a request outside of every rollout, whose answer carries this cookie."""
+
+    def start(status: str, headers: list[tuple[str, str]], *exc_info: ExcInfo) -> Write:
+        return start_response(status, HEADS.keeping(cookie, headers), *exc_info)
+
+    return start
 
 
 def _ending(error: BaseException, visit: Visit) -> OutcomeClass:

@@ -13,13 +13,14 @@ from threading import Lock, Thread
 from typing import Final
 
 from canary_middleware.agent.chores import Chores
+from canary_middleware.agent.claiming import Claiming
 from canary_middleware.agent.disk import Disk
 from canary_middleware.agent.follower import Followed, Follower
 from canary_middleware.agent.listener import Listener
 from canary_middleware.core.codec import printable
 from canary_middleware.core.records import ProcessReport
 from canary_middleware.core.state import Plan
-from canary_middleware.stores.protocol import StateStore
+from canary_middleware.stores.protocol import Affinity, StateStore
 
 logger = logging.getLogger("canary_middleware")
 
@@ -92,6 +93,7 @@ class Agent:
         identity = secrets.token_hex(8)
         follower = Follower(self._engine, self._clock, self._wall)
         host = printable(socket.gethostname(), 200) or "unknown"
+        claiming = self._claiming()
         chores = Chores(
             self._store,
             follower,
@@ -103,16 +105,23 @@ class Agent:
             wall=self._wall,
             name=f"agent {os.getpid()}@{host}",
             count=self._count,
+            claiming=claiming,
         )
         listener = Listener(
             self._store,
             follower.pushed,
+            claiming.forget if claiming is not None else lambda _: None,
             chores.look,
             self._count,
             chores.online,
             chores.stopping,
         )
         return _Life(chores, listener)
+
+    def _claiming(self) -> Claiming | None:
+        if not isinstance(self._store, Affinity):
+            return None
+        return Claiming(self._store, lambda: self._engine.claims, self._clock)
 
     def _count(self, event: str) -> None:
         self._engine.recorder.count(event)

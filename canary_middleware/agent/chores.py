@@ -8,11 +8,13 @@ from collections.abc import Callable
 from threading import Event
 from typing import Final
 
+from canary_middleware.agent.claiming import Claiming
 from canary_middleware.agent.disk import Disk
 from canary_middleware.agent.follower import Follower, Restore
 from canary_middleware.core.records import Audit, ProcessReport
 from canary_middleware.core.state import EVERYTHING, Document
 from canary_middleware.errors import StoreError
+from canary_middleware.stores.advice import warnings_of
 from canary_middleware.stores.protocol import StateStore
 
 logger = logging.getLogger("canary_middleware")
@@ -60,6 +62,7 @@ class Chores:
         wall: wall-clock seconds.
         name: of this process, for the audit trail.
         count: counts a rare event; see docs/telemetry.md.
+        claiming: tells the store of claims, or ``None`` for a store without them.
     """
 
     def __init__(
@@ -75,7 +78,9 @@ class Chores:
         wall: Callable[[], float],
         name: str,
         count: Callable[[str], None],
+        claiming: Claiming | None = None,
     ) -> None:
+        self._claiming = claiming
         self._store = store
         self._follower = follower
         self._report = report
@@ -90,6 +95,7 @@ class Chores:
         self._reported_at: float | None = None
         self._reported: Document | None = None
         self._on_disk: Document | None = None
+        self._warned = False
         self._asked = Event()
         self.online = Event()
         self.stopping = Event()
@@ -120,6 +126,8 @@ class Chores:
         self._look_at_store()
         self._write_disk()
         self._tell()
+        self._warn()
+        self._claim()
 
     def read_disk(self) -> None:
         """Begin with what an earlier process left behind."""
@@ -218,6 +226,29 @@ class Chores:
             self._troubles.begin("reports", error)
         else:
             self._troubles.end("reports")
+
+    def _claim(self) -> None:
+        if self._claiming is None or not self.online.is_set():
+            return
+        try:
+            self._claiming.tell()
+        except StoreError as error:
+            self._count("store_error")
+            self._troubles.begin("claims", error)
+        else:
+            self._troubles.end("claims")
+
+    def _warn(self) -> None:
+        if self._warned or not self.online.is_set():
+            return
+        try:
+            warnings = warnings_of(self._store)
+        except StoreError as error:
+            logger.debug("not asked how the store is set up: %s", error)
+            return
+        self._warned = True
+        for warning in warnings:
+            logger.warning("store: %s", warning)
 
     def _withdraw(self) -> None:
         if not self.online.is_set():

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol
 
+from canary_middleware.agent.claiming import Remembered
 from canary_middleware.core.adoption import decide, with_kill_key
 from canary_middleware.core.codec import printable
 from canary_middleware.core.model import Rollout
@@ -32,6 +33,10 @@ class Followed(Protocol):
     @property
     def recorder(self) -> Counts:
         """Of this process; a forked child gets a new one."""
+
+    @property
+    def claims(self) -> Remembered:
+        """Of shared affinity."""
 
     @property
     def rollouts(self) -> Sequence[Rollout]:

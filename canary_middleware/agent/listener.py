@@ -8,7 +8,7 @@ from threading import Event
 from typing import Final
 
 from canary_middleware.errors import StoreCorruptError, StoreError
-from canary_middleware.stores.protocol import StateStore, Subscription
+from canary_middleware.stores.protocol import Forgotten, StateStore, Subscription
 
 WAIT: Final = 0.4
 """Seconds of one wait, and so how late a listener notices that it shall stop."""
@@ -22,6 +22,7 @@ class Listener:
     Args:
         store: where to subscribe.
         pushed: adopts a document; answers whether the chores have something to do.
+        forgotten: drops claims that were revoked.
         look: asks the chores to look at the store soon.
         count: counts a rare event; see docs/telemetry.md.
         online: set while the chores reach the store, so that only they knock on a closed door.
@@ -32,6 +33,7 @@ class Listener:
         self,
         store: StateStore,
         pushed: Callable[..., bool],
+        forgotten: Callable[[Forgotten], object],
         look: Callable[[], None],
         count: Callable[[str], None],
         online: Event,
@@ -39,6 +41,7 @@ class Listener:
     ) -> None:
         self._store = store
         self._pushed = pushed
+        self._forgotten = forgotten
         self._look = look
         self._count = count
         self._online = online
@@ -62,9 +65,11 @@ class Listener:
     def _follow(self, subscription: Subscription) -> None:
         while not self._stopping.is_set():
             try:
-                document = subscription.receive(WAIT)
+                push = subscription.receive(WAIT)
             except StoreCorruptError:
                 self._look()
                 continue
-            if document is not None and self._pushed(document):
+            if isinstance(push, Forgotten):
+                self._forgotten(push)
+            elif push is not None and self._pushed(push):
                 self._look()

@@ -17,6 +17,7 @@ from canary_middleware.core.codec import LONGEST as LONGEST_PLANNED
 from canary_middleware.core.codec import MAX_BYTES
 from canary_middleware.core.duration import parse_duration
 from canary_middleware.core.model import Audience, Memory, Policy, Ramp, Rescue, Rollout
+from canary_middleware.core.override import WAYS
 from canary_middleware.core.reading import MAX_TEXT
 from canary_middleware.core.scope import Scope
 from canary_middleware.core.state import Plan
@@ -333,6 +334,16 @@ def vary_problems(vary: object) -> list[Problem]:
     return [
         *_list_problems(vary, "vary"),
         *(Problem("vary", f"{name!r} is not a header name", '["Authorization"]') for name in wrong),
+    ]
+
+
+def override_problems(ways: object) -> list[Problem]:
+    """Mistakes in the ways in which requests may carry override tokens."""
+    known = ", ".join(f'"{way}"' for way in WAYS)
+    wrong = [way for way in _items(ways) if way not in WAYS]
+    return [
+        *_list_problems(ways, "overrides"),
+        *(Problem("overrides", f"{way!r} is no way", f"some of {known}") for way in wrong),
     ]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from canary_middleware.core.bucket import ANONYMOUS, IDENTIFIED
-from canary_middleware.core.claims import Ask, Claim, claim_key
+from canary_middleware.core.claims import Ask, Claim, claim_key, contend
 from canary_middleware.core.cookie import NOBODY, pin_tag
 from canary_middleware.core.fetch import may_draw
 from canary_middleware.core.model import Assignment, Cohort, Policy, Reason, Visitor
@@ -16,6 +16,7 @@ from canary_middleware.core.routing import Drawn, Place, bucket_of
 from canary_middleware.core.service import Told, upstream
 from canary_middleware.core.snapshot import Lane, Match
 from canary_middleware.engine.identity import Known, as_visitor
+from canary_middleware.engine.overrides import Given
 from canary_middleware.engine.views import RequestView
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Caller:
         engine: the engine of the process.
         match: the lanes that cover the request.
         view: the request.
+        given: the override tokens of the request, if any came.
         failed: ``identify`` raised.
         issue: the cookie has to be written.
     """
@@ -38,13 +40,14 @@ class Caller:
     # Set by the one subclass, which is made for every covered request: a second `__init__` costs
     # more than all that it would set.
     __slots__ = (
-        "_asked", "_claims", "_known", "_looked", "_told", "_visitor", "engine", "failed", "issue",
-        "match", "view",
+        "_asked", "_claims", "_known", "_looked", "_told", "_visitor", "engine", "failed", "given",
+        "issue", "match", "view",
     )  # fmt: skip
 
     engine: Engine
     match: Match
     view: RequestView
+    given: Given | None
     failed: bool
     issue: bool
     _asked: bool
@@ -92,7 +95,7 @@ class Caller:
         self.failed = True
         # Of the newest snapshot: the visit may have come before the process's first load.
         lanes = self.engine.snapshot.by_name
-        if all(lanes[name].closed is not None for name in self.match.names):
+        if self.given is None and all(lanes[name].closed for name in self.match.names):
             return  # nothing depends on it; should a revive come meanwhile, stable is right
         identify = self.engine.identify
         try:
@@ -115,7 +118,10 @@ class Caller:
         for covering in self.match.shared:
             # As everywhere the newest snapshot, not that of the arrival.
             lane = self.engine.snapshot.by_name[covering.name]
-            if lane.closed is not None or not lane.draws or not lane.shared:
+            settled = lane.closed is not None or lane.name in self._claims
+            if settled or not lane.draws or not lane.shared:
+                continue
+            if self.given is not None and lane.name in self.given.overrides:
                 continue
             if self._asked_for(lane) is not None:
                 continue
@@ -130,11 +136,20 @@ class Caller:
                 self._claims[lane.name] = ask, claim
         return wanted
 
-    def answered(self, asks: Sequence[Ask], winners: Sequence[Claim]) -> None:
-        """What the store said to :meth:`asks`."""
-        self.engine.claims.learn(asks, winners)
-        for ask, claim in zip(asks, winners, strict=True):
-            self._claims[ask.rollout] = ask, claim
+    def answered(self, asks: Sequence[Ask], winners: Sequence[Claim] | None) -> None:
+        """What the store said to :meth:`asks`; ``None`` if it said nothing in time."""
+        if winners is not None:
+            self.engine.claims.learn(asks, winners)
+            self._claims.update(
+                (ask.rollout, (ask, claim)) for ask, claim in zip(asks, winners, strict=True)
+            )
+            return
+        # Better what this process still knows, of the user or of the browser, than nothing.
+        remembered = self.engine.claims.remembered
+        for ask in asks:
+            origin = remembered(ask.origin) if ask.origin else None
+            if ask.remembered is not None or origin is not None:
+                self._claims[ask.rollout] = ask, contend(None, origin, ask)
 
     def _standing(self, lane: Lane, visitor: Visitor | None) -> Place:
         """Everything that decides between pin and weight."""
@@ -213,6 +228,7 @@ class Caller:
             bucket=bucket_of(lane, drawn),
             raises=lane.policy is Policy.KEEP,
             life=lane.life,
+            remembered=self.engine.claims.remembered(own),
         )
 
     def _claim_later(self, lane: Lane, visitor: Visitor | None) -> None:

@@ -31,14 +31,16 @@ class Entry:
         until: monotonic seconds after which the store is asked again.
         life: milliseconds for which the store keeps it after its last sight.
         seen: it has been used since the store was told last.
+        used: monotonic seconds of the last use.
     """
 
-    __slots__ = ("claim", "life", "rollout", "seen", "until")
+    __slots__ = ("claim", "life", "rollout", "seen", "until", "used")
 
-    def __init__(self, ask: Ask, claim: Claim, until: float) -> None:
+    def __init__(self, ask: Ask, claim: Claim, now: float) -> None:
         self.rollout = ask.rollout
         self.claim = claim
-        self.until = until
+        self.until = now + ask.life / 1000 / SHARE
+        self.used = now
         self.life = ask.life
         self.seen = False
 
@@ -81,13 +83,24 @@ class Claims:
     def known(self, ask: Ask) -> Claim | None:
         """The answer, if this process has it: then no store is asked."""
         entry = self._entries.get(ask.key)
-        if entry is None or self._clock() >= entry.until:
+        if entry is None:
+            return None
+        now = self._clock()
+        if now >= entry.until:
             return None
         # What the rule would change has to be written by the store.
-        if contend(entry.claim, None, ask) != entry.claim:
+        if contend(entry.claim, None, ask) is not entry.claim:
             return None
+        entry.used = now
         if not entry.seen:
             self._note(ask.key, entry)
+        return entry.claim
+
+    def remembered(self, key: str) -> Claim | None:
+        """What this process holds, however long ago it heard so: better than nothing."""
+        entry = self._entries.get(key)
+        if entry is None or self._clock() - entry.used >= entry.life / 1000:
+            return None
         return entry.claim
 
     def _note(self, key: str, entry: Entry) -> None:
@@ -106,7 +119,7 @@ class Claims:
                 self._put(ask, claim, now)
 
     def _put(self, ask: Ask, claim: Claim, now: float) -> None:
-        self._entries[ask.key] = Entry(ask, claim, now + ask.life / 1000 / SHARE)
+        self._entries[ask.key] = Entry(ask, claim, now)
         self._entries.move_to_end(ask.key)
         if len(self._entries) > REMEMBERED:
             self._entries.popitem(last=False)

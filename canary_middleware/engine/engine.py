@@ -15,11 +15,13 @@ from canary_middleware.context import no_request
 from canary_middleware.core.cookie import CookieFormat
 from canary_middleware.core.model import Assignment, Cohort, Reason, Rollout, Visitor
 from canary_middleware.core.outcomes import OutcomeClass
+from canary_middleware.core.override import HEADER
 from canary_middleware.core.service import Callers
 from canary_middleware.core.snapshot import Describe, Snapshot, Track, compile_snapshot
 from canary_middleware.core.state import Document, Kill
 from canary_middleware.engine.claims import Claims
 from canary_middleware.engine.identity import Visitors
+from canary_middleware.engine.overrides import Overrides
 from canary_middleware.engine.recorder import Faults, Recorder
 from canary_middleware.engine.services import Services
 from canary_middleware.engine.views import RequestView
@@ -65,6 +67,7 @@ class Settings:
     cookie: CookieFormat = field(default_factory=lambda: CookieFormat("canary"))
     identify: Identify | None = None
     vary: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
     callers: Callers = field(default_factory=Callers)
     max_staleness: float | None = None
     kill_grace: float = 5.0
@@ -88,6 +91,7 @@ class Engine:
         services: whom to believe about a visitor, and what to tell.
         observer: telemetry, or ``None``.
         claims: what this process remembers of shared affinity.
+        overrides: reads override tokens; ``None`` where no way of carrying them is on.
     """
 
     def __init__(self, rollouts: Sequence[Rollout], settings: Settings) -> None:
@@ -96,7 +100,8 @@ class Engine:
         self.rollouts = tuple(rollouts)
         self.clock = settings.clock
         self.identify = settings.identify
-        self.vary = settings.vary
+        # Whether it came or not: a cached answer of one who had it is no answer for the others.
+        self.vary = settings.vary + ((HEADER,) if "header" in settings.overrides else ())
         self.max_staleness = settings.max_staleness
         self.observer: Observer | None = None
         self.unready: frozenset[str] = frozenset()
@@ -134,7 +139,19 @@ class Engine:
             lambda: self.recorder,
         )
         self.claims = Claims(settings.clock, self.recorder.count)
+        self.overrides = self._overrides() if settings.overrides else None
         self.snapshot = self._compiled()
+
+    def _overrides(self) -> Overrides:
+        settings = self.settings
+        return Overrides(
+            settings.overrides,
+            settings.keys,
+            settings.cookie,
+            {rollout.name: rollout.canary for rollout in self.rollouts},
+            settings.wall,
+            lambda: self.recorder,
+        )
 
     # --- control state --------------------------------------------------------------------------
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from canary_middleware.core.model import Assignment, Reason
 from canary_middleware.core.outcomes import OutcomeClass
+from canary_middleware.core.override import EXPLAIN
 from canary_middleware.core.rescue import Supersede
-from canary_middleware.core.routing import Standing, admit, by_weight, gate
+from canary_middleware.core.routing import Place, Standing, Trace, admit, by_weight, gate
 from canary_middleware.core.snapshot import Lane, Match, Snapshot, Track
 from canary_middleware.engine.caller import Caller
+from canary_middleware.engine.overrides import Given
 from canary_middleware.engine.views import RequestView
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 
 KILLED: Final = Reason.KILL_SWITCH
+EXPLAINED: Final = 1000
+"""Characters of an explanation, at most."""
 
 
 class Visit(Caller):
@@ -36,19 +40,26 @@ class Visit(Caller):
         leave: what telemetry wants done when the request is over, in the frame that it came in.
         status: of the answer; 0 until it starts.
         spans: server spans that started inside the request.
+        traces: how each rollout was decided, where a debug token asks for it.
     """
 
     # A visit is made for every covered request: a slot is set and read for a third of what a
     # default in the class costs to read.
     __slots__ = (
         "_given", "_late", "_place", "abandoned", "begun", "canary", "exposed", "finished", "leave",
-        "outer", "rescued", "span", "spans", "started", "status",
+        "outer", "rescued", "span", "spans", "started", "status", "traces",
     )  # fmt: skip
 
     def __init__(
-        self, engine: Engine, match: Match, view: RequestView, outer: Visit | None = None
+        self,
+        engine: Engine,
+        match: Match,
+        view: RequestView,
+        outer: Visit | None = None,
+        given: Given | None = None,
     ) -> None:
         self.engine = engine
+        self.given = given
         self.match = match
         self.view = view
         self.outer = outer
@@ -65,6 +76,7 @@ class Visit(Caller):
         self.span: Any = None
         self.leave: Callable[[], object] | None = None
         self.spans: list[Any] | None = None
+        self.traces: dict[str, Trace] | None = {} if given is not None and given.explain else None
         self._asked = False
         self._looked = False
         self._late = False
@@ -109,6 +121,8 @@ class Visit(Caller):
             return lane.closed if lane.gate is KILLED and given and given.is_canary else given
         if not engine.plain or (engine.max_staleness is not None and engine.stale()):
             return None
+        if self.given is not None:
+            return None
         known = self._known if self._looked else self.known()
         if known is None:
             return None
@@ -128,7 +142,7 @@ class Visit(Caller):
             snapshot = engine.snapshot
             lane = snapshot.by_name[name]
             stale = engine.max_staleness is not None and engine.stale()
-            if engine.plain and lane.simple and not stale:
+            if engine.plain and lane.simple and self.given is None and not stale:
                 assignment = self._route_anonymous(lane, snapshot)
             else:
                 assignment = self._route(lane, stale=stale)
@@ -138,8 +152,10 @@ class Visit(Caller):
     def _route(self, lane: Lane, *, stale: bool) -> Assignment:
         engine = self.engine
         unready = lane.name in engine.unready
-        if stale or unready:
-            reason = gate(lane, Standing(stale=stale, ready=not unready))
+        override = self.given.overrides.get(lane.name) if self.given is not None else None
+        debug = override is not None and override.debug
+        if stale or unready or debug:
+            reason = gate(lane, Standing(stale=stale, ready=not unready), debug=debug)
             if reason is not None:
                 return lane.stable[reason]
         elif lane.closed is not None:
@@ -149,9 +165,14 @@ class Visit(Caller):
             return lane.stable[Reason.ERROR]
         if self._behind(lane):
             return lane.stable[Reason.STALE_CONTROL]
-        place = self._standing(lane, visitor)
+        if override is not None:
+            # Nobody is drawn, and nothing is remembered of it when the token is over.
+            place = Place(override=override.cohort, debug=debug)
+        else:
+            place = self._standing(lane, visitor)
+        trace = None if self.traces is None else self.traces.setdefault(lane.name, [])
         try:
-            decided = admit(lane, visitor, place)
+            decided = admit(lane, visitor, place, trace)
         except Exception as error:  # noqa: BLE001  # a predicate is the user's and may raise anything
             engine.faults.report("audience", error)
             return lane.stable[Reason.ERROR]
@@ -187,6 +208,28 @@ class Visit(Caller):
         if self.issue and self._known is not None:
             return self.engine.visitors.line(self._known.cookie)
         return None
+
+    def keeps(self) -> bool:
+        """Whether the answer has to carry a cookie although no rollout was read."""
+        return self.given is not None and self.given.line is not None
+
+    def token_lines(self) -> list[tuple[str, str]]:
+        """What tokens add to an answer that no cache shares: their cookie, an explanation."""
+        lines = []
+        if self.given is not None and self.given.line is not None:
+            lines.append(("Set-Cookie", self.given.line))
+        if self.traces is not None and self.exposed:
+            lines.append((EXPLAIN, self._explanation()))
+        return lines
+
+    def _explanation(self) -> str:
+        traces = self.traces or {}
+        told = (
+            f"{one.rollout}: {one.cohort.value}, version {one.version}, reason {one.reason.value}"
+            f" ({'; '.join(traces.get(one.rollout, ())) or 'decided for everybody'})"
+            for one in self._assignments()
+        )
+        return ", ".join(told)[:EXPLAINED]
 
     def inputs(self) -> tuple[str, ...]:
         """Header names that the answer depends on beside Cookie; some may stand there twice."""
@@ -278,13 +321,14 @@ class Visit(Caller):
     def again(self, why: Supersede, view: RequestView) -> Visit:
         """The visit of the second run, in which the lost canaries are stable."""
         lanes = self.engine.snapshot.by_name
-        second = Visit(self.engine, self.match, view, self.outer)
+        second = Visit(self.engine, self.match, view, self.outer, self.given)
         reason = Reason.ERROR if why is Supersede.RESCUE else Reason.KILL_SWITCH
         second._given = {**(self._given or {}), **{one.rollout: one for one in self._assignments()}}
         for found in self._lost(why):
             second._given[found.rollout] = lanes[found.rollout].stable[reason]
         second._asked, second._visitor, second.failed = self._asked, self._visitor, self.failed
         second._claims = self._claims
+        second.traces = self.traces
         second._looked, second._known, second.issue = self._looked, self._known, self.issue
         second._told = self._told
         second.rescued = self.rescued or why is Supersede.RESCUE

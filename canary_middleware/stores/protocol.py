@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, NamedTuple, Protocol, Self
+from typing import Final, NamedTuple, Protocol, Self, runtime_checkable
 
 from canary_middleware.core.claims import Ask, Claim
 from canary_middleware.core.records import Audit, ProcessReport
@@ -138,6 +138,7 @@ class Listed(NamedTuple):
     left: float
 
 
+@runtime_checkable
 class Affinity(Protocol):
     """Claims of subjects, shared by all processes. Blocking.
 

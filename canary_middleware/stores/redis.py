@@ -42,6 +42,7 @@ from canary_middleware.stores.forgotten import MOST, decode_forgotten
 from canary_middleware.stores.protocol import REPORT_LIFE, Credentials, Forgotten, Key, Loaded
 from canary_middleware.stores.redis_address import RedisAddress
 from canary_middleware.stores.redis_affinity import FORGET, Call, RedisAffinity
+from canary_middleware.stores.redis_async import AsyncRedisClaims
 from canary_middleware.stores.redis_totals import RedisLease, RedisTotals
 from canary_middleware.stores.redis_url import Kind, refusal
 
@@ -76,6 +77,7 @@ class RedisStore(RedisAffinity, RedisLease, RedisTotals):
         address: RedisAddress | None = None,
     ) -> None:
         super().__init__(namespace)
+        self._namespace = namespace
         self._connect = connect
         self._address = address
         self._owned = owned
@@ -130,6 +132,19 @@ class RedisStore(RedisAffinity, RedisLease, RedisTotals):
             ConfigurationError: nobody else can reach what a ready client reaches.
         """
         return self._address or RedisAddress.of(self._connected())
+
+    def quick(self, budget: float) -> RedisStore:
+        """The same namespace through connections whose every wait ends within the budget."""
+        address = self.address
+
+        def connect() -> redis.Redis | RedisCluster:
+            return address.connect(connect_timeout=budget, timeout=budget)
+
+        return RedisStore(connect, self._namespace, owned=True, address=address)
+
+    def quick_async(self) -> AsyncRedisClaims:
+        """Likewise for the running event loop, whose tasks keep the time."""
+        return AsyncRedisClaims(self.address, self._namespace)
 
     # --- questions ------------------------------------------------------------------------------
 
@@ -338,6 +353,8 @@ class RedisSubscription:
         """The next push; see :class:`~canary_middleware.stores.Subscription`."""
         with _errors():
             message = self._pubsub.get_message(timeout=timeout)
+            while message is not None and message["type"] == "subscribe":  # one for each channel
+                message = self._pubsub.get_message(timeout=timeout)
             if message is None:
                 self._ask(timeout)
                 return None
@@ -345,7 +362,7 @@ class RedisSubscription:
         if message["type"] == "message":
             forgets = _bytes(message["channel"]).decode(errors="replace") == self._channels[1]
             return (decode_forgotten if forgets else self._decode)(_bytes(message["data"]))
-        return None if message["type"] in ("subscribe", "pong") else _strange(message["type"])
+        return None if message["type"] == "pong" else _strange(message["type"])
 
     def _ask(self, waited: float) -> None:
         self._silent += waited
