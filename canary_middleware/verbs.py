@@ -22,6 +22,7 @@ from canary_middleware.core.transitions import Command, apply
 from canary_middleware.core.validate import NAME
 from canary_middleware.core.weight import format_weight
 from canary_middleware.errors import StoreUnavailableError, VerbRefusedError
+from canary_middleware.stores.advice import warnings_of
 from canary_middleware.stores.protocol import Loaded, StateStore
 
 ATTEMPTS: Final = 10
@@ -177,6 +178,7 @@ class Status:
         rollouts: by name.
         processes: who lives, with the revision that each follows.
         waiting: declared releases that are idle.
+        warnings: what of the store's server endangers the state.
     """
 
     document: Document | None
@@ -185,6 +187,7 @@ class Status:
     rollouts: tuple[RolloutStatus, ...]
     processes: tuple[ProcessReport, ...]
     waiting: tuple[Waiting, ...]
+    warnings: tuple[str, ...] = ()
 
     def behind(self, process: ProcessReport) -> bool:
         """Whether a process does not follow the present state."""
@@ -207,6 +210,7 @@ def status(store: StateStore) -> Status:
         rollouts=_rollouts(document) if document else (),
         processes=tuple(reports),
         waiting=_waiting(document, reports),
+        warnings=warnings_of(store),
     )
 
 

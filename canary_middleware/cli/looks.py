@@ -52,6 +52,8 @@ def _print_status(namespace: str, found: Status, now: float) -> None:
         say(f"namespace {namespace}: nothing was ever started or killed")
     else:
         say(f"namespace {namespace}, revision {found.document.revision}")
+    for warning in found.warnings:
+        say(paint(f"WARNING: {shown(warning)}", "yellow"))
     for scope, kill in sorted(found.kills.items()):
         _print_kill(scope, kill, now)
     rows = [row for rollout in found.rollouts for row in _rows(rollout, now)]

@@ -52,6 +52,7 @@ def status(namespace: str, found: Status) -> Shape:
         "lineage": document.lineage if document else None,
         "revision": document.revision if document else None,
         "kill_key": found.kill_key,
+        "warnings": list(found.warnings),
         "kills": [kill(scope, struck) for scope, struck in found.kills.items()],
         "rollouts": [
             {

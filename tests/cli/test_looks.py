@@ -113,7 +113,8 @@ def test_status_has_one_shape_for_machines(started: Shell) -> None:
     started("kill", "checkout")
     shape = started("status", "--json").json
     assert shape.keys() == {
-        "namespace", "lineage", "revision", "kill_key", "kills", "rollouts", "waiting", "processes",
+        "namespace", "lineage", "revision", "kill_key", "warnings", "kills", "rollouts", "waiting",
+        "processes",
     }  # fmt: skip
     (kill,) = shape["kills"]
     assert kill.keys() == {"scope", "by", "why", "at", "revision"}
