@@ -8,6 +8,7 @@ from threading import Lock
 from typing import Final
 
 from canary_middleware.core.claims import Ask, Claim, contend
+from canary_middleware.stores.forgotten import batches
 from canary_middleware.stores.protocol import Forgotten, Listed
 
 MOST: Final = 100_000
@@ -47,20 +48,10 @@ class MemoryAffinity:
         return (Listed(key, claim, until - now) for key, claim, until in found if until > now)
 
     def forget(self, rollout: str, keys: Iterable[str] | None) -> int:
-        """At once; whoever listens hears of it in this thread."""
-        gone = None if keys is None else tuple(keys)
-        with self._claims_lock:
-            places = [(rollout, key) for key in gone or ()]
-            if gone is None:
-                places = [place for place in self._claims if place[0] == rollout]
-            count = sum(self._found(place) is not None for place in places)
-            for place in places:
-                self._claims.pop(place, None)
-            watchers = tuple(self._watchers)
-        if gone != ():
-            for watcher in watchers:
-                watcher(Forgotten(rollout, gone or ()))
-        return count
+        """Whoever listens hears of it in this thread."""
+        if keys is not None:
+            return sum(self._forget(Forgotten(rollout, batch)) for batch in batches(keys))
+        return self._forget(Forgotten(rollout))
 
     def watch(self, watcher: Callable[[Forgotten], object]) -> None:
         """Call with what is revoked, in the thread that does it."""
@@ -71,6 +62,18 @@ class MemoryAffinity:
         """Call it no more."""
         with self._claims_lock:
             self._watchers = [other for other in self._watchers if other != watcher]
+
+    def _forget(self, forgotten: Forgotten) -> int:
+        name, keys = forgotten
+        with self._claims_lock:
+            places = [(name, key) for key in keys] or [p for p in self._claims if p[0] == name]
+            count = sum(self._found(place) is not None for place in places)
+            for place in places:
+                self._claims.pop(place, None)
+            watchers = tuple(self._watchers)
+        for watcher in watchers:
+            watcher(forgotten)
+        return count
 
     def _settle(self, ask: Ask) -> Claim:
         place = (ask.rollout, ask.key)

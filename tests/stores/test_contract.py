@@ -1,190 +1,42 @@
-"""What every store promises, on memory and on a real server."""
+"""What every store promises: in memory, in a file, and on a real server."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 
-from canary_middleware.core.records import Audit, ProcessReport
-from canary_middleware.core.state import EVERYTHING, Document, Plan, Verb
-from canary_middleware.core.transitions import Command, apply, strike
-from canary_middleware.stores import MemoryStore, StateStore, open_store
-from canary_middleware.stores.protocol import Subscription
+from canary_middleware.stores import MemoryStore, open_store
+from canary_middleware.testing import (
+    AffinityContract,
+    LeaseContract,
+    Opener,
+    SharedContract,
+    StoreContract,
+    TotalsContract,
+)
 from tests.support.redis import SharedRedis
 
-Opener = Callable[[], StateStore]
+
+class Everything(StoreContract, AffinityContract, LeaseContract, TotalsContract):
+    """All of it."""
 
 
-@pytest.fixture(params=["memory", "redis"])
-def opener(
-    request: pytest.FixtureRequest, shared_redis: SharedRedis, namespace: str
-) -> Iterator[Opener]:
-    """Opens as many views of one and the same state as a test wants."""
-    opened: list[StateStore] = [MemoryStore()]
-
-    def open_another() -> StateStore:
-        if request.param == "redis":
-            opened.append(open_store(shared_redis.url, namespace, timeout=5.0))
-        return opened[-1]
-
-    yield open_another
-    for store in opened:
-        store.close()
+class TestMemory(Everything):
+    @pytest.fixture
+    def opener(self) -> Opener:
+        store = MemoryStore()
+        return lambda: store
 
 
-@pytest.fixture
-def store(opener: Opener) -> StateStore:
-    return opener()
+class TestSqlite(Everything, SharedContract):
+    @pytest.fixture
+    def opener(self, tmp_path: Path, namespace: str) -> Opener:
+        return partial(open_store, f"sqlite:///{tmp_path}/canary.db", namespace, timeout=5.0)
 
 
-PLAN = Plan("1", "2", ("/pay",), ("GET",), ("/health",), (1_000, 5_000), "me@example.com")
-
-
-def started(lineage: str = "ab12") -> Document:
-    return apply(Document(lineage), Command(Verb.START, "checkout", "go", plan=PLAN), 5.5)
-
-
-def audit(document: Document, scope: str = "checkout") -> Audit:
-    return Audit(5.5, "me", "start", scope, "idle", "ramping", "go", document.revision)
-
-
-def receive(subscription: Subscription) -> Document:
-    until = time.monotonic() + 5
-    while time.monotonic() < until:
-        document = subscription.receive(0.1)
-        if document is not None:
-            return document
-    raise AssertionError("no push arrived")
-
-
-def test_an_untouched_store_is_empty(store: StateStore) -> None:
-    loaded = store.load()
-    assert (loaded.document, loaded.kill_key, loaded.corrupt) == (None, None, None)
-    assert store.history(None, 10) == []
-    assert store.processes() == []
-
-
-def test_swap_writes_what_load_reads(opener: Opener) -> None:
-    document = strike(started(), "checkout", by="é", why="“quoted” \\ / *", now=6.25)
-    assert opener().swap(None, document, audit(document))
-    assert opener().load().document == document
-
-
-def test_swap_needs_the_very_document_that_was_loaded(store: StateStore) -> None:
-    first = started()
-    second = strike(first, EVERYTHING, by="me", why="", now=6.0)
-    assert not store.swap(first.key, second, audit(second)), "there is none yet"
-    assert store.swap(None, first, audit(first))
-    assert not store.swap(None, second, audit(second)), "there is one"
-    assert not store.swap((first.lineage, 7), second, audit(second)), "other revision"
-    assert not store.swap(("cd34", 1), second, audit(second)), "other lineage"
-    assert store.load().document == first
-    assert store.swap(first.key, second, audit(second))
-    assert store.load().document == second
-    assert [entry.revision for entry in store.history(None, 10)] == [2, 1]
-
-
-def test_swap_leaves_no_lifted_kill_behind(store: StateStore) -> None:
-    killed = strike(strike(started(), EVERYTHING, by="a", why="", now=1.0), "x", by="b", why="",
-                    now=1.0)  # fmt: skip
-    revived = apply(killed, Command(Verb.REVIVE, EVERYTHING), 2.0)
-    assert store.swap(None, killed, audit(killed))
-    assert store.swap(killed.key, revived, audit(revived))
-    assert store.load().document == revived
-
-
-def test_one_of_many_swaps_wins(opener: Opener) -> None:
-    first = started()
-    assert opener().swap(None, first, audit(first))
-    stores = [opener() for _ in range(8)]
-    wins: list[str] = []
-    line = threading.Barrier(8)
-
-    def race(number: int) -> None:
-        mine = strike(first, f"r{number}", by="me", why="", now=1.0)
-        line.wait()
-        if stores[number].swap(first.key, mine, audit(mine)):
-            wins.append(f"r{number}")
-
-    threads = [threading.Thread(target=race, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    document = opener().load().document
-    assert document is not None
-    assert list(document.kills) == wins
-
-
-def test_kill_needs_no_state(store: StateStore) -> None:
-    struck = store.kill(EVERYTHING, by="me", why='"it" burns', now=7.25)
-    assert store.load().document == struck
-    kill = struck.kills[EVERYTHING]
-    assert (kill.by, kill.why, kill.at, kill.revision) == ("me", '"it" burns', 7.25, 1)
-    assert struck.rollouts == {}
-
-
-def test_kill_is_never_lost_to_a_swap(store: StateStore) -> None:
-    first = started()
-    assert store.swap(None, first, audit(first))
-    struck = store.kill("checkout", by="me", why="", now=7.0)
-    assert struck == strike(first, "checkout", by="me", why="", now=7.0)
-    late = apply(first, Command(Verb.PAUSE, "checkout"), 8.0)
-    assert not store.swap(first.key, late, audit(late))
-    assert store.load().document == struck
-
-
-def test_a_second_kill_renews_the_first(store: StateStore) -> None:
-    store.kill(EVERYTHING, by="a", why="one", now=1.0)
-    store.kill(EVERYTHING, by="b", why="two", now=2.0)
-    document = store.load().document
-    assert document is not None
-    assert (document.kills[EVERYTHING].by, document.kills[EVERYTHING].revision) == ("b", 2)
-
-
-def test_pushes_carry_the_whole_state(opener: Opener) -> None:
-    store, first = opener(), started()
-    with opener().listen() as subscription:
-        # A subscription may take a moment; what is pushed before it stands is not promised.
-        assert subscription.receive(0.1) is None
-        assert store.swap(None, first, audit(first))
-        assert receive(subscription) == first
-        struck = store.kill(EVERYTHING, by="me", why="", now=7.0)
-        assert receive(subscription) == struck
-        assert subscription.receive(0.01) is None
-
-
-def test_history_is_newest_first_filtered_and_limited(store: StateStore) -> None:
-    document = started()
-    assert store.swap(None, document, audit(document))
-    for number in range(3):
-        store.kill("search", by="me", why=str(number), now=7.0)
-    entries = store.history("search", 2)
-    assert [(e.action, e.why, e.revision) for e in entries] == [("kill", "2", 4), ("kill", "1", 3)]
-    assert store.history("checkout", 9) == [audit(document)]
-    assert len(store.history(None, 9)) == 4
-
-
-def test_reports_come_back_with_the_clock_of_the_store(store: StateStore) -> None:
-    report = ProcessReport("p1", "host", 7, "asgi", 3, 0.5, {"checkout": PLAN}, 2)
-    store.report(replace(report, revision=1))
-    store.report(report)
-    store.report(replace(report, id="p2", staleness=None))
-    found = {r.id: r for r in store.processes()}
-    assert set(found) == {"p1", "p2"}
-    assert found["p1"] == replace(report, at=found["p1"].at)
-    assert abs(found["p1"].at - time.time()) < 60
-    store.withdraw("p1")
-    assert [r.id for r in store.processes()] == ["p2"]
-
-
-def test_closing_is_not_the_end(store: StateStore) -> None:
-    document = started()
-    assert store.swap(None, document, audit(document))
-    store.close()
-    store.close()
-    assert store.load().document == document
+class TestRedis(Everything, SharedContract):
+    @pytest.fixture
+    def opener(self, shared_redis: SharedRedis, namespace: str) -> Opener:
+        return partial(open_store, shared_redis.url, namespace, timeout=5.0)
