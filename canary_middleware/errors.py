@@ -90,7 +90,8 @@ class TokenError(CanaryError):
     """A signed token was not accepted.
 
     Attributes:
-        why: one word for counters: ``forged``, ``malformed``, ``oversized``, ``expired``.
+        why: one word for counters: ``forged``, ``malformed``, ``oversized``, ``expired``,
+            ``future``.
     """
 
     def __init__(self, why: str) -> None:

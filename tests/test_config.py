@@ -66,6 +66,7 @@ def test_a_file_says_what_the_constructor_says(file: Path) -> None:
     vary = ["Authorization"]
     callers = {{ signed = true, networks = ["10.0.0.0/8"] }}
     secure = "auto"
+    overrides = ["header", "query"]
     max_staleness = "never"
     kill_grace = 2
     poll = 0.5
@@ -99,6 +100,7 @@ def test_a_file_says_what_the_constructor_says(file: Path) -> None:
         "vary": ("Authorization",),
         "callers": Callers(signed=True, networks=["10.0.0.0/8"]),
         "secure": "auto",
+        "overrides": ("header", "query"),
         "max_staleness": None,
         "kill_grace": 2,
         "poll": 0.5,
@@ -137,6 +139,7 @@ def test_variables_say_the_same_without_any_file(tmp_path: Path) -> None:
         "CANARY_VARY": "Authorization,X-Tenant",
         "CANARY_CALLERS": "{signed = true}",
         "CANARY_SECURE": "false",
+        "CANARY_OVERRIDES": "header cookie",
         "CANARY_MAX_STALENESS": "120",
         "CANARY_KILL_GRACE": "2",
         "CANARY_POLL": "0.5",
@@ -156,6 +159,7 @@ def test_variables_say_the_same_without_any_file(tmp_path: Path) -> None:
         "vary": ("Authorization", "X-Tenant"),
         "callers": Callers(signed=True),
         "secure": False,
+        "overrides": ("header", "cookie"),
         "max_staleness": 120.0,
         "kill_grace": 2.0,
         "poll": 0.5,
@@ -218,6 +222,7 @@ def test_all_mistakes_are_told_at_once_with_their_places(file: Path) -> None:
     secret_keys = ["short"]
     max_staleness = "later"
     poll = true
+    overrides = ["header", "path"]
 
     [rollouts.checkout]
     stable = "1.4.2"
@@ -242,6 +247,7 @@ def test_all_mistakes_are_told_at_once_with_their_places(file: Path) -> None:
         "secret_keys[0]": "has 5 bytes, at least 32",
         "max_staleness": '"never"',
         "poll": "True is not a number of seconds",
+        "overrides": "'path' is no way",
         "rollouts.checkout.canary": "is the same as stable",
         "rollouts.checkout.paths": "is str, not a list",
         "rollouts.checkout.weight": "is unknown (known are: stable, canary, paths",

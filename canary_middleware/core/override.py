@@ -104,12 +104,12 @@ def check(override: Override, now: float) -> Override:
     """The same override, if it is valid now.
 
     Raises:
-        TokenError: ``expired``, or ``early``: it comes from the future.
+        TokenError: ``expired``, or ``future``: it comes from the future.
     """
     if now >= override.until:
         raise TokenError("expired")
     if override.issued - now > SKEW:
-        raise TokenError("early")
+        raise TokenError("future")
     return override
 
 

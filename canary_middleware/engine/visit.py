@@ -226,7 +226,7 @@ class Visit(Caller):
         traces = self.traces or {}
         told = (
             f"{one.rollout}: {one.cohort.value}, version {one.version}, reason {one.reason.value}"
-            f" ({'; '.join(traces.get(one.rollout, ())) or 'decided for everybody'})"
+            f" ({'; '.join(traces.get(one.rollout, ())) or 'gate'})"
             for one in self._assignments()
         )
         return ", ".join(told)[:EXPLAINED]

@@ -53,7 +53,7 @@ def test_it_ends_and_does_not_begin_before_its_time() -> None:
     assert read(CODEC, token.encode(), GIVEN.until - 0.01) == GIVEN
     assert refusal(token, GIVEN.until) == "expired"
     assert read(CODEC, token.encode(), NOW - SKEW) == GIVEN
-    assert refusal(token, NOW - SKEW - 1) == "early"
+    assert refusal(token, NOW - SKEW - 1) == "future"
 
 
 @pytest.mark.parametrize("life", [0, -1, LONGEST + 1])

@@ -22,6 +22,7 @@ from canary_middleware.core.validate import (
     namespace_problems,
     observer_problems,
     overlap_problems,
+    override_problems,
     pace_problems,
     rollout_problems,
     seconds_problems,
@@ -399,6 +400,10 @@ def test_small_ones() -> None:
     assert texts(vary_problems("Authorization")) == ["vary: 'Authorization' is not a list"]
     names = ["X-\u00e9", "A B", "A\r\nSet-Cookie: x", "", None]
     assert len(vary_problems(names)) == len(names)
+    for ways in ((), ["header"], ("header", "cookie", "query"), {"query"}):
+        assert override_problems(ways) == []
+    for not_ways in ("header", None, True, 5, ["headers"], ["header", "header"], [None], iter(())):
+        assert override_problems(not_ways)
     assert [secure_problems(secure) for secure in (True, False, "auto")] == [[], [], []]
     for secure in ("false", "yes", None, 0, 1, "AUTO"):
         assert secure_problems(secure)

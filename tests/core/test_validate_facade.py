@@ -47,6 +47,7 @@ def test_everything_at_once_with_place_and_hint() -> None:
             identify=wrong("me"),
             vary="Authorization",
             secure=wrong("false"),
+            overrides="header",
             max_staleness=wrong("60"),
             poll=120,
             kill_grace=0,
@@ -61,7 +62,7 @@ def test_everything_at_once_with_place_and_hint() -> None:
         "rollout 'checkout'", "rollout 'checkout', canary", "rollout 'checkout', ramp",
         "rollout 'checkout', ramp", "rollout 'checkout', paths", "rollout 'checkout', methods",
         "rollout 'search', rescue, enabled", "namespace", "secret_keys", "identify",
-        "bucket_secret", "vary", "secure", "poll", "max_staleness", "kill_grace",
+        "bucket_secret", "vary", "secure", "overrides", "poll", "max_staleness", "kill_grace",
         "snapshot_path", "autostart", "telemetry", "debug", "clock", "wall", "store",
     ]  # fmt: skip
     assert "sesame" not in str(caught.value)

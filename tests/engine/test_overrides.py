@@ -141,7 +141,7 @@ def test_the_header_wins_over_the_query_and_that_over_the_cookie() -> None:
         ("a" * 513, "oversized"),
         ("\xfc", "malformed"),
         (token(until=NOW, issued=NOW - 1), "expired"),
-        (token(issued=NOW + 61), "early"),
+        (token(issued=NOW + 61), "future"),
         (token("other"), "unknown_rollout"),
         (token(release="3"), "other_release"),
         (token()[:-1] + "A", "forged"),

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from canary_middleware import Rescue
-from tests.scenarios import rows_answers, rows_supersede, rows_visitors
+from tests.scenarios import rows_answers, rows_overrides, rows_supersede, rows_visitors
 from tests.scenarios.play import play, told_by
 from tests.scenarios.site import Interface, Site
 from tests.scenarios.words import Row
 
-ROWS = [*rows_answers.ROWS, *rows_visitors.ROWS, *rows_supersede.ROWS]
+ROWS = [
+    *rows_answers.ROWS, *rows_visitors.ROWS, *rows_overrides.ROWS, *rows_supersede.ROWS,
+]  # fmt: skip
 every_row = pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
 
 
