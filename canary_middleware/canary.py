@@ -43,8 +43,9 @@ class Canary:
         rollouts: what is on its way out.
         namespace: names the cookie, the keys in the store and the buckets; required with a shared
             store. Applications of one site that share visitors share it.
-        store: ``memory://`` (one process), ``redis://``, ``rediss://``, ``unix://``, or a redis-py
-            client, which is used and never closed.
+        store: ``memory://`` (one process), ``sqlite:///path`` (the processes of one host),
+            ``redis://``, ``rediss://``, ``unix://``, or a redis-py client, which is used and never
+            closed; see docs/stores.md.
         secret_keys: keys that sign the cookie, at least 32 bytes each; oldest first, last signs.
         bucket_secret: secret under which identified visitors are drawn; never rotate it.
         identify: who a request belongs to; gets a

@@ -21,9 +21,9 @@ from canary_middleware.stores import StateStore, open_store
 PATIENCE: Final = 2.0
 """Seconds in which a store has to connect, and in which it has to answer."""
 
-_HINT: Final = "--store redis://host:6379/0, or CANARY_STORE"
+_HINT: Final = "--store redis://host:6379/0 or sqlite:///path, or CANARY_STORE"
 _MEMORY: Final = "lives inside one process, which nobody else can reach"
-_OTHERS: Final = "redis://, rediss:// or unix://"
+_OTHERS: Final = "sqlite:///path, redis://, rediss:// or unix://"
 # Host, port and database: nothing else is repeated, it may be a password.
 _ADDRESS: Final = re.compile(r"([\w.-]+|\[[\da-fA-F:]+\])(:\d+)?(/\d*)?")
 
@@ -125,7 +125,7 @@ Command = Callable[..., int | None]
 
 _WHERE: Final = (
     click.option("--store", envvar="CANARY_STORE", metavar="URL", show_envvar=True,
-                 help="redis://, rediss:// or unix://; keep passwords in the variable."),
+                 help="sqlite:///path, redis://, rediss:// or unix://; passwords in the variable."),
     click.option("--namespace", envvar="CANARY_NAMESPACE", metavar="NAME", show_envvar=True),
     click.option("--config", envvar="CANARY_CONFIG", metavar="FILE", show_envvar=True,
                  help="Where else to look for store and namespace.  [default: ./canary.toml]"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -97,6 +98,8 @@ def _fate(error: BaseException) -> str:
     """What became of a kill that was not confirmed, as far as it can be known."""
     cause: BaseException | None = error
     while cause is not None:
+        if isinstance(cause, sqlite3.Error):
+            return "nothing was written, so nothing was killed"
         if isinstance(cause, _NEVER_SENT):
             return "there was no connection, so nothing was killed"
         cause = cause.__cause__ or cause.__context__

@@ -12,6 +12,7 @@ from canary_middleware.stores.protocol import Credentials, Loaded, StateStore, S
 
 if TYPE_CHECKING:
     from canary_middleware.stores.redis import RedisStore
+    from canary_middleware.stores.sqlite import SqliteStore
 
 __all__ = [
     "Audit",
@@ -34,15 +35,17 @@ def open_store(
     connect_timeout: float = 0.25,
     timeout: float = 0.5,
     credentials: Credentials | None = None,
-) -> MemoryStore | RedisStore:
+) -> MemoryStore | RedisStore | SqliteStore:
     """The store behind a URL or a ready client; nothing is connected yet.
 
     Args:
-        store: ``memory://``, ``redis://``, ``rediss://``, ``unix://`` (docs/redis.md has those of
-            Sentinels and clusters), or a redis-py client, which is used as it is and never closed.
+        store: ``memory://``, ``sqlite:///path`` (docs/stores.md), ``redis://``, ``rediss://``,
+            ``unix://`` (docs/redis.md has those of Sentinels and clusters), or a redis-py client,
+            which is used as it is and never closed.
         namespace: names every key.
         connect_timeout: seconds; not for a ready client, which brings its own.
-        timeout: seconds for one round trip; not for a ready client.
+        timeout: seconds for one round trip, or for the changes of others to a file; not for a
+            ready client.
         credentials: asked for user and password of a Redis whenever a connection is made.
 
     Raises:
@@ -69,7 +72,11 @@ def open_store(
             timeout=timeout,
             credentials=credentials,
         )
+    if store.startswith("sqlite:"):
+        from canary_middleware.stores.sqlite import SqliteStore
+
+        return SqliteStore.from_url(store, namespace, timeout=timeout)
     # Never the whole URL: it may carry a password.
     scheme = store.partition(":")[0]
-    hint = "use memory://, redis://, rediss:// or unix://"
+    hint = "use memory://, sqlite:///path, redis://, rediss:// or unix://"
     raise ConfigurationError([Problem("store", f"there is no store of kind {scheme!r}", hint)])

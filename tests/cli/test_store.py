@@ -59,8 +59,8 @@ def test_a_kill_that_may_have_arrived_says_that_this_is_unknown(
         ("localhost:6379", "did you mean redis://localhost:6379?"),
         ("redis.internal:6379/0", "did you mean redis://redis.internal:6379/0?"),
         ("[::1]:6379", "did you mean redis://[::1]:6379?"),
-        (f"{SECRET}@localhost:6379", "redis://, rediss:// or unix://"),
-        (f":{SECRET}@localhost:6379", "redis://, rediss:// or unix://"),
+        (f"{SECRET}@localhost:6379", "sqlite:///path, redis://, rediss:// or unix://"),
+        (f":{SECRET}@localhost:6379", "sqlite:///path, redis://, rediss:// or unix://"),
     ],
 )
 def test_a_store_without_a_scheme_is_told_which_was_meant(
@@ -89,7 +89,7 @@ def test_a_stopped_store_is_given_up_after_two_seconds(
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("memory://", "redis://, rediss:// or unix://"),
+        ("memory://", "sqlite:///path, redis://, rediss:// or unix://"),
         (f"redis://:{SECRET}#x@localhost:6379", "%23"),
         (f"http://:{SECRET}@localhost", "no store of kind 'http'"),
         (f"redis://:{SECRET}@localhost/0?socket_timeout=soon", "socket_timeout"),
