@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from canary_middleware.cli import changes, demo, explain, kill, looks
+from canary_middleware.cli import changes, demo, explain, kill, looks, token
 from canary_middleware.cli.show import say, shown
 from canary_middleware.errors import (
     CanaryError,
@@ -57,7 +57,7 @@ def cli() -> None:
 
 for command in (
     demo.demo, changes.start, looks.status, changes.weight, *changes.MOVES, kill.kill,
-    kill.revive, looks.history, explain.explain,
+    kill.revive, looks.history, explain.explain, token.token,
 ):  # fmt: skip
     cli.add_command(command)
 

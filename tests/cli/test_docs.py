@@ -46,9 +46,11 @@ def test_every_shape_has_the_promised_names(
     started: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CANARY_BUCKET_SECRET", SECRET)
+    monkeypatch.setenv("CANARY_SECRET_KEYS", SECRET)
     started.declare(Plan("1", "2"), rollout="search", id="p2")
     said = {
         "weight": started("weight", "checkout", "5%", "--json"),
+        "token": started("token", "checkout", "canary", "--for", "2h", "--json"),
         "explain": started("explain", "checkout", "--subject", "alice", "--json"),
         "kill": started("kill", "--json"),
         "status": started("status", "--json"),
