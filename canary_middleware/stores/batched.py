@@ -20,32 +20,35 @@ MOST: Final = 256
 """Questions in one batch; the server does nothing else while it answers one."""
 
 Send = Callable[[Sequence[Ask]], Awaitable[Sequence[Claim]]]
+Answer = asyncio.Future["Sequence[Claim] | str"]
+"""The winners, or why there are none."""
 
 
-class Batch:
-    """Questions that go together, and who waits for them.
+class Waiting:
+    """One request that waits.
 
     Attributes:
-        asks: in the order of asking.
-        waiting: for each request its future and how many of the questions are its own.
-        timer: ends the wait of all of them.
-        task: sends it.
+        asks: its questions.
+        answer: ends its wait.
+        until: time of the loop at which it waits no longer.
     """
 
-    __slots__ = ("asks", "task", "timer", "waiting")
+    __slots__ = ("answer", "asks", "until")
 
-    def __init__(self) -> None:
-        self.asks: list[Ask] = []
-        self.waiting: list[tuple[asyncio.Future[Sequence[Claim]], int]] = []
-        self.timer: asyncio.TimerHandle | None = None
-        self.task: asyncio.Task[None] | None = None
+    def __init__(self, asks: Sequence[Ask], answer: Answer, until: float) -> None:
+        self.asks = asks
+        self.answer = answer
+        self.until = until
 
 
 class Batched:
     """Asks for all requests of one event loop; made inside of it.
 
+    One task sends one batch after the other, for as long as somebody waits; a request that goes
+    away takes nothing with it.
+
     Args:
-        send: asks the store; a question that takes too long is cancelled.
+        send: asks the store. It is cancelled when nobody waits for its answer any more.
         budget: seconds that a request waits, at most.
     """
 
@@ -53,8 +56,11 @@ class Batched:
         self._send = send
         self._budget = budget
         self._loop = asyncio.get_running_loop()
-        self._next: Batch | None = None
-        self._under_way: Batch | None = None
+        self._next: list[Waiting] = []
+        self._sent: list[Waiting] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._wake: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
 
     async def claim(self, asks: Sequence[Ask]) -> Sequence[Claim]:
         """The winners, in the order of the questions.
@@ -62,77 +68,84 @@ class Batched:
         Raises:
             StoreUnavailableError: not in time, or the store does not do what it is asked.
         """
-        future: asyncio.Future[Sequence[Claim]] = self._loop.create_future()
-        batch = self._next
-        if batch is None or len(batch.asks) >= MOST:
-            batch = self._opened()
-        batch.asks += asks
-        batch.waiting.append((future, len(asks)))
-        return await future
+        answer: Answer = self._loop.create_future()
+        now = self._loop.time()
+        self._next.append(Waiting(asks, answer, now + self._budget))
+        if self._timer is None:
+            self._timer = self._loop.call_at(now + self._budget, self._tick)
+        if self._task is None:
+            self._task = self._loop.create_task(self._run())
+        elif self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+        found = await answer
+        if isinstance(found, str):
+            raise StoreUnavailableError(found)
+        return found
 
-    def _opened(self) -> Batch:
-        # One that is full and not yet sent is sent at once, beside the one that is under way.
-        if self._next is not None:
-            self._start(self._next)
-        batch = self._next = Batch()
-        batch.timer = self._loop.call_later(self._budget, self._give_up, batch)
-        if self._under_way is None:
-            self._loop.call_soon(self._flush)
-        return batch
+    async def _run(self) -> None:
+        while True:
+            while self._next:
+                await self._round()
+            self._wake = self._loop.create_future()
+            await self._wake
+            self._wake = None
 
-    def _flush(self) -> None:
-        batch = self._next
-        if batch is not None and self._under_way is None:
-            self._next = None
-            self._under_way = batch
-            self._start(batch)
-
-    def _start(self, batch: Batch) -> None:
-        batch.task = self._loop.create_task(self._ask(batch))
-
-    async def _ask(self, batch: Batch) -> None:
+    async def _round(self) -> None:
+        sent, self._next = self._next[:MOST], self._next[MOST:]
+        self._sent = sent
+        asks = [ask for one in sent for ask in one.asks]
         try:
-            winners = await self._send(batch.asks)
-            self._settle(batch, winners)
+            winners = await self._send(asks)
         except StoreError as error:
-            self._fail(batch, error)
+            fail(sent, str(error))
         except asyncio.CancelledError:
-            self._fail(batch, StoreUnavailableError("the store was not asked to the end"))
+            fail(sent, "the store was not asked to the end")
             raise
         # Requests wait for this task: whatever it stumbled over must not leave them waiting.
         except Exception as error:
             logger.exception("claims could not be asked for")
-            self._fail(batch, StoreUnavailableError(type(error).__name__))
-        finally:
-            if batch.timer is not None:
-                batch.timer.cancel()
-            if self._under_way is batch:
-                self._under_way = None
-                self._flush()
+            fail(sent, type(error).__name__)
+        else:
+            at = 0
+            for one in sent:
+                if not one.answer.done():
+                    one.answer.set_result(winners[at : at + len(one.asks)])
+                at += len(one.asks)
+        self._sent = []
 
-    def _settle(self, batch: Batch, winners: Sequence[Claim]) -> None:
-        at = 0
-        for future, count in batch.waiting:
-            if not future.done():
-                future.set_result(winners[at : at + count])
-            at += count
-
-    def _fail(self, batch: Batch, error: StoreError) -> None:
-        for future, _ in batch.waiting:
-            if not future.done():
-                future.set_exception(error)
-
-    def _give_up(self, batch: Batch) -> None:
-        self._fail(batch, StoreUnavailableError(f"no answer within {self._budget:g} s"))
-        if batch is self._next:
-            self._next = None
-        if batch.task is not None:
-            batch.task.cancel()
+    def _tick(self) -> None:
+        """Who has waited for long enough waits no more."""
+        now = self._loop.time()
+        self._timer = None
+        late = [one for one in (*self._sent, *self._next) if one.until <= now]
+        fail(late, f"no answer within {self._budget:g} s")
+        self._next = [one for one in self._next if one.until > now]
+        if self._sent and all(one.answer.done() for one in self._sent) and self._task is not None:
+            # Nobody needs this answer; the next batch begins with a fresh question.
+            self._task.cancel()
+            self._task = None
+            self._sent = []
+            if self._next:
+                self._task = self._loop.create_task(self._run())
+        if self._next or self._sent:
+            soonest = min(one.until for one in (*self._sent, *self._next))
+            self._timer = self._loop.call_at(soonest, self._tick)
 
     async def stop(self) -> None:
         """Give up what is under way."""
-        for batch in (self._under_way, self._next):
-            if batch is not None:
-                self._give_up(batch)
-                if batch.task is not None:
-                    await asyncio.gather(batch.task, return_exceptions=True)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        fail((*self._sent, *self._next), "the event loop ends")
+        self._next = []
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def fail(waiting: Sequence[Waiting], why: str) -> None:
+    """End these waits."""
+    for one in waiting:
+        if not one.answer.done():
+            one.answer.set_result(why)

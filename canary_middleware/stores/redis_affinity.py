@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from hashlib import sha1
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
@@ -39,6 +41,11 @@ class Call(NamedTuple):
         """What ``execute_command`` of a client takes, blocking or not."""
         return ["EVAL", self.script, len(self.keys), *self.keys, *self.arguments]
 
+    @property
+    def by_digest(self) -> list[Any]:
+        """The same for a server that has seen the script; else it answers ``NOSCRIPT``."""
+        return ["EVALSHA", digest_of(self.script), len(self.keys), *self.keys, *self.arguments]
+
 
 class ClaimScript:
     """All questions of one request as one call."""
@@ -55,11 +62,11 @@ class ClaimScript:
             keys.append(pin_key(self._tag, ask.rollout, ask.key))
             if ask.origin is not None:
                 keys.append(pin_key(self._tag, ask.rollout, ask.origin))
-            arguments += (
-                ask.lineage, ask.epoch, ask.period, ask.limit, ask.bucket, int(ask.raises),
-                ask.life, int(ask.origin is not None),
-                b"" if ask.remembered is None else encode_claim(ask.remembered),
-            )  # fmt: skip
+            # One text per question: a client packs each argument at the cost of a line of ours.
+            arguments.append(
+                f"{ask.lineage} {ask.epoch} {ask.period} {ask.limit} {ask.bucket} {ask.raises:d}"
+                f" {ask.life} {ask.origin is not None:d} {_remembered(ask)}"
+            )
         return Call(self._script, keys, arguments)
 
     @staticmethod
@@ -75,6 +82,16 @@ class ClaimScript:
         if not asked == len(claims) == len(texts):
             raise StoreUnavailableError("the server does not answer as our claim script does")
         return claims
+
+
+@lru_cache(maxsize=32)
+def digest_of(script: str) -> str:
+    """By which a server knows a script: its SHA-1 (Redis, ``EVALSHA``), no matter of security."""
+    return sha1(script.encode(), usedforsecurity=False).hexdigest()
+
+
+def _remembered(ask: Ask) -> str:
+    return "" if ask.remembered is None else encode_claim(ask.remembered).decode("ascii")
 
 
 def tag_of(namespace: str) -> str:

@@ -1,29 +1,34 @@
-"""Claims in Redis, asked from an event loop; the only module that uses ``redis.asyncio``'s clients.
+"""Claims in Redis, asked from an event loop; the only module that asks with ``redis.asyncio``.
 
-redis-py's client costs as much per command as everything else that a first sight needs, and its
-time-outs cannot be told from one another; the caller's budget is the only one here.
+One connection of redis-py is held for as long as the loop lives. Through its client a question
+costs three times as much: a pool, a lock, a time-out and a retry for each, none of which is needed
+where one task asks one question after the other and somebody else keeps the time.
 """
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
 import redis
+from redis.asyncio import RedisCluster
 from redis.client import NEVER_DECODE
+from redis.exceptions import NoScriptError, RedisClusterException
 
 from canary_middleware.core.claims import Ask, Claim
 from canary_middleware.core.codec import SHOWN, printable
 from canary_middleware.errors import StoreUnavailableError
 from canary_middleware.stores.redis_address import RedisAddress
-from canary_middleware.stores.redis_affinity import ClaimScript
+from canary_middleware.stores.redis_affinity import Call, ClaimScript
 
-LONG: Final = 1.0
-"""Seconds after which redis-py gives up by itself, should nobody have told it to before."""
+PATIENCE: Final = 1.0
+"""Seconds for connecting, which goes on in the background when no request waits any more."""
 
 
 class AsyncRedisClaims:
-    """The questions of one event loop.
+    """The questions of one event loop, one at a time.
 
     Args:
         address: where the store is.
@@ -31,8 +36,10 @@ class AsyncRedisClaims:
     """
 
     def __init__(self, address: RedisAddress, namespace: str) -> None:
-        self._client: Any = address.connect_async(connect_timeout=LONG, timeout=LONG)
+        self._client: Any = address.connect_async(connect_timeout=PATIENCE, timeout=PATIENCE)
         self._script = ClaimScript(namespace)
+        self._connection: Any = None
+        self._connecting: asyncio.Task[Any] | None = None
 
     async def claim(self, asks: Sequence[Ask]) -> list[Claim]:
         """One script for all of them.
@@ -40,14 +47,65 @@ class AsyncRedisClaims:
         Raises:
             StoreUnavailableError: the server does not do what it is asked.
         """
-        call = self._script.call(asks)
         try:
-            answer = await self._client.execute_command(*call.words, **{NEVER_DECODE: True})
-        except (redis.RedisError, OSError) as error:
+            answer = await self._evaluate(self._script.call(asks))
+        except (redis.RedisError, RedisClusterException, OSError) as error:
             why = printable(str(error), SHOWN) or type(error).__name__
             raise StoreUnavailableError(why) from error
         return self._script.winners(answer, len(asks))
 
+    async def _evaluate(self, call: Call) -> object:
+        if isinstance(self._client, RedisCluster):  # the node may move
+            return await self._client.execute_command(*call.words, **{NEVER_DECODE: True})
+        connection = self._connection or await self._connected()
+        # Whatever goes wrong from here on: an answer that is still to come must not be taken for
+        # that of the next question.
+        self._connection = None
+        try:
+            answer = await self._asked(connection, call)
+        except redis.ResponseError:
+            self._connection = connection if connection.is_connected else None
+            raise
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        self._connection = connection
+        return answer
+
+    async def _asked(self, connection: Any, call: Call) -> object:
+        try:
+            return await self._answer(connection, call.by_digest)
+        except NoScriptError:
+            return await self._answer(connection, call.words)
+
+    async def _answer(self, connection: Any, words: Sequence[Any]) -> object:
+        packed = connection.pack_command(*words)
+        await connection.send_packed_command(packed, check_health=False)
+        return await connection.read_response(disable_decoding=True, timeout=math.inf)
+
+    async def _connected(self) -> Any:
+        if self._connecting is None:
+            self._connecting = asyncio.create_task(self._connect())
+        try:
+            # A way to the server that takes longer than a request waits is still found.
+            return await asyncio.shield(self._connecting)
+        finally:
+            if self._connecting.done():
+                self._connecting = None
+
+    async def _connect(self) -> Any:
+        connection = self._client.connection_pool.make_connection()
+        await connection.connect()
+        # Each question would be a task of its own; the budget of those who wait is shorter.
+        connection.socket_timeout = None
+        return connection
+
     async def close(self) -> None:
         """Close the connections."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.gather(self._connecting, return_exceptions=True)
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.disconnect()
         await self._client.aclose()

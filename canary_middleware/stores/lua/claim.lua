@@ -1,10 +1,11 @@
 -- All questions of a request, each answered as core/claims.contend says.
--- KEYS: per question its key, then the key of its origin where it has one. ARGV: per question
--- lineage, epoch, period, limit, bucket, "1" if it raises, life in milliseconds, "1" if it has an
--- origin, what the asking process remembers or "". Numbers below 2^53 are exact here; they are
+-- KEYS: per question its key, then the key of its origin where it has one. ARGV: per question one
+-- text of lineage, epoch, period, limit, bucket, "1" if it raises, life in milliseconds, "1" if it
+-- has an origin, what the asking process remembers or "", with blanks between. Numbers below 2^53 are exact here; they are
 -- written as they came, never formatted.
 -- Returns the winners as they stand in the store.
 local MAX_NUMBER = 9007199254740991
+local ASK = '^(%x+) (%d+) (%d+) (%d+) (%d+) ([01]) (%d+) ([01]) (.*)$'
 local FORM = '^1:([0-9a-f]+):(%d+):(%d+):([cs]):(%d+)$'
 
 -- What is no claim counts as absent. No claim has 128 bytes, so that a longer value is never read.
@@ -44,21 +45,22 @@ local function contend(held, origin, ask)
 end
 
 local winners, place = {}, 1
-for i = 1, #ARGV, 9 do
-  local ask = {lineage = ARGV[i], epoch = ARGV[i + 1], period = ARGV[i + 2], limit = ARGV[i + 3],
-    bucket = ARGV[i + 4], raises = ARGV[i + 5] == '1'}
+for i = 1, #ARGV do
+  local lineage, epoch, period, limit, bucket, raises, life, derived, remembered = ARGV[i]:match(ASK)
+  local ask = {lineage = lineage, epoch = epoch, period = period, limit = limit, bucket = bucket,
+    raises = raises == '1'}
   local key, origin = KEYS[place], nil
-  if ARGV[i + 7] == '1' then
+  if derived == '1' then
     place = place + 1
     origin = read(KEYS[place])
   end
   place = place + 1
   local held = read(key)
-  local winner = contend(held or parsed(ARGV[i + 8]), origin, ask)
+  local winner = contend(held or parsed(remembered), origin, ask)
   if held and held.text == winner then
-    redis.call('PEXPIRE', key, ARGV[i + 6])
+    redis.call('PEXPIRE', key, life)
   else
-    redis.call('SET', key, winner, 'PX', ARGV[i + 6])
+    redis.call('SET', key, winner, 'PX', life)
   end
   winners[#winners + 1] = winner
 end
