@@ -16,9 +16,11 @@ from typing import Final
 
 from canary_middleware.core.adoption import with_kill_key
 from canary_middleware.core.codec import printable
+from canary_middleware.core.declared import Waiting, declared_plan, declared_stable, waiting
+from canary_middleware.core.drift import Odd, odd
 from canary_middleware.core.records import Audit, ProcessReport
 from canary_middleware.core.state import EVERYTHING, Document, Entry, Kill, Phase, Plan, Verb
-from canary_middleware.core.transitions import Command, apply
+from canary_middleware.core.transitions import TABLE, Command, apply
 from canary_middleware.core.validate import NAME
 from canary_middleware.core.weight import format_weight
 from canary_middleware.errors import StoreUnavailableError, VerbRefusedError
@@ -67,7 +69,7 @@ def start(
             it is no name.
     """
     name = _named(rollout)
-    plan = plan or _declared(store, name, release)
+    plan = plan or declared_plan(store.processes(), name, release)
     command = Command(Verb.START, name, why, plan=plan, weight=weight, acknowledge=again)
     return _do(store, by, command)
 
@@ -114,11 +116,52 @@ def rollback(
     return _do(store, by, Command(Verb.ROLLBACK, rollout, why, release=release))
 
 
-def finish(
-    store: StateStore, rollout: str, *, by: str, why: str = "", release: str | None = None
+def rebase(
+    store: StateStore,
+    rollout: str,
+    *,
+    by: str,
+    why: str = "",
+    release: str | None = None,
+    stable: str | None = None,
 ) -> Document:
-    """Close a promoted release; it can leave the code now."""
-    return _do(store, by, Command(Verb.FINISH, rollout, why, release=release))
+    """Take over a new label of the stable side, such as that of a hot-fix, in a running release.
+
+    A new period begins; phase, weight and everybody's place stay.
+
+    Args:
+        store: where the state lives.
+        rollout: its name.
+        by: who does it.
+        why: the reason, kept in history.
+        release: which canary label; the current one by default.
+        stable: the new label, where the processes of the release declare several.
+
+    Raises:
+        VerbRefusedError: no process declares it, several labels are declared, or it does not fit.
+    """
+    loaded = _load(store).document
+    state = loaded.rollouts.get(rollout) if loaded else None
+    entry = state.entries.get(release or state.current or "") if state else None
+    if entry is not None and TABLE[entry.phase, Verb.REBASE] is entry.phase:
+        stable = declared_stable(store.processes(), rollout, entry, stable)
+    return _do(store, by, Command(Verb.REBASE, rollout, why, release=release, stable=stable))
+
+
+def finish(
+    store: StateStore,
+    rollout: str,
+    *,
+    by: str,
+    why: str = "",
+    release: str | None = None,
+    early: bool = False,
+) -> Document:
+    """Close a promoted release; its stable side can leave the code now.
+
+    Before the end of the rollback window it is refused unless ``early``.
+    """
+    return _do(store, by, Command(Verb.FINISH, rollout, why, release=release, early=early))
 
 
 def revive(store: StateStore, scope: str = EVERYTHING, *, by: str, why: str = "") -> Document:
@@ -143,21 +186,6 @@ def history(store: StateStore, rollout: str | None = None, limit: int = 20) -> l
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """A declared release that nobody started.
-
-    Attributes:
-        rollout: its name.
-        release: its canary label.
-        command: what to type.
-    """
-
-    rollout: str
-    release: str
-    command: str
-
-
-@dataclass(frozen=True, slots=True)
 class RolloutStatus:
     """One rollout: its current release, all that are remembered, and the kill in force."""
 
@@ -178,6 +206,7 @@ class Status:
         rollouts: by name.
         processes: who lives, with the revision that each follows.
         waiting: declared releases that are idle.
+        odd: declarations that differ from what is in force.
         warnings: what of the store's server endangers the state.
     """
 
@@ -187,6 +216,7 @@ class Status:
     rollouts: tuple[RolloutStatus, ...]
     processes: tuple[ProcessReport, ...]
     waiting: tuple[Waiting, ...]
+    odd: tuple[Odd, ...]
     warnings: tuple[str, ...] = ()
 
     def behind(self, process: ProcessReport) -> bool:
@@ -209,7 +239,8 @@ def status(store: StateStore) -> Status:
         kills=document.kills if document else {},
         rollouts=_rollouts(document) if document else (),
         processes=tuple(reports),
-        waiting=_waiting(document, reports),
+        waiting=tuple(waiting(document, reports)),
+        odd=tuple(odd(document, reports)),
         warnings=warnings_of(store),
     )
 
@@ -280,28 +311,6 @@ def _describe(document: Document, command: Command) -> str:
     return f"{entry.release} {entry.phase.value} {format_weight(entry.weight)}"
 
 
-def _declared(store: StateStore, rollout: str, release: str | None) -> Plan:
-    reports = sorted(store.processes(), key=lambda report: report.at)
-    plans = [report.plans[rollout] for report in reports if rollout in report.plans]
-    labels = sorted({plan.canary for plan in plans})
-    chosen = [plan for plan in plans if release in (None, plan.canary)]
-    if not chosen:
-        names = sorted({name for report in reports for name in report.plans})
-        known = f"declared are: {', '.join(labels or names)}" if names else "no process reports"
-        raise VerbRefusedError(
-            f"{rollout}: no running process declares {f'release {release}' if release else 'it'}",
-            rollout=rollout,
-            hint=f"{known}; start an application that declares it",
-        )
-    if release is None and len(labels) > 1:
-        raise VerbRefusedError(
-            f"{rollout}: running processes declare several releases: {', '.join(labels)}",
-            rollout=rollout,
-            hint=f"say which: `canary start {rollout} --release {labels[-1]}`",
-        )
-    return chosen[-1]
-
-
 def _rollouts(document: Document) -> tuple[RolloutStatus, ...]:
     return tuple(
         RolloutStatus(
@@ -311,18 +320,4 @@ def _rollouts(document: Document) -> tuple[RolloutStatus, ...]:
             killed=document.killed(name),
         )
         for name, state in sorted(document.rollouts.items())
-    )
-
-
-def _waiting(document: Document | None, reports: list[ProcessReport]) -> tuple[Waiting, ...]:
-    declared = {(name, plan.canary) for report in reports for name, plan in report.plans.items()}
-    several = {name for name, _ in declared if sum(name == other for other, _ in declared) > 1}
-    return tuple(
-        Waiting(
-            name,
-            release,
-            f"canary start {name}" + (f" --release {release}" if name in several else ""),
-        )
-        for name, release in sorted(declared)
-        if document is None or document.entry(name, release) is None
     )

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import redis
@@ -74,7 +75,7 @@ def test_a_release_goes_its_way(store: MemoryStore) -> None:
         lambda: verbs.resume(store, "checkout", by="me"),
         lambda: verbs.pause(store, "checkout", by="me"),
         lambda: verbs.promote(store, "checkout", by="me"),
-        lambda: verbs.finish(store, "checkout", by="me"),
+        lambda: verbs.finish(store, "checkout", by="me", early=True),
     ]
     for step in steps:
         document = step()
@@ -90,6 +91,61 @@ def test_a_release_goes_its_way(store: MemoryStore) -> None:
     assert history == [
         ("2 promoted 100%", "2 finished 100%"),
         ("2 paused 5%", "2 promoted 100%"),
+    ]
+
+
+def declare(store: MemoryStore, name: str, **changes: Any) -> None:
+    store.report(report(name, replace(PLAN, **changes)))
+
+
+def test_rebase_learns_the_label_from_the_processes(store: MemoryStore) -> None:
+    verbs.start(store, "checkout", by="me", plan=PLAN)
+    declare(store, "old")
+    declare(store, "other release", canary="3", stable="0.9")
+    with pytest.raises(VerbRefusedError, match=r"of 2 declares another than 1 .*declared are: 1\)"):
+        verbs.rebase(store, "checkout", by="me")
+    declare(store, "new", stable="1a")
+    document = verbs.rebase(store, "checkout", by="me", why="hot-fix")
+    assert (entry(document).stable, entry(document).weight) == ("1a", 1_000)
+    assert verbs.history(store)[0].action == "rebase"
+    declare(store, "newer", stable="1b")
+    with pytest.raises(VerbRefusedError, match=r"declare several: 1, 1a, 1b .*--stable 1b"):
+        verbs.rebase(store, "checkout", by="me")
+    with pytest.raises(VerbRefusedError, match="declares 1c as its stable version"):
+        verbs.rebase(store, "checkout", by="me", stable="1c")
+    with pytest.raises(VerbRefusedError, match="1a is its stable version already"):
+        verbs.rebase(store, "checkout", by="me", stable="1a")
+    assert entry(verbs.rebase(store, "checkout", by="me", stable="1b")).plan.stable == "1b"
+
+
+def test_rebase_says_what_fits_where_it_does_not(store: MemoryStore) -> None:
+    declare(store, "new", stable="1a")
+    with pytest.raises(VerbRefusedError, match="canary start checkout"):
+        verbs.rebase(store, "checkout", by="me")
+    verbs.start(store, "checkout", by="me", plan=PLAN)
+    verbs.promote(store, "checkout", by="me")
+    with pytest.raises(VerbRefusedError, match="it is promoted"):
+        verbs.rebase(store, "checkout", by="me")
+
+
+def test_status_names_who_declares_something_else(store: MemoryStore) -> None:
+    declare(store, "before any start")
+    assert verbs.status(store).odd == ()
+    verbs.start(store, "checkout", by="me", plan=PLAN)
+    declare(store, "fix", stable="1a")
+    declare(store, "fix too", stable="1a")
+    declare(store, "next", canary="3")
+    store.report(report("plan", replace(PLAN, steps=(9,), paths=("/a", "/b"))))
+    found = verbs.status(store).odd
+    assert [([process.id for process in odd.processes], odd.command) for odd in found] == [
+        (["fix", "fix too"], "canary rebase checkout --stable 1a"),
+        (["next"], None),
+        (["plan"], None),
+    ]
+    assert [[str(one) for one in odd.differs] for odd in found] == [
+        ["stable 1a (in force: 1)"],
+        ["release 3 (in force: 2)"],
+        ["paths /a, /b (in force: /)", "steps 9 (in force: 1000, 5000)"],
     ]
 
 
@@ -155,7 +211,7 @@ def test_a_verb_gives_up_in_the_end() -> None:
 
 
 def test_status_of_an_empty_store(store: MemoryStore) -> None:
-    assert verbs.status(store) == verbs.Status(None, None, {}, (), (), ())
+    assert verbs.status(store) == verbs.Status(None, None, {}, (), (), (), ())
 
 
 def test_status_tells_everything(store: MemoryStore) -> None:

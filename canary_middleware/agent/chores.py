@@ -11,6 +11,7 @@ from typing import Final
 from canary_middleware.agent.claiming import Claiming
 from canary_middleware.agent.disk import Disk
 from canary_middleware.agent.follower import Follower, Restore
+from canary_middleware.agent.oddities import Oddities
 from canary_middleware.core.records import Audit, ProcessReport
 from canary_middleware.core.state import EVERYTHING, Document
 from canary_middleware.errors import StoreError
@@ -92,6 +93,7 @@ class Chores:
         self._name = name
         self._count = count
         self._troubles = Troubles()
+        self._oddities = Oddities()
         self._reported_at: float | None = None
         self._reported: Document | None = None
         self._on_disk: Document | None = None
@@ -219,8 +221,10 @@ class Chores:
         if not (due or held is not self._reported) or not self.online.is_set():
             return
         self._reported_at, self._reported = now, held
+        report = self._report()
+        self._oddities.look(report.plans, held)
         try:
-            self._store.report(self._report())
+            self._store.report(report)
         except StoreError as error:
             self._count("store_error")
             self._troubles.begin("reports", error)

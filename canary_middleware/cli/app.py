@@ -56,8 +56,8 @@ def cli() -> None:
 
 
 for command in (
-    demo.demo, changes.start, looks.status, changes.weight, *changes.MOVES, kill.kill,
-    kill.revive, looks.history, explain.explain, token.token,
+    demo.demo, changes.start, looks.status, changes.weight, *changes.MOVES, changes.finish,
+    changes.rebase, kill.kill, kill.revive, looks.history, explain.explain, token.token,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -83,8 +83,33 @@ MOVES: Final = (
     _move(verbs.resume, "Go on with the first step at or above the present weight."),
     _move(verbs.promote, "Everybody gets the canary, and keeps it if the store goes away."),
     _move(verbs.rollback, "Everybody gets stable; the release needs `start --again` then."),
-    _move(verbs.finish, "Close a promoted release; its old side can leave the code."),
 )
+
+
+@click.command()
+@_rollout
+@_release
+@click.option("--early", is_flag=True, help="Although its rollback window is open.")
+@connected
+@authored
+def finish(
+    connection: Connection, author: Author, rollout: str, release: str | None, early: bool
+) -> None:
+    """Close a promoted release; its old side can leave the code."""
+    _change(connection, author, verbs.finish, rollout, release=release, early=early)
+
+
+@click.command()
+@_rollout
+@click.option("--stable", metavar="LABEL", help="Which label, where processes declare several.")
+@_release
+@connected
+@authored
+def rebase(
+    connection: Connection, author: Author, rollout: str, stable: str | None, release: str | None
+) -> None:
+    """Take over the stable label that a hot-fix declares; nobody is moved."""
+    _change(connection, author, verbs.rebase, rollout, stable=stable, release=release)
 
 
 def _change(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Final
 
 import click
 
@@ -11,11 +12,15 @@ from canary_middleware import verbs
 from canary_middleware.cli import shapes
 from canary_middleware.cli.connection import Connection, a_rollout, connected
 from canary_middleware.cli.show import Row, ago, instant, paint, print_json, print_table, say, shown
+from canary_middleware.core.drift import Odd
 from canary_middleware.core.records import Audit, ProcessReport
 from canary_middleware.core.state import ACTIVE, EVERYTHING, Entry, Kill, Phase
 from canary_middleware.core.weight import format_weight
 from canary_middleware.stores.protocol import REPORT_LIFE
 from canary_middleware.verbs import RolloutStatus, Status
+
+NAMED: Final = 5
+"""Processes that one line names."""
 
 
 @click.command()
@@ -65,8 +70,33 @@ def _print_status(namespace: str, found: Status, now: float) -> None:
         say()
     for waiting in found.waiting:
         say(shown(f"{waiting.rollout}: idle, run: {waiting.command}"))
+    for name, entry in _warm(found, now):
+        until = f"a rollback is warm until {instant(entry.warm_until)} UTC"
+        say(shown(f"{name}: {entry.release} is promoted, {until}"))
     say()
     _print_processes(found)
+    for odd in found.odd:
+        _print_odd(odd)
+
+
+def _warm(found: Status, now: float) -> Iterator[tuple[str, Entry]]:
+    for rollout in found.rollouts:
+        for entry in rollout.entries:
+            if entry.phase is Phase.PROMOTED and entry.warm_until > now:
+                yield rollout.name, entry
+
+
+def _print_odd(odd: Odd) -> None:
+    count = len(odd.processes)
+    who = "1 process declares" if count == 1 else f"{count} processes declare"
+    what = "; ".join(map(str, odd.differs))
+    say()
+    say(paint(f"{shown(odd.rollout)}: {who} {shown(what)}", "yellow"))
+    names = [f"{process.host} {process.pid}" for process in odd.processes[:NAMED]]
+    more = [f"and {count - NAMED} more"] if count > NAMED else []
+    say(f"  {shown(', '.join(names + more))}")
+    if odd.command:
+        say(f"  to put the new stable label in force: {shown(odd.command)}")
 
 
 def _print_kill(scope: str, kill: Kill, now: float) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from canary_middleware.core.drift import Odd
 from canary_middleware.core.records import Audit, ProcessReport
-from canary_middleware.core.state import Document, Entry, Kill
+from canary_middleware.core.state import Document, Entry, Kill, Phase
 from canary_middleware.core.weight import format_weight
 from canary_middleware.verbs import Status
 
@@ -25,6 +26,7 @@ def release(entry: Entry) -> Shape:
         "why": entry.why,
         "epoch": entry.epoch,
         "period": entry.period,
+        "rollback_until": entry.warm_until if entry.phase is Phase.PROMOTED else None,
     }
 
 
@@ -67,7 +69,21 @@ def status(namespace: str, found: Status) -> Shape:
             {"rollout": waiting.rollout, "release": waiting.release, "run": waiting.command}
             for waiting in found.waiting
         ],
+        "odd": [_odd(odd) for odd in found.odd],
         "processes": [_process(found, process) for process in found.processes],
+    }
+
+
+def _odd(odd: Odd) -> Shape:
+    return {
+        "rollout": odd.rollout,
+        "release": odd.release,
+        "differs": [
+            {"what": one.what, "declared": one.declared, "in_force": one.in_force}
+            for one in odd.differs
+        ],
+        "processes": [process.id for process in odd.processes],
+        "run": odd.command,
     }
 
 

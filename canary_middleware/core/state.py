@@ -51,6 +51,7 @@ class Verb(enum.Enum):
     PROMOTE = "promote"
     ROLLBACK = "rollback"
     REVIVE = "revive"
+    REBASE = "rebase"
     FINISH = "finish"
 
 
@@ -160,6 +161,11 @@ class Entry:
     since: float
     why: str
     plan: Plan
+
+    @property
+    def warm_until(self) -> float:
+        """Wall-clock seconds until which the stable side of a promoted release is kept ready."""
+        return self.since + self.plan.rollback_window
 
 
 @dataclass(frozen=True, slots=True)

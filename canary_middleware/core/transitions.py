@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Final
 
+from canary_middleware.core.duration import format_duration
 from canary_middleware.core.state import (
     ACTIVE,
     EVERYTHING,
@@ -46,15 +48,22 @@ _MOVES: Final[Mapping[Phase, Mapping[Verb, Phase]]] = {
     Phase.IDLE: {Verb.START: Phase.RAMPING, Verb.REVIVE: Phase.IDLE},
     Phase.RAMPING: {
         **_LEAVE,
+        Verb.REBASE: Phase.RAMPING,
         Verb.PAUSE: Phase.PAUSED,
         Verb.HOLD: Phase.HOLDING,
         Verb.ADVANCE: Phase.RAMPING,
         Verb.AWAIT: Phase.AWAITING_APPROVAL,
     },
-    Phase.PAUSED: {**_LEAVE, Verb.RESUME: Phase.RAMPING},
-    Phase.HOLDING: {**_LEAVE, Verb.PAUSE: Phase.PAUSED, Verb.RESUME: Phase.RAMPING},
+    Phase.PAUSED: {**_LEAVE, Verb.REBASE: Phase.PAUSED, Verb.RESUME: Phase.RAMPING},
+    Phase.HOLDING: {
+        **_LEAVE,
+        Verb.REBASE: Phase.HOLDING,
+        Verb.PAUSE: Phase.PAUSED,
+        Verb.RESUME: Phase.RAMPING,
+    },
     Phase.AWAITING_APPROVAL: {
         **_LEAVE,
+        Verb.REBASE: Phase.AWAITING_APPROVAL,
         Verb.PAUSE: Phase.PAUSED,
         Verb.APPROVE: Phase.RAMPING,
     },
@@ -78,11 +87,13 @@ _HINTS: Final[Mapping[Phase, str]] = {
     Phase.PAUSED: f"go on with `canary resume ROLLOUT`, or {_SET}",
     Phase.HOLDING: f"stop with `canary pause ROLLOUT`, or {_SET}",
     Phase.AWAITING_APPROVAL: f"stop with `canary pause ROLLOUT`, or {_END}",
-    Phase.PROMOTED: "`canary finish ROLLOUT` closes it, `canary rollback ROLLOUT` takes it back",
+    Phase.PROMOTED: "`canary finish ROLLOUT` closes it after its rollback window, "
+    "`canary rollback ROLLOUT` takes it back",
     Phase.FINISHED: "ship the next change under a new canary label",
     Phase.ROLLED_BACK: "start it again knowingly with `canary start ROLLOUT --again`",
 }
 _NOTHING_BACK: Final = "there is nothing to take back: everybody is on stable"
+_EARLY: Final = "`canary rollback ROLLOUT` takes it back, `canary finish ROLLOUT --early` closes it"
 _CLOSE: Final = "it closes what is promoted: `canary promote ROLLOUT` first"
 _OWN_HINTS: Final[Mapping[tuple[Phase, Verb], str]] = {
     **{(phase, Verb.FINISH): _CLOSE for phase in ACTIVE},
@@ -122,6 +133,8 @@ class Command:
         plan: for ``start``.
         weight: for ``weight``, optional for ``start``; units of 0.001 %.
         acknowledge: for ``start`` of a release that was rolled back.
+        stable: for ``rebase``, the new label of the stable side.
+        early: for ``finish`` before the end of the rollback window.
     """
 
     verb: Verb
@@ -131,6 +144,8 @@ class Command:
     plan: Plan | None = None
     weight: int | None = None
     acknowledge: bool = False
+    stable: str | None = None
+    early: bool = False
 
 
 def apply(document: Document, command: Command, now: float) -> Document:
@@ -244,11 +259,25 @@ def _naming(command: Command, state: RolloutState, release: str) -> Command:
 
 def _moved(entry: Entry, command: Command, revision: int, now: float) -> Entry:
     phase = _next(entry, command)
+    if command.verb is Verb.FINISH and not command.early:
+        _check_window(entry, command, now)
     moved = _EFFECTS.get(command.verb, _keep)(entry, command)
-    by_hand = command.verb in (Verb.WEIGHT, Verb.ROLLBACK)
-    period = revision if by_hand or moved.weight != entry.weight else entry.period
+    anew = command.verb in (Verb.WEIGHT, Verb.ROLLBACK, Verb.REBASE)
+    period = revision if anew or moved.weight != entry.weight else entry.period
     epoch = revision if command.verb is Verb.ROLLBACK else entry.epoch
     return replace(moved, phase=phase, period=period, epoch=epoch, since=now, why=command.why)
+
+
+def _check_window(entry: Entry, command: Command, now: float) -> None:
+    left = entry.warm_until - now
+    if left > 0:
+        raise _refused(command, f"its rollback window is open for another {_time(left)}", _EARLY)
+
+
+def _time(seconds: float) -> str:
+    """In whole minutes, or in seconds where there are few."""
+    whole = ceil(seconds) if seconds < 120 else 60 * ceil(seconds / 60)
+    return format_duration(whole)
 
 
 def _keep(entry: Entry, command: Command) -> Entry:
@@ -293,12 +322,24 @@ def _rollback(entry: Entry, command: Command) -> Entry:
     return replace(entry, weight=0, step=-1)
 
 
+def _rebase(entry: Entry, command: Command) -> Entry:
+    label = command.stable
+    if label is None or label == entry.release:
+        raise _refused(
+            command, "no label of a stable version was given", "name it with `--stable LABEL`"
+        )
+    if label == entry.stable:
+        raise _refused(command, f"{label} is its stable version already", "there is nothing to do")
+    return replace(entry, stable=label, plan=replace(entry.plan, stable=label))
+
+
 _EFFECTS: Final[Mapping[Verb, Callable[[Entry, Command], Entry]]] = {
     Verb.WEIGHT: _weight,
     Verb.RESUME: _resume,
     Verb.ADVANCE: _advance,
     Verb.PROMOTE: _promote,
     Verb.ROLLBACK: _rollback,
+    Verb.REBASE: _rebase,
 }
 
 

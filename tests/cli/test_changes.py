@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from canary_middleware.cli.app import cli, main
 from canary_middleware.core.state import Plan
 from canary_middleware.core.transitions import TABLE
 from canary_middleware.core.validate import NAME
-from tests.cli.conftest import Shell
+from tests.cli.conftest import PLAN, Shell
 
 RELEASE = {
     "release", "stable", "phase", "weight", "owner", "since", "why", "epoch", "period",
+    "rollback_until",
 }  # fmt: skip
 
 
@@ -26,7 +29,7 @@ def test_a_rollout_goes_all_the_way(canary: Shell) -> None:
         (("resume", "checkout"), "ramping at 5%: 1.5.0 for 5% of visitors, 1.4.2 for the others"),
         (("weight", "checkout", "0%"), "paused at 0%: 1.4.2 for everybody, 1.5.0 for testers only"),
         (("promote", "checkout"), "promoted at 100%: 1.5.0 for everybody"),
-        (("finish", "checkout"), "finished at 100%: 1.5.0 for everybody"),
+        (("finish", "checkout", "--early"), "finished at 100%: 1.5.0 for everybody"),
     ]
     for revision, (words, where) in enumerate(steps, 1):
         answer = canary(*words)
@@ -42,6 +45,32 @@ def test_a_rolled_back_release_starts_again_only_knowingly(started: Shell) -> No
     assert refused.code == 1
     assert "--again" in refused.err
     assert started("start", "checkout", "--again").code == 0
+
+
+def test_a_promoted_release_is_not_finished_while_its_rollback_is_warm(started: Shell) -> None:
+    since = started("promote", "checkout", "--json").json["since"]
+    refused = started("finish", "checkout")
+    assert refused.code == 1
+    assert refused.err == (
+        "canary: checkout: its rollback window is open for another 1h (`canary rollback checkout` "
+        "takes it back, `canary finish checkout --early` closes it)\n"
+    )
+    assert "checkout: 1.5.0 is promoted, a rollback is warm until 20" in started("status").out
+    shape = started("status", "--json").json["rollouts"][0]["current"]
+    assert shape["rollback_until"] == since + 3600
+    assert "finished" in started("finish", "checkout", "--early").out
+    assert "is warm" not in started("status").out
+
+
+def test_a_hot_fix_is_taken_over(started: Shell) -> None:
+    started.declare(replace(PLAN, stable="1.4.3"))
+    command = "canary rebase checkout --stable 1.4.3"
+    assert f"  to put the new stable label in force: {command}\n" in started("status").out
+    answer = started(*command.split()[1:], "--why", "hot-fix")
+    assert answer.out == (
+        "checkout: paused at 5%: 1.5.0 for 5% of visitors, 1.4.3 for the others; revision 2\n"
+    )
+    assert "in force" not in started("status").out
 
 
 def test_each_change_has_one_shape_for_machines(started: Shell) -> None:
@@ -149,7 +178,7 @@ def test_what_cannot_be_meant_is_a_usage_error(
 def test_every_verb_answers_for_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(cli.commands) == {
         "demo", "start", "status", "weight", "pause", "resume", "promote", "rollback", "finish",
-        "kill", "revive", "history", "explain",
+        "rebase", "kill", "revive", "history", "explain", "token",
     }  # fmt: skip
     for verb in cli.commands:
         assert main([verb, "--help"]) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from canary_middleware.cli import app
 from canary_middleware.core.state import Plan
-from tests.cli.conftest import Shell
+from tests.cli.conftest import PLAN, Shell
 
 TEXT = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 SECRET = "b" * 32
@@ -48,6 +49,7 @@ def test_every_shape_has_the_promised_names(
     monkeypatch.setenv("CANARY_BUCKET_SECRET", SECRET)
     monkeypatch.setenv("CANARY_SECRET_KEYS", SECRET)
     started.declare(Plan("1", "2"), rollout="search", id="p2")
+    started.declare(replace(PLAN, stable="1.4.3"), id="p3")
     said = {
         "weight": started("weight", "checkout", "5%", "--json"),
         "token": started("token", "checkout", "canary", "--for", "2h", "--json"),

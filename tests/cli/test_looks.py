@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import termios
+from dataclasses import replace
 
 import pytest
 
@@ -114,7 +115,7 @@ def test_status_has_one_shape_for_machines(started: Shell) -> None:
     shape = started("status", "--json").json
     assert shape.keys() == {
         "namespace", "lineage", "revision", "kill_key", "warnings", "kills", "rollouts", "waiting",
-        "processes",
+        "odd", "processes",
     }  # fmt: skip
     (kill,) = shape["kills"]
     assert kill.keys() == {"scope", "by", "why", "at", "revision"}
@@ -128,6 +129,26 @@ def test_status_has_one_shape_for_machines(started: Shell) -> None:
         "declares",
     }  # fmt: skip
     assert (first["behind"], first["declares"]) == (True, {"checkout": "1.5.0"})
+
+
+def test_status_names_processes_that_declare_something_else(started: Shell) -> None:
+    other = replace(PLAN, canary="1.6.0")
+    for number in range(7):
+        started.declare(other, id=f"next-{number}", pid=number)
+    started.declare(replace(PLAN, owner="ops"), id="plan", host="web-2")
+    text = started("status").out
+    assert "checkout: 7 processes declare release 1.6.0 (in force: 1.5.0)\n" in text
+    assert "  web-1 0, web-1 1, web-1 2, web-1 3, web-1 4, and 2 more\n" in text
+    assert "checkout: 1 process declares owner ops (in force: pay@example.com)\n  web-2" in text
+    odd = started("status", "--json").json["odd"]
+    assert odd[1] == {
+        "rollout": "checkout",
+        "release": "1.5.0",
+        "differs": [{"what": "owner", "declared": "ops", "in_force": "pay@example.com"}],
+        "processes": ["plan"],
+        "run": None,
+    }
+    assert len(odd[0]["processes"]) == 7
 
 
 @pytest.mark.parametrize("columns", [80, 120])

@@ -62,7 +62,8 @@ def test_apply_obeys_the_table(phase: Phase, verb: Verb) -> None:
     document = in_phase(phase)
     if verb is Verb.REVIVE:
         document = strike(document, "checkout", by="me", why="x", now=1.0)
-    command = do(verb, plan=PLAN, acknowledge=True, weight=2_000 if verb is Verb.WEIGHT else None)
+    weight = 2_000 if verb is Verb.WEIGHT else None
+    command = do(verb, plan=PLAN, acknowledge=True, weight=weight, stable="1a", early=True)
     cell = TABLE[phase, verb]
     if isinstance(cell, Refusal):
         with pytest.raises(VerbRefusedError, match=verb.value) as refused:
@@ -165,13 +166,45 @@ def test_promote_and_rollback_weights_and_epochs() -> None:
 
 def test_verbs_address_the_current_release_or_the_named_one() -> None:
     document = run(in_phase(Phase.PROMOTED), do(Verb.START, plan=Plan("2", "3")))
-    document = run(document, do(Verb.FINISH, release="2"), do(Verb.WEIGHT, weight=5))
+    document = run(document, do(Verb.FINISH, release="2", early=True), do(Verb.WEIGHT, weight=5))
     assert entry(document, "2").phase is Phase.FINISHED
     assert entry(document, "3").weight == 5
     with pytest.raises(VerbRefusedError, match="never started"):
         run(document, do(Verb.PAUSE, release="9"))
     with pytest.raises(VerbRefusedError, match="idle"):
         run(EMPTY, do(Verb.PAUSE))
+
+
+@pytest.mark.parametrize("phase", sorted(ACTIVE, key=str))
+def test_rebase_takes_a_stable_label_over_and_moves_nobody(phase: Phase) -> None:
+    before = in_phase(phase)
+    after = entry(run(before, do(Verb.REBASE, stable="1a"), now=9.0))
+    assert (after.stable, after.plan) == ("1a", replace(PLAN, stable="1a"))
+    assert (after.period, after.since, after.why) == (2, 9.0, "because")
+    kept = replace(after, stable="1", plan=PLAN, period=1, since=7.0)
+    assert kept == entry(before)
+
+
+@pytest.mark.parametrize(("label", "said"), [
+    (None, "no label"), ("2", "no label"), ("1", "1 is its stable version already"),
+])  # fmt: skip
+def test_rebase_needs_another_label(label: str | None, said: str) -> None:
+    with pytest.raises(VerbRefusedError, match=said):
+        run(EMPTY, START, do(Verb.REBASE, stable=label))
+
+
+def test_finish_waits_for_the_end_of_the_rollback_window() -> None:
+    window = PLAN.rollback_window
+    promoted = run(EMPTY, START, do(Verb.PROMOTE), now=7.0)
+    assert entry(promoted).warm_until == 7.0 + window
+    for now, left in ((7.0, "1h"), (7.0 + 61, "59m"), (7.0 + window - 90, "90s")):
+        with pytest.raises(VerbRefusedError, match=f"open for another {left} .*--early"):
+            run(promoted, do(Verb.FINISH), now=now)
+    assert entry(run(promoted, do(Verb.ROLLBACK))).phase is Phase.ROLLED_BACK
+    assert entry(run(promoted, do(Verb.FINISH, early=True))).phase is Phase.FINISHED
+    assert entry(run(promoted, do(Verb.FINISH), now=7.0 + window)).phase is Phase.FINISHED
+    none = do(Verb.START, plan=replace(PLAN, rollback_window=0))
+    assert entry(run(EMPTY, none, do(Verb.PROMOTE), do(Verb.FINISH))).phase is Phase.FINISHED
 
 
 @pytest.mark.parametrize("scope", [EVERYTHING, "checkout"])
@@ -236,6 +269,8 @@ commands = st.builds(
     plan=st.sampled_from([None, PLAN, replace(PLAN, canary="3", steps=())]),
     weight=st.one_of(st.none(), st.integers(-1, FULL + 1)),
     acknowledge=st.booleans(),
+    stable=st.sampled_from([None, "1", "1a", "2"]),
+    early=st.booleans(),
 )
 
 

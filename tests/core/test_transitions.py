@@ -15,6 +15,7 @@ from canary_middleware.errors import VerbRefusedError
 RAMP = Plan("1", "2", steps=(1_000, 5_000, 25_000))
 BARE = Plan("1", "2")
 EMPTY = Document("a")
+AFTER_THE_WINDOW = 1.0 + RAMP.rollback_window
 REFUSED = [where for where, cell in TABLE.items() if isinstance(cell, Refusal)]
 
 
@@ -41,6 +42,7 @@ def typed(line: str, plan: Plan) -> Command:
         plan=plan if verb == "start" else None,
         weight=parse_weight(shares[0]) if shares else None,
         acknowledge="--again" in words,
+        early="--early" in words,
     )
 
 
@@ -64,7 +66,7 @@ def test_every_command_that_a_hint_names_works_in_that_phase(
     share = 6_000 if verb is Verb.WEIGHT else None
     refused = refusal(document, Command(verb, "checkout", plan=plan, weight=share))
     for line in named(refused):
-        apply(document, typed(line, plan), 3.0)
+        apply(document, typed(line, plan), AFTER_THE_WINDOW)
 
 
 @pytest.mark.parametrize("verb", [v for v in Verb if v not in (Verb.START, Verb.REVIVE)])
@@ -106,7 +108,9 @@ def test_a_hint_names_a_release_that_is_not_the_current_one() -> None:
     assert named(refused) == [
         "canary finish checkout --release 2", "canary rollback checkout --release 2",
     ]  # fmt: skip
-    closed = apply(document, typed(named(refused)[0], RAMP), 4.0).entry("checkout", "2")
+    closed = apply(document, typed(named(refused)[0], RAMP), AFTER_THE_WINDOW).entry(
+        "checkout", "2"
+    )
     assert closed is not None
     assert closed.phase is Phase.FINISHED
     never = refusal(document, Command(Verb.PAUSE, "checkout", release="9"))

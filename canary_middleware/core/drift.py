@@ -1,0 +1,102 @@
+"""Where processes declare something else than what is in force.
+
+Processes of several releases live side by side during a deploy, and each obeys the entry of its own
+release. So nothing of this is an error, but whoever looks has to see it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from canary_middleware.core.records import ProcessReport
+from canary_middleware.core.state import ACTIVE, Document, Plan
+
+RELEASE: Final = "release"
+
+
+class Difference(NamedTuple):
+    """One thing that a process declares and that is something else in the control state.
+
+    Attributes:
+        what: ``release``, or a field of the plan.
+        declared: by the process.
+        in_force: since ``start``.
+    """
+
+    what: str
+    declared: str
+    in_force: str
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.declared} (in force: {self.in_force})"
+
+
+@dataclass(frozen=True, slots=True)
+class Odd:
+    """Processes that declare the same other thing.
+
+    Attributes:
+        rollout: its name.
+        release: the canary label that they declare.
+        differs: what is different.
+        processes: which ones.
+        command: what puts their stable label in force, where that is what differs.
+    """
+
+    rollout: str
+    release: str
+    differs: tuple[Difference, ...]
+    processes: tuple[ProcessReport, ...]
+    command: str | None
+
+
+def differences(rollout: str, plan: Plan, document: Document | None) -> tuple[Difference, ...]:
+    """How a declaration differs; nothing where the rollout was never started."""
+    state = document.rollouts.get(rollout) if document else None
+    if state is None or state.current is None:
+        return ()
+    found = []
+    if plan.canary != state.current:
+        found.append(Difference(RELEASE, plan.canary, state.current))
+    entry = state.entries.get(plan.canary)
+    if entry is not None and entry.plan.digest != plan.digest:
+        found += _fields(plan.plain(), entry.plan.plain())
+    return tuple(found)
+
+
+def _fields(declared: Mapping[str, Any], frozen: Mapping[str, Any]) -> Iterator[Difference]:
+    for name, value in declared.items():
+        if value != frozen[name]:
+            yield Difference(name, _text(value), _text(frozen[name]))
+
+
+def _text(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)
+
+
+def odd(document: Document | None, reports: Sequence[ProcessReport]) -> Iterator[Odd]:
+    """All that is different, once each."""
+    groups: dict[tuple[str, Plan, tuple[Difference, ...]], list[ProcessReport]] = {}
+    for report in reports:
+        for name, plan in sorted(report.plans.items()):
+            found = differences(name, plan, document)
+            if found:
+                groups.setdefault((name, plan, found), []).append(report)
+    for (name, plan, found), processes in groups.items():
+        command = _rebase(name, plan, document)
+        yield Odd(name, plan.canary, found, tuple(processes), command)
+
+
+def _rebase(rollout: str, plan: Plan, document: Document | None) -> str | None:
+    entry = document.entry(rollout, plan.canary) if document else None
+    if document is None or entry is None or entry.phase not in ACTIVE:
+        return None
+    if entry.stable == plan.stable:
+        return None
+    current = document.rollouts[rollout].current == plan.canary
+    release = "" if current else f" --release {plan.canary}"
+    return f"canary rebase {rollout} --stable {plan.stable}{release}"
