@@ -25,7 +25,7 @@ from canary_middleware.core.transitions import Command, apply
 from canary_middleware.core.weight import parse_weight
 from canary_middleware.engine.engine import Engine, Identify, Observer, Settings
 from canary_middleware.errors import ConfigurationError, Problem
-from canary_middleware.stores import StateStore, open_store
+from canary_middleware.stores import Credentials, StateStore, open_store
 from canary_middleware.stores.memory import MemoryStore
 from canary_middleware.telemetry import Telemetry
 
@@ -46,6 +46,8 @@ class Canary:
         store: ``memory://`` (one process), ``sqlite:///path`` (the processes of one host),
             ``redis://``, ``rediss://``, ``unix://``, or a redis-py client, which is used and never
             closed; see docs/stores.md.
+        credentials: returns the present user and password for the URL of a Redis, in any thread;
+            asked for each new connection, so that a rotation needs no restart.
         secret_keys: keys that sign the cookie, at least 32 bytes each; oldest first, last signs.
         bucket_secret: secret under which identified visitors are drawn; never rotate it.
         identify: who a request belongs to; gets a
@@ -90,6 +92,7 @@ class Canary:
         *rollouts: Rollout,
         namespace: str | None = None,
         store: str | Any = "memory://",
+        credentials: Credentials | None = None,
         secret_keys: Sequence[str | bytes] = (),
         bucket_secret: str | bytes | None = None,
         identify: Identify | None = None,
@@ -130,10 +133,11 @@ class Canary:
             *validate.flag_problems(debug, "debug"),
             *validate.callable_problems(clock, "clock", "such as time.monotonic"),
             *validate.callable_problems(wall, "wall", "such as time.time"),
+            *_credentials_problems(credentials),
         ]
 
         self.namespace = namespace or "canary"
-        self.store = _opened(store, self.namespace, problems)
+        self.store = _opened(store, self.namespace, credentials, problems)
         self._settings = Settings(
             namespace=self.namespace,
             keys=tuple(validate.as_bytes(key) for key in secret_keys),
@@ -290,15 +294,24 @@ def _forget_at_fork(canary: Canary) -> None:
     os.register_at_fork(after_in_child=in_child)
 
 
-def _opened(store: Any, namespace: str, problems: Sequence[Problem]) -> StateStore:
+def _opened(
+    store: Any, namespace: str, credentials: Credentials | None, problems: Sequence[Problem]
+) -> StateStore:
     """The store, unless there are problems; its own are told together with the others."""
     try:
-        opened = open_store(store, namespace)
+        opened = open_store(store, namespace, credentials=credentials)
     except ConfigurationError as error:
         problems = [*problems, *error.problems]
     if problems:
         raise ConfigurationError(problems)
     return opened
+
+
+def _credentials_problems(credentials: object) -> list[Problem]:
+    if credentials is None:
+        return []
+    hint = "a function that returns user and password"
+    return validate.callable_problems(credentials, "credentials", hint)
 
 
 def _observer(telemetry: Observer | bool | None, engine: Engine) -> Observer | None:

@@ -135,7 +135,7 @@ class RedisStore(RedisAffinity, RedisLease, RedisTotals):
 
     def quick(self, budget: float) -> RedisStore:
         """The same namespace through connections whose every wait ends within the budget."""
-        address = self.address
+        address = self.address.within(budget)
 
         def connect() -> redis.Redis | RedisCluster:
             return address.connect(connect_timeout=budget, timeout=budget)

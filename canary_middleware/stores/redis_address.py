@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
 from canary_middleware.errors import MissingExtraError
@@ -153,6 +153,12 @@ class RedisAddress:
             return master
         pool_of_one = aioredis.ConnectionPool(**self._to_server(settings, aioredis))
         return aioredis.Redis.from_pool(pool_of_one)
+
+    def within(self, seconds: float) -> Self:
+        """The same for somebody who waits no longer, whatever the URL says."""
+        waits = ("socket_timeout", "socket_connect_timeout")
+        options = ((n, min(v, seconds) if n in waits else v) for n, v in self.options)
+        return replace(self, options=tuple(options))
 
     # --- private --------------------------------------------------------------------------------
 

@@ -68,6 +68,10 @@ class FaultProxy:
         """Reset new connections at once; those that exist go on."""
         self._dropping = True
 
+    def lead_to(self, target: int) -> None:
+        """New connections go to another port; those that exist stay where they are."""
+        self._target = (self._target[0], target)
+
     def heal(self) -> None:
         """Undo every fault."""
         self.latency, self._dropping = 0.0, False

@@ -145,8 +145,12 @@ class Cluster(Fleet):
             self.ask(server, "CLUSTER", "ADDSLOTSRANGE", low, high)
         wait_until(lambda: self._all_say("cluster_known_nodes:4"), what="all meet", timeout=20)
         self.ask(self.servers[3], "CLUSTER", "REPLICATE", self.name(self.servers[1]))
-        wait_until(lambda: self._all_say("cluster_state:ok"), what="all agree", timeout=20)
+        self.settle()
         wait_until(lambda: follows(self.servers[3]), what="the replica follows")
+
+    def settle(self) -> None:
+        """Wait until all nodes say that all is well."""
+        wait_until(lambda: self._all_say("cluster_state:ok"), what="all agree", timeout=20)
 
     @property
     def url(self) -> str:
