@@ -101,8 +101,8 @@ def binding_of(key: bytes, subject: str) -> str:
 def pin_tag(key: bytes, rollout: str, lineage: str, epoch: int, binding: str = "") -> str:
     """What the pin of one release in one epoch stands under: 8 characters.
 
-    The first three are of the rollout, so that a newer pin takes the place of an older one; the
-    others name release, lineage, epoch and whose it is, so that a pin of another one is not found.
+    The first three are of the rollout and the subject, so that a newer pin takes the place of an
+    older one; the others name release, lineage and epoch, so that a pin of another one is not found.
 
     Args:
         key: of the lane, from :func:`canary_middleware.core.bucket.lane_key`; it names the release.
@@ -111,7 +111,9 @@ def pin_tag(key: bytes, rollout: str, lineage: str, epoch: int, binding: str = "
         epoch: of the release there.
         binding: of the identified subject whose pin it is, where the cookie is somebody else's.
     """
-    slot = blake2b(rollout.encode(), digest_size=3, person=b"canary-pin").digest()
+    # Of whoever it is, too: a user must not lose a session to the next one in the same browser.
+    whose = f"{rollout} {binding}".rstrip().encode()
+    slot = blake2b(whose, digest_size=3, person=b"canary-pin").digest()
     text = f"{lineage} {epoch} {binding}".encode()
     rest = blake2b(text, key=key, digest_size=6, person=b"canary-pin").digest()
     return urlsafe(slot).decode("ascii")[:_SLOT] + urlsafe(rest).decode("ascii")[: 8 - _SLOT]

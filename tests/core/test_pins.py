@@ -233,6 +233,19 @@ def test_a_newer_pin_takes_the_place_of_its_rollout_and_the_oldest_goes_when_it_
     assert len(longest.replace("alice", "b" * 11)) < 200
 
 
+def test_two_users_of_one_browser_have_a_pin_each() -> None:
+    cookie = Cookie("id", 5)
+    held = {
+        binding: Pin(Cohort.CANARY, period) for period, binding in enumerate(("", "bob", "eve"))
+    }
+    for binding, pin in held.items():
+        cookie = cookie.pinned(tag(binding=binding), pin)
+    assert {binding: cookie.pin(tag(binding=binding)) for binding in held} == held
+    newer = cookie.pinned(tag(binding="bob", epoch=4), Pin(Cohort.STABLE, 9))
+    assert newer.pin(tag(binding="bob")) is None
+    assert newer.pin(tag(binding="eve")) == held["eve"]
+
+
 def test_a_section_that_is_no_pin_is_none() -> None:
     for text in ("", "x1", "c", "c1-", "cZ", "c" + "1" * 40):
         assert Cookie("id", 5, (f"p{tag()}{text}",)).pin(tag()) is None

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from canary_middleware import Audience, Cohort, Visitor
+from canary_middleware.core.bucket import IDENTIFIED as IDENTIFIED_BY
+from canary_middleware.core.bucket import draw, lane_key, threshold
 from canary_middleware.core.cookie import MAX_AGE
+from canary_middleware.core.state import Verb
 from canary_middleware.engine.views import RequestView
 from tests.scenarios import apps
 from tests.scenarios.apps import hello, version
@@ -263,4 +266,132 @@ PEOPLE = [
     ),
 ]
 
-ROWS = [*COOKIES, *FIRST, *PEOPLE]
+# --- sign-in, sign-out, and users who share a browser ---------------------------------------------
+
+
+def own(cohort: Cohort, number: int = 0) -> str:
+    """A user whom the own bucket puts on that side at 50 %."""
+    lane = lane_key(SECRET.encode(), "shop", "checkout", "2")
+    limit, wanted = threshold(50_000), cohort is CANARY
+    names = (f"user-{n}" for n in range(1000))
+    found = [name for name in names if (draw(lane, IDENTIFIED_BY, name) < limit) is wanted]
+    return found[number]
+
+
+ADAM, BEA, CARA = own(STABLE), own(STABLE, 1), own(CANARY)
+
+
+def signed_in(name: str, **rest: Any) -> Ask:
+    """In the browser of the row."""
+    return Ask(jar=True, headers=as_user(name), **rest)
+
+
+def weight(thousandths: int) -> Any:
+    def before(site: Site) -> None:
+        site.verb(Verb.WEIGHT, weight=thousandths)
+
+    return before
+
+
+SIGNED_OUT = Ask(jar=True)
+BROWSER_OF_CANARY = Ask(jar=True, before=cookie_of(CANARY))
+KEPT = {"set-cookie": None, **OURS, "vary": "Cookie, X-User"}
+
+
+def browser(name: str, *talk: tuple[Ask, Expect], canary: int, stable: int, **rest: Any) -> Row:
+    """What one browser gets at 50 %, whoever sits in front of it."""
+    counts = {"canary 2xx": canary, "stable 2xx": stable}
+    counts = {name: count for name, count in counts.items() if count}
+    given: dict[str, Any] = {"weight": "50%", "canary": IDENTIFIED, **rest}
+    return Row(f"sign-in: {name}", version, talk, counts, **given)
+
+
+SHARED = [
+    browser(
+        "two users of one browser, and nobody in between",
+        (BROWSER_OF_CANARY, Expect(body=b"2", headers=KEPT)),
+        (signed_in(ADAM), Expect(body=b"2", issued=True)),
+        (SIGNED_OUT, Expect(body=b"2", headers=KEPT)),
+        (signed_in(BEA), Expect(body=b"1", headers=KEPT)),
+        (signed_in(CARA), Expect(body=b"2", headers=KEPT)),
+        (SIGNED_OUT, Expect(body=b"2", headers=KEPT)),
+        (signed_in(ADAM), Expect(body=b"2", headers=KEPT)),
+        canary=6,
+        stable=1,
+    ),
+    browser(
+        "in a browser of the stable side",
+        (Ask(jar=True, before=cookie_of(STABLE)), Expect(body=b"1")),
+        (signed_in(CARA), Expect(body=b"1", issued=True)),
+        (signed_in(ADAM), Expect(body=b"1")),
+        (signed_in(own(CANARY, 1)), Expect(body=b"2")),
+        (SIGNED_OUT, Expect(body=b"1")),
+        (signed_in(CARA), Expect(body=b"1")),
+        canary=1,
+        stable=5,
+    ),
+    browser(
+        "on a device without a cookie the user's own bucket decides, and leaves none",
+        (Ask(headers=as_user(ADAM)), Expect(body=b"1", headers=KEPT)),
+        (Ask(headers=as_user(CARA)), Expect(body=b"2", headers=KEPT)),
+        canary=1,
+        stable=1,
+    ),
+    browser(
+        "who signs out of a browser without a cookie is a new visitor",
+        (Ask(headers=as_user(ADAM)), Expect(body=b"1", issued=False)),
+        (Ask(before=weight(99_999)), Expect(body=b"2", issued=True)),
+        canary=1,
+        stable=1,
+    ),
+    browser(
+        "the bound cookie in other hands gives nobody's version away",
+        (BROWSER_OF_CANARY, Expect(body=b"2")),
+        (signed_in(ADAM), Expect(body=b"2", issued=True)),
+        *((signed_in(own(STABLE, n)), Expect(body=b"1", headers=KEPT)) for n in range(2, 7)),
+        canary=2,
+        stable=5,
+    ),
+    browser(
+        "under keep each user has the own pin",
+        (BROWSER_OF_CANARY, Expect(body=b"2", issued=True)),
+        (signed_in(ADAM), Expect(body=b"2", issued=True)),
+        (signed_in(CARA), Expect(body=b"2", issued=True)),
+        (signed_in(BEA), Expect(body=b"1", issued=False)),
+        (signed_in(ADAM, before=weight(0)), Expect(body=b"2", issued=False)),
+        (signed_in(CARA), Expect(body=b"2")),
+        (signed_in(BEA), Expect(body=b"1")),
+        (signed_in(own(CANARY, 2)), Expect(body=b"1")),
+        (SIGNED_OUT, Expect(body=b"2")),
+        canary=6,
+        stable=3,
+        rollout={"policy": "keep"},
+    ),
+    browser(
+        "a session of each user holds at every weight",
+        (BROWSER_OF_CANARY, Expect(body=b"2", issued=True)),
+        (signed_in(ADAM), Expect(body=b"2", issued=True)),
+        (signed_in(BEA), Expect(body=b"1", issued=True)),
+        (signed_in(ADAM, before=weight(0)), Expect(body=b"2", issued=False)),
+        (signed_in(BEA, before=weight(100_000)), Expect(body=b"1", issued=False)),
+        (signed_in(ADAM), Expect(body=b"2", issued=False)),
+        (SIGNED_OUT, Expect(body=b"2", issued=False)),
+        canary=5,
+        stable=2,
+        rollout={"policy": "session"},
+    ),
+    browser(
+        "a kill and a revive later everybody is back where they were",
+        (BROWSER_OF_CANARY, Expect(body=b"2")),
+        (signed_in(ADAM), Expect(body=b"2", issued=True)),
+        (signed_in(ADAM, before=lambda site: site.kill()), Expect(body=b"1")),
+        (SIGNED_OUT, Expect(body=b"1")),
+        (signed_in(ADAM, before=lambda site: site.verb(Verb.REVIVE)), Expect(body=b"2")),
+        (signed_in(BEA), Expect(body=b"1")),
+        (SIGNED_OUT, Expect(body=b"2")),
+        canary=4,
+        stable=3,
+    ),
+]
+
+ROWS = [*COOKIES, *FIRST, *PEOPLE, *SHARED]
