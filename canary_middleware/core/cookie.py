@@ -102,7 +102,7 @@ def pin_tag(key: bytes, rollout: str, lineage: str, epoch: int, binding: str = "
     """What the pin of one release in one epoch stands under: 8 characters.
 
     The first three are of the rollout and the subject, so that a newer pin takes the place of an
-    older one; the others name release, lineage and epoch, so that a pin of another one is not found.
+    older one; the others name release, lineage and epoch, so that no pin of another one is found.
 
     Args:
         key: of the lane, from :func:`canary_middleware.core.bucket.lane_key`; it names the release.
