@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from canary_middleware import Audience, Cohort, Rollout, current
+from canary_middleware import Audience, Callers, Cohort, Rollout, current
 from canary_middleware.core.cookie import Cookie, write
 from canary_middleware.core.override import KIND, Override, mint
 from canary_middleware.core.state import Verb
@@ -120,6 +120,13 @@ WAYS = [
             rollout={"policy": policy},
         )
         for policy in ("keep", "session", "request")
+    ),
+    row(
+        "is no context of a calling service",
+        (Ask(headers=[("canary-context", GOOD)]), Expect(body=b"1")),
+        counts={"stable 2xx": 1},
+        events={"service_forged": 1},
+        canary={"callers": Callers(signed=True)},
     ),
     row(
         "outside of every rollout the query is kept, too",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 from wsgiref.validate import validator
 
@@ -192,6 +195,49 @@ def test_the_explanation_is_one_bounded_line_without_identifiers() -> None:
     assert line.isascii()
     assert line.isprintable()
     assert "alice" not in line
+
+
+def mutations(count: int) -> Iterator[str]:
+    """Tokens that are nearly right."""
+    rng = random.Random(12)
+    letters = "ABCXYZabcxyz0189-_.:,%"
+    while count:
+        at, other = rng.randrange(len(GOOD)), rng.choice(letters)
+        near = rng.choice([
+            GOOD[:at] + other + GOOD[at + 1 :], GOOD[:at] + other + GOOD[at:],
+            GOOD[:at] + GOOD[at + 1 :], GOOD[:at], GOOD[at:], GOOD.swapcase(), other + GOOD[1:],
+            GOOD.rpartition(".")[0] + ".", GOOD + other.strip(",:") + "A", DEBUG[:at] + GOOD[at:],
+        ])  # fmt: skip
+        if near.strip(",:") not in (GOOD, DEBUG):  # between separators it still stands alone
+            count -= 1
+            yield near
+
+
+def test_s12_of_ten_thousand_mutations_none_is_accepted() -> None:
+    canary = shop()
+    covered = wsgi.CanaryMiddleware(wsgi_app("app", []), canary)
+    accepted = []
+    for near in mutations(10_000):
+        target = f"/checkout?canary-override={near}"
+        headers = [("x-canary-override", near), ("cookie", f"{COOKIE}={near}")]
+        environ = wsgi_driver.http_environ(Ask(target, headers=headers))
+        reply = wsgi_driver.exchange(covered, environ)
+        if reply.body != b"app 1" or reply.status != 200:
+            accepted.append(near)
+    assert accepted == []
+    counted = Counter(canary.engine.recorder.events)
+    assert counted.keys() <= {f"override_{why}" for why in ("forged", "malformed", "surplus")}
+    assert counted.total() >= 20_000
+
+
+def test_no_claim_is_made_with_shared_affinity() -> None:
+    who = {"identify": alice, "bucket_secret": "b" * 32}
+    canary = facade("50%", {**ON, **who, "wall": lambda: NOW}, affinity="shared")
+    covered = wsgi.CanaryMiddleware(wsgi_app("app", []), canary)
+    assert wsgi_driver.exchange(covered, wsgi_driver.http_environ(ASK)).body == b"app 2"
+    assert canary.engine.claims.counts() == {}
+    wsgi_driver.exchange(covered, wsgi_driver.http_environ(REDUCED))
+    assert canary.engine.claims.counts() == {"checkout": 1}, "without a token there is one"
 
 
 # --- gates that a scenario cannot reach -----------------------------------------------------------
