@@ -51,9 +51,8 @@ def _present() -> str:
 
 
 def _headers(visit: Visit, baggage: str) -> dict[str, str]:
-    document = visit.engine.snapshot.document
     # A copy in one operation: threads of the handler may expose more.
-    carried, versions = message([*visit.exposed.values()], visit.told(), document)
+    carried, versions = message([*visit.exposed.values()], visit.told(), visit.engine.snapshot)
     context = visit.engine.services.context(carried) if carried else ""
     members = [member(rollout, version) for rollout, version in versions.items()]
     found = {HEADER: context, BAGGAGE: merged(baggage, members)}

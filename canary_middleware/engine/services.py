@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from canary_middleware.core.model import Assignment, Cohort
+from canary_middleware.core.model import Assignment, Cohort, Reason
 from canary_middleware.core.service import (
     BAGGAGE,
     HEADER,
@@ -18,7 +18,7 @@ from canary_middleware.core.service import (
     read,
     write,
 )
-from canary_middleware.core.state import Document
+from canary_middleware.core.snapshot import Snapshot
 from canary_middleware.core.token import TokenCodec
 from canary_middleware.engine.recorder import Recorder
 from canary_middleware.engine.views import RequestView
@@ -105,16 +105,14 @@ class Services:
         return token
 
 
-def message(
-    exposed: Iterable[Assignment], told: Mapping[str, Told], document: Document | None
-) -> Message:
+def message(exposed: Iterable[Assignment], told: Mapping[str, Told], snapshot: Snapshot) -> Message:
     """What was decided here, then what a trusted caller told of rollouts that were not.
 
     Args:
         exposed: in the order of exposure.
         told: by rollout.
-        document: the newest control state. Of a rollout that is killed by now the context asks for
-            stable, whatever was served; the baggage says what was served.
+        snapshot: the newest. Of a rollout that is killed by now the context asks for stable,
+            whatever was served; the baggage says what was served.
     """
     decided = {one.rollout: one for one in exposed}
     others = [one for one in told.values() if one.rollout not in decided]
@@ -122,10 +120,15 @@ def message(
     carried += [one for one in others if isinstance(one, Carried)]
     versions = {one.rollout: one.version for one in decided.values()}
     versions |= {one.rollout: one.version for one in others if one.version is not None}
-    if document is not None and document.kills:
-        carried = [_under_kills(one, document) for one in carried]
-    return Message(tuple(carried), versions)
+    return Message(tuple(_under_kills(one, snapshot) for one in carried), versions)
 
 
-def _under_kills(carried: Carried, document: Document) -> Carried:
-    return carried._replace(cohort=Cohort.STABLE) if document.killed(carried.rollout) else carried
+def _under_kills(carried: Carried, snapshot: Snapshot) -> Carried:
+    lane = snapshot.by_name.get(carried.rollout)
+    if lane is not None:
+        killed = lane.gate is Reason.KILL_SWITCH
+    else:  # a rollout of other services
+        killed = (
+            snapshot.document is not None and snapshot.document.killed(carried.rollout) is not None
+        )
+    return carried._replace(cohort=Cohort.STABLE) if killed else carried
