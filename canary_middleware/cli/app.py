@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from canary_middleware.cli import changes, demo, explain, kill, looks, token
+from canary_middleware.cli import affinity, changes, demo, explain, kill, looks, token
 from canary_middleware.cli.show import say, shown
 from canary_middleware.errors import (
     CanaryError,
@@ -57,7 +57,8 @@ def cli() -> None:
 
 for command in (
     demo.demo, changes.start, looks.status, changes.weight, *changes.MOVES, changes.finish,
-    changes.rebase, kill.kill, kill.revive, looks.history, explain.explain, token.token,
+    changes.rebase, kill.kill, kill.revive, looks.history, explain.explain, affinity.affinity,
+    token.token,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -1,0 +1,173 @@
+"""What operators do with the claims of shared affinity: list, count and revoke them."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from canary_middleware.core.codec import printable
+from canary_middleware.core.model import Assignment, Cohort
+from canary_middleware.core.pins import Pin
+from canary_middleware.core.records import Audit
+from canary_middleware.core.routing import Place, route
+from canary_middleware.core.snapshot import Lane
+from canary_middleware.errors import (
+    ConfigurationError,
+    Problem,
+    StoreError,
+    StoreUnavailableError,
+    VerbRefusedError,
+)
+from canary_middleware.stores.protocol import Affinity, Listed, StateStore
+from canary_middleware.verbs import ATTEMPTS
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A claim as it stands in the store, and what it is worth.
+
+    Attributes:
+        listed: key, claim and the rest of its life.
+        serves: what its subject gets now, if neither tester nor denied; ``None`` of another epoch,
+            where the subject is placed anew at its next request.
+    """
+
+    listed: Listed
+    serves: Assignment | None
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """All claims of a rollout.
+
+    Attributes:
+        pinned: of the present epoch, by the cohort that they say.
+        served: the same ones by what their subjects get under the present weight and policy.
+        older: of another epoch or release.
+    """
+
+    pinned: Mapping[Cohort, int]
+    served: Mapping[Cohort, int]
+    older: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(self.pinned.values()) + self.older
+
+
+def listed(store: StateStore, lane: Lane) -> Iterator[Held]:
+    """The claims of a rollout, in no order; one that comes or goes meanwhile may be missing."""
+    affinity = keeper(store)
+    return (_held(lane, found) for found in affinity.claims(lane.name))
+
+
+def first(held: Iterable[Held], limit: int) -> tuple[list[Held], bool]:
+    """At most so many of them, and whether there are more."""
+    some: list[Held] = []
+    for one in held:
+        if len(some) == limit:
+            return some, True
+        some.append(one)
+    return some, False
+
+
+def found(store: StateStore, lane: Lane, key: str) -> Held | None:
+    """One claim; it is looked for among all of them."""
+    return next((held for held in listed(store, lane) if held.listed.key == key), None)
+
+
+def count(store: StateStore, lane: Lane) -> Count:
+    """How many there are."""
+    pinned: Counter[Cohort] = Counter()
+    served: Counter[Cohort] = Counter()
+    older = 0
+    for held in listed(store, lane):
+        if held.serves is None:
+            older += 1
+        else:
+            pinned[held.listed.claim.cohort] += 1
+            served[held.serves.cohort] += 1
+    return Count(pinned, served, older)
+
+
+def revoke(
+    store: StateStore, rollout: str, keys: Sequence[str] | None, *, by: str, why: str = ""
+) -> int:
+    """Forget these claims (``None``: all of the rollout) in the store and in every process.
+
+    Whoever had one is placed anew at the next request: by the own bucket under the present weight.
+
+    Returns:
+        How many there were in the store.
+
+    Raises:
+        VerbRefusedError: nobody has ever started this rollout.
+        StoreUnavailableError: the message says if claims are gone all the same.
+    """
+    affinity = keeper(store)
+    document = store.load().document
+    if document is None or rollout not in document.rollouts:
+        raise VerbRefusedError(
+            f"{rollout}: was never started, so there are no claims", rollout=rollout
+        )
+    gone = affinity.forget(rollout, keys)
+    try:
+        _book(store, rollout, gone, by, why)
+    except StoreError as error:
+        raise StoreUnavailableError(
+            f"{error}; {claims(gone)} revoked, but history does not say so"
+        ) from error
+    return gone
+
+
+def claims(number: int) -> str:
+    """As people say it."""
+    return f"{number} claim{'' if number == 1 else 's'}"
+
+
+def keeper(store: StateStore) -> Affinity:
+    """The part of a store that keeps claims.
+
+    Raises:
+        ConfigurationError: it has none.
+    """
+    if isinstance(store, Affinity):
+        return store
+    hint = "shared affinity needs a store that does, such as redis://"
+    raise ConfigurationError([Problem("store", "keeps no claims", hint)])
+
+
+def _held(lane: Lane, found: Listed) -> Held:
+    claim = found.claim
+    if (claim.lineage, claim.epoch) != (lane.lineage, lane.epoch):
+        return Held(found, None)
+    place = Place(claim.bucket, Pin(claim.cohort, claim.period), now=time.time())
+    return Held(found, route(lane, None, place))
+
+
+def _book(store: StateStore, rollout: str, gone: int, by: str, why: str) -> None:
+    # History is only written together with a change of the state: here of its revision alone.
+    for _ in range(ATTEMPTS):
+        loaded = store.load()
+        if loaded.corrupt is not None:
+            raise loaded.corrupt
+        before = loaded.document
+        if before is None:
+            raise StoreUnavailableError("the state is gone")
+        after = replace(before, revision=before.revision + 1)
+        audit = Audit(
+            at=time.time(),
+            by=printable(by, 200),
+            action="revoke",
+            scope=rollout,
+            old="",
+            new=claims(gone),
+            why=printable(why),
+            revision=after.revision,
+        )
+        if store.swap(before.key, after, audit):
+            return
+    raise StoreUnavailableError(f"lost {ATTEMPTS} races against other changes")
