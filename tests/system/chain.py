@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -80,13 +80,13 @@ def canary(link: Link, *, first: bool = False) -> Canary:
     )
 
 
-def told(headers: Mapping[str, str], following: Any = None) -> dict[str, Any]:
+def told(header: Callable[[str], str | None], following: Any = None) -> dict[str, Any]:
     """What a service answers."""
     chosen = current("shop")
     return {
         "version": chosen.version,
         "reason": chosen.reason.value,
-        "context": headers.get(HEADER),
-        "baggage": headers.get(BAGGAGE),
+        "context": header(HEADER),
+        "baggage": header(BAGGAGE),
         "next": following,
     }
