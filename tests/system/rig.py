@@ -22,7 +22,7 @@ from canary_middleware.stores import StateStore, open_store
 from tests.support.clients import Visitor
 from tests.support.redis import connect
 from tests.support.servers import Process, free_port, wait_until
-from tests.system.site import TESTER, Setup, rollout
+from tests.system.site import TESTER, Setup
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -157,10 +157,10 @@ class Rig:
         front.process.wait_port(front.port)
         return front
 
-    def started(self, weight: int, app: str = "shop") -> Document:
-        """Start the rollout at a weight in 0.001 %."""
-        plan = Plan.from_rollout(rollout(app))
-        return verbs.start(self.store(app), app, by="test", plan=plan, weight=weight)
+    def started(self, weight: int, app: str = "shop", *, again: bool = False) -> Document:
+        """Start the rollout at a weight in 0.001 %; ``again`` after a rollback."""
+        plan = Plan.from_rollout(self.setup.rollout(app))
+        return verbs.start(self.store(app), app, by="test", plan=plan, weight=weight, again=again)
 
     def cli(self, *arguments: str, expected: int = 0) -> str:
         """``canary`` as people run it, in a process of its own."""

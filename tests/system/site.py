@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,9 +38,11 @@ class Setup:
     Attributes:
         store: URL.
         namespace: of the shop; that of the blog ends with ``-blog``.
-        apps: which of the two are served.
+        apps: which are served.
+        plans: what their rollouts say beyond the default, by application.
         keys: oldest first.
         identified: whether ``identify`` reads the header ``X-User``.
+        budget: seconds that a request may wait for a claim.
         max_staleness: seconds.
         snapshot_path: directory or ``None``.
         heard: file that gets a line with the monotonic time whenever this process heard of a kill.
@@ -57,8 +59,10 @@ class Setup:
     store: str
     namespace: str
     apps: tuple[str, ...] = ("shop",)
+    plans: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     keys: tuple[str, ...] = (KEY,)
     identified: bool = False
+    budget: float = 0.02
     max_staleness: float | None = 60.0
     snapshot_path: str | None = None
     heard: str | None = None
@@ -83,6 +87,12 @@ class Setup:
     def namespace_of(self, app: str) -> str:
         return self.namespace if app == "shop" else f"{self.namespace}-{app}"
 
+    def rollout(self, app: str) -> Rollout:
+        """What this worker declares."""
+        made = rollout(app, self.variant, TESTERS if self.identified else NOBODY)
+        given: Mapping[str, Any] = self.plans.get(app, {})
+        return replace(made, **given)
+
 
 def rollout(app: str, variant: str = "", testers: Audience = NOBODY) -> Rollout:
     return Rollout(
@@ -101,13 +111,14 @@ def who(view: RequestView) -> str | None:
 
 def canary(setup: Setup, app: str) -> Canary:
     made = Canary(
-        rollout(app, setup.variant, TESTERS if setup.identified else NOBODY),
+        setup.rollout(app),
         namespace=setup.namespace_of(app),
         store=setup.store,
         secret_keys=setup.keys,
         identify=who if setup.identified else None,
         bucket_secret=BUCKET_SECRET if setup.identified else None,
         secure=setup.secure,
+        claim_budget=setup.budget,
         max_staleness=setup.max_staleness,
         snapshot_path=setup.snapshot_path,
         poll=variants.POLLS.get(setup.variant, 0.8),

@@ -126,6 +126,35 @@ class LastWord(Between):
         return document
 
 
+class Timeless(Between):
+    """A store in whose word no event has an epoch of its own, so that none voids a pin."""
+
+    pushes: Any = None
+
+    def load(self) -> Loaded:
+        loaded: Loaded = self.store.load()
+        return replace(loaded, document=loaded.document and timeless(loaded.document))
+
+    @contextmanager
+    def listen(self) -> Iterator[Timeless]:
+        with self.store.listen() as self.pushes:
+            yield self
+
+    def receive(self, timeout: float) -> Any:
+        pushed = self.pushes.receive(timeout)
+        return timeless(pushed) if isinstance(pushed, Document) else pushed
+
+
+def timeless(document: Document) -> Document:
+    rollouts = {
+        name: replace(
+            state, entries={label: replace(e, epoch=1) for label, e in state.entries.items()}
+        )
+        for name, state in document.rollouts.items()
+    }
+    return replace(document, rollouts=rollouts)
+
+
 # --- telemetry ----------------------------------------------------------------------------------
 
 

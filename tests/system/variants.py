@@ -28,6 +28,7 @@ SUPERSEDES_POSTS = "a kill supersedes POSTs too"
 EVERYBODY_DRAWS = "every request without a cookie draws a visitor"
 CREDULOUS = "a follower that lets an empty store lift the kill"
 GULLIBLE = "a follower that takes an empty store, or garbage, at its word"
+TIMELESS = "a follower to whom no event voids a pin"
 STUBBORN = "an agent that tries again at once, ten times"
 IN_STEP = "agents that come back at the full second"
 LAST_WORD = "a follower that takes the push that came last for the newest"
@@ -74,6 +75,7 @@ STORES: Final[Mapping[str, type[spoiled.Between]]] = {
     GULLIBLE: spoiled.Gullible,
     LAST_WORD: spoiled.LastWord,
     STUBBORN: spoiled.Stubborn,
+    TIMELESS: spoiled.Timeless,
     IN_STEP: spoiled.InStep,
 }
 WRAPPERS: Final[Mapping[str, type[spoiled.Around]]] = {
