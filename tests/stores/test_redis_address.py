@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -151,18 +150,6 @@ async def evaluated(address: RedisAddress, key: str) -> object:
 
 
 # --- patience -------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sentinels]:
-    with Sentinels(tmp_path_factory.mktemp("sentinels")) as fleet:
-        yield fleet
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with Cluster(tmp_path_factory.mktemp("cluster")) as fleet:
-        yield fleet
 
 
 def test_silent_sentinels_are_each_asked_once(sentinels: Sentinels) -> None:
