@@ -101,6 +101,11 @@ class Overrides:
         self._wall = wall
         self._recorder = recorder
 
+    @property
+    def remembered(self) -> int:
+        """How many verified tokens are kept."""
+        return self._parse.cache_info().currsize
+
     # --- ASGI and WSGI ----------------------------------------------------------------------------
 
     def of_scope(self, scope: Scope) -> tuple[Scope, Given | None]:

@@ -11,7 +11,7 @@ from canary_middleware.core.cookie import CookieFormat, Secure
 from canary_middleware.core.model import Cohort
 from canary_middleware.core.override import KIND, WAYS, Override, mint
 from canary_middleware.core.token import TokenCodec
-from canary_middleware.engine.overrides import MOST, Given, Overrides, cookie_names
+from canary_middleware.engine.overrides import CACHE_SIZE, MOST, Given, Overrides, cookie_names
 from canary_middleware.engine.recorder import Recorder
 from tests.scenarios.asgi_driver import http_scope
 from tests.scenarios.words import Ask
@@ -241,3 +241,13 @@ def test_a_token_ends_although_it_is_remembered() -> None:
     read.now = NOW + 3600
     assert cohorts(read("/", ("x-canary-override", good))) == {}
     assert read.events == {"override_expired": 1}
+
+
+def test_only_good_tokens_are_remembered_and_never_more_than_so_many() -> None:
+    read = Reader("header")
+    for number in range(50):
+        read("/", ("x-canary-override", f"{token()[:-1]}{number}"))
+    assert read.overrides.remembered == 0
+    for number in range(CACHE_SIZE + 50):
+        read("/", ("x-canary-override", token(until=NOW + 1 + number)))
+    assert read.overrides.remembered == CACHE_SIZE
