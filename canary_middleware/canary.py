@@ -247,6 +247,7 @@ class Canary:
     def _be_local(self, store: MemoryStore, autostart: str | None) -> None:
         """``memory://``: the process is the whole namespace and adopts changes as it makes them."""
         store.subscribe(self.engine.adopt)
+        store.watch(lambda gone: self.engine.claims.forget(gone.rollout, gone.keys))
         if autostart is not None:
             self._autostart(parse_weight(autostart))
 

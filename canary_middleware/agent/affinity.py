@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
+from canary_middleware.agent.claiming import BATCH
 from canary_middleware.core.claims import Ask, Claim
 from canary_middleware.engine.engine import Engine
 from canary_middleware.engine.visit import Visit
 from canary_middleware.errors import StoreError
-from canary_middleware.stores.protocol import StateStore
+from canary_middleware.stores.memory import MemoryStore
+from canary_middleware.stores.protocol import Affinity, StateStore
 from canary_middleware.stores.quick import AsyncClaimer, Claimer, quick, quick_async
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class Asker:
         asynchronous: opens one for an event loop.
         budget: seconds that a request waits, at most.
         looked: when the last look at the store that succeeded was begun, monotonic seconds.
+        local: the store, if it is this process's own memory.
     """
 
     def __init__(
@@ -44,7 +47,9 @@ class Asker:
         asynchronous: Callable[[], AsyncClaimer],
         budget: float,
         looked: Callable[[], float],
+        local: Affinity | None = None,
     ) -> None:
+        self._local = local
         self._engine = engine
         self._looked = looked
         self._open = blocking
@@ -56,15 +61,24 @@ class Asker:
 
     def settle(self, visit: Visit) -> None:
         """Ask what has to be asked before this visit's version is chosen; blocking."""
+        self._without_agent()
         asks = visit.asks()
         if asks:
             visit.answered(asks, self._asked(asks) if self._allowed() else None)
 
     async def settle_async(self, visit: Visit) -> None:
         """As :meth:`settle`, from an event loop."""
+        self._without_agent()
         asks = visit.asks()
         if asks:
             visit.answered(asks, await self._awaited(asks) if self._allowed() else None)
+
+    def _without_agent(self) -> None:
+        """What an agent would write: with ``memory://`` there is none, and nothing to wait for."""
+        if self._local is not None:
+            asks = self._engine.claims.take(BATCH)
+            if asks:
+                self._local.claim(asks)
 
     def _allowed(self) -> bool:
         engine = self._engine
@@ -139,10 +153,12 @@ class Asker:
 
 def asker(engine: Engine, store: StateStore, budget: float) -> Asker:
     """The asker for a store; one that has no claims always fails, so that buckets decide."""
+    local = store if isinstance(store, MemoryStore) else None
     return Asker(
         engine,
         blocking=lambda: quick(store, budget),
         asynchronous=lambda: quick_async(store, budget),
         budget=budget,
-        looked=lambda: engine.confirmed_at if engine.max_staleness is not None else math.inf,
+        looked=(lambda: math.inf) if local is not None else (lambda: engine.confirmed_at),
+        local=local,
     )

@@ -12,7 +12,9 @@ from threading import Lock
 from typing import Final
 
 from canary_middleware.core.circuit import Circuit
-from canary_middleware.core.claims import Ask, Claim, contend
+from canary_middleware.core.claims import Ask, Claim, claim_key, contend
+from canary_middleware.core.model import Assignment, Cohort, Policy
+from canary_middleware.core.snapshot import Lane
 
 REMEMBERED: Final = 16_384
 """Claims kept in a process; the ones that were seen least lately go first."""
@@ -20,6 +22,12 @@ WAITING: Final = 16_384
 """Claims and sightings that wait to be written; beyond that they are dropped and counted."""
 SHARE: Final = 3
 """A claim is believed for this part of its life in the store, then the store is asked again."""
+
+
+MAX_SUBJECT: Final = 256
+"""Characters of a subject whose key is remembered; clients make up longer ones."""
+
+STABLE: Final = Cohort.STABLE
 
 
 class Entry:
@@ -32,15 +40,17 @@ class Entry:
         life: milliseconds for which the store keeps it after its last sight.
         seen: it has been used since the store was told last.
         used: monotonic seconds of the last use.
+        memo: the mark of a snapshot, and what the claim gave under it.
     """
 
-    __slots__ = ("claim", "life", "rollout", "seen", "until", "used")
+    __slots__ = ("claim", "life", "memo", "rollout", "seen", "until", "used")
 
     def __init__(self, ask: Ask, claim: Claim, now: float) -> None:
         self.rollout = ask.rollout
         self.claim = claim
         self.until = now + ask.life / 1000 / SHARE
         self.used = now
+        self.memo: tuple[object, Assignment | None] = (None, None)
         self.life = ask.life
         self.seen = False
 
@@ -73,12 +83,40 @@ class Claims:
         self._count = count
         self._lock = Lock()
         self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._keys: dict[tuple[bytes, bytes, str], str] = {}
         self._hot: dict[str, Entry] = {}
         self._later: dict[str, Ask] = {}
         self.circuit = Circuit()
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def key(self, lane_key: bytes, kind: bytes, subject: str) -> str:
+        """:func:`claim_key`, remembered: it costs as much as all that follows."""
+        found = self._keys.get((lane_key, kind, subject))
+        if found is None:
+            found = claim_key(lane_key, kind, subject)
+            if len(self._keys) >= REMEMBERED:
+                self._keys.clear()
+            if len(subject) <= MAX_SUBJECT:
+                self._keys[lane_key, kind, subject] = found
+        return found
+
+    def fresh(self, lane: Lane, key: str) -> Entry | None:
+        """As :meth:`known`, without a question having been made: for who has one subject only."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        now = self._clock()
+        claim = entry.claim
+        if now >= entry.until or claim.epoch != lane.epoch or claim.lineage != lane.lineage:
+            return None
+        if lane.policy is Policy.KEEP and claim.cohort is STABLE and claim.bucket < lane.limit:
+            return None  # it becomes canary, and that has to be written
+        entry.used = now
+        if not entry.seen:
+            self._note(key, entry)
+        return entry
 
     def known(self, ask: Ask) -> Claim | None:
         """The answer, if this process has it: then no store is asked."""

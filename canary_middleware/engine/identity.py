@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 from canary_middleware.core.bucket import ANONYMOUS
 from canary_middleware.core.cookie import (
@@ -137,6 +138,12 @@ class Visitors:
         return self._format.header(write(self._codec, cookie, int(self._wall())))
 
 
+MAX_REMEMBERED: Final = 256
+"""Characters of a subject that is worth remembering; clients make up longer ones."""
+
+_plain = lru_cache(maxsize=4096)(Visitor)
+
+
 def as_visitor(found: Any) -> Visitor | None:
     """What ``identify`` returned, as a visitor.
 
@@ -146,5 +153,7 @@ def as_visitor(found: Any) -> Visitor | None:
     if found is None or isinstance(found, Visitor):
         return found
     if isinstance(found, str):
-        return Visitor(found) if found else None
+        if len(found) > MAX_REMEMBERED:
+            return Visitor(found)
+        return _plain(found) if found else None
     raise TypeError(f"identify must return Visitor, str or None, not {type(found).__name__}")

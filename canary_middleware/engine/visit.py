@@ -11,8 +11,8 @@ from canary_middleware.core.override import EXPLAIN
 from canary_middleware.core.rescue import Supersede
 from canary_middleware.core.routing import Place, Standing, Trace, admit, by_weight, gate
 from canary_middleware.core.snapshot import Lane, Match, Snapshot, Track
-from canary_middleware.engine.caller import Caller
 from canary_middleware.engine.overrides import Given
+from canary_middleware.engine.placing import Placing
 from canary_middleware.engine.views import RequestView
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ EXPLAINED: Final = 1000
 """Characters of an explanation, at most."""
 
 
-class Visit(Caller):
+class Visit(Placing):
     """The per-request object, made for requests that some lane covers.
 
     Attributes:
@@ -144,6 +144,8 @@ class Visit(Caller):
             stale = engine.max_staleness is not None and engine.stale()
             if engine.plain and lane.simple and self.given is None and not stale:
                 assignment = self._route_anonymous(lane, snapshot)
+            elif (found := self._claimed(lane, snapshot)) is not None and not stale:
+                assignment = found
             else:
                 assignment = self._route(lane, stale=stale)
             if engine.snapshot is snapshot:
@@ -177,7 +179,17 @@ class Visit(Caller):
             engine.faults.report("audience", error)
             return lane.stable[Reason.ERROR]
         self._remember(lane, visitor, place, decided)
+        self._memorise(lane, decided)
         return decided
+
+    def _memorise(self, lane: Lane, decided: Assignment) -> None:
+        """Where nothing but the claim decided, it decides likewise until something changes."""
+        held, track = self._claims.get(lane.name), lane.track
+        if held is None or held.entry is None or track.denied or track.testers:
+            return
+        snapshot = self.engine.snapshot
+        if snapshot.by_name[lane.name] is lane and self.traces is None:
+            held.entry.memo = (snapshot.mark, decided)
 
     def _route_anonymous(self, lane: Lane, snapshot: Snapshot) -> Assignment:
         if lane.closed is not None:
@@ -192,6 +204,14 @@ class Visit(Caller):
             memo = known.memo = (snapshot.mark, {})
         assignment = memo[1][lane.name] = by_weight(lane, known.drawn)
         return assignment
+
+    def _claimed(self, lane: Lane, snapshot: Snapshot) -> Assignment | None:
+        """What the same claim gave under this snapshot before."""
+        held = self._claims.get(lane.name)
+        if held is None or held.entry is None or self.engine.unready:
+            return None
+        mark, assignment = held.entry.memo
+        return assignment if mark is snapshot.mark else None
 
     def _note_late(self, lane: Lane) -> None:
         if not self._late:

@@ -44,11 +44,13 @@ class Waiting:
 class Batched:
     """Asks for all requests of one event loop; made inside of it.
 
-    One task sends one batch after the other, for as long as somebody waits; a request that goes
-    away takes nothing with it.
+    Whoever finds nothing under way asks at once and by itself, which is the short way for most.
+    What comes meanwhile goes together, sent by a task, so that a request that goes away takes none
+    of the others with it.
 
     Args:
-        send: asks the store. It is cancelled when nobody waits for its answer any more.
+        send: asks the store, one question at a time. It is cancelled when nobody waits for its
+            answer any more.
         budget: seconds that a request waits, at most.
     """
 
@@ -56,10 +58,10 @@ class Batched:
         self._send = send
         self._budget = budget
         self._loop = asyncio.get_running_loop()
+        self._alone = False
         self._next: list[Waiting] = []
         self._sent: list[Waiting] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._wake: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def claim(self, asks: Sequence[Ask]) -> Sequence[Claim]:
@@ -68,27 +70,43 @@ class Batched:
         Raises:
             StoreUnavailableError: not in time, or the store does not do what it is asked.
         """
+        if self._task is None and not self._alone:
+            return await self._at_once(asks)
         answer: Answer = self._loop.create_future()
         now = self._loop.time()
         self._next.append(Waiting(asks, answer, now + self._budget))
         if self._timer is None:
             self._timer = self._loop.call_at(now + self._budget, self._tick)
-        if self._task is None:
-            self._task = self._loop.create_task(self._run())
-        elif self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
         found = await answer
         if isinstance(found, str):
             raise StoreUnavailableError(found)
         return found
 
+    async def _at_once(self, asks: Sequence[Ask]) -> Sequence[Claim]:
+        self._alone = True
+        try:
+            async with asyncio.timeout(self._budget):
+                return await self._send(asks)
+        except TimeoutError:
+            raise StoreUnavailableError(self._late) from None
+        except StoreError:
+            raise
+        # The request goes on whatever was stumbled over.
+        except Exception as error:
+            raise StoreUnavailableError(stumbled(error)) from error
+        finally:
+            self._alone = False
+            if self._next:
+                self._task = self._loop.create_task(self._run())
+
+    @property
+    def _late(self) -> str:
+        return f"no answer within {self._budget:g} s"
+
     async def _run(self) -> None:
-        while True:
-            while self._next:
-                await self._round()
-            self._wake = self._loop.create_future()
-            await self._wake
-            self._wake = None
+        while self._next:
+            await self._round()
+        self._task = None
 
     async def _round(self) -> None:
         sent, self._next = self._next[:MOST], self._next[MOST:]
@@ -102,9 +120,8 @@ class Batched:
             fail(sent, "the store was not asked to the end")
             raise
         # Requests wait for this task: whatever it stumbled over must not leave them waiting.
-        except Exception as error:
-            logger.exception("claims could not be asked for")
-            fail(sent, type(error).__name__)
+        except Exception as error:  # noqa: BLE001  # it is logged by `stumbled`
+            fail(sent, stumbled(error))
         else:
             at = 0
             for one in sent:
@@ -118,15 +135,13 @@ class Batched:
         now = self._loop.time()
         self._timer = None
         late = [one for one in (*self._sent, *self._next) if one.until <= now]
-        fail(late, f"no answer within {self._budget:g} s")
+        fail(late, self._late)
         self._next = [one for one in self._next if one.until > now]
         if self._sent and all(one.answer.done() for one in self._sent) and self._task is not None:
             # Nobody needs this answer; the next batch begins with a fresh question.
             self._task.cancel()
-            self._task = None
             self._sent = []
-            if self._next:
-                self._task = self._loop.create_task(self._run())
+            self._task = self._loop.create_task(self._run()) if self._next else None
         if self._next or self._sent:
             soonest = min(one.until for one in (*self._sent, *self._next))
             self._timer = self._loop.call_at(soonest, self._tick)
@@ -142,6 +157,12 @@ class Batched:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+def stumbled(error: Exception) -> str:
+    """What to say of a failure that nobody foresaw."""
+    logger.error("claims could not be asked for", exc_info=error)
+    return type(error).__name__
 
 
 def fail(waiting: Sequence[Waiting], why: str) -> None:

@@ -76,8 +76,8 @@ class ClaimScript:
         Raises:
             StoreUnavailableError: it is not what our script answers to so many questions.
         """
-        texts = answer if isinstance(answer, list) else []
-        found = [decode_claim(text) for text in texts if isinstance(text, bytes)]
+        texts = answer.split(b" ") if isinstance(answer, bytes) else []
+        found = [decode_claim(text) for text in texts]
         claims = [claim for claim in found if claim is not None]
         if not asked == len(claims) == len(texts):
             raise StoreUnavailableError("the server does not answer as our claim script does")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, field
 
 from canary_middleware.core.model import Ramp, Rollout
 from canary_middleware.core.state import Document, Kill, Plan, Verb
 from canary_middleware.core.transitions import Command, apply
+from canary_middleware.engine.claims import Claims
 from canary_middleware.engine.recorder import Recorder
 
 ROLLOUT = Rollout("checkout", stable="1", canary="2", ramp=Ramp("20%", "50%"))
@@ -28,6 +30,7 @@ class Held:
     local_kill: Kill | None = None
     adopted: list[Document | None] = field(default_factory=list)
     recorder: Recorder = field(default_factory=Recorder)
+    claims: Claims = field(default_factory=lambda: Claims(time.monotonic, lambda _: None))
 
     def adopt(self, document: Document | None, local_kill: Kill | None = None) -> None:
         self.document, self.local_kill = document, local_kill

@@ -3,7 +3,7 @@
 -- text of lineage, epoch, period, limit, bucket, "1" if it raises, life in milliseconds, "1" if it
 -- has an origin, what the asking process remembers or "", with blanks between. Numbers below 2^53 are exact here; they are
 -- written as they came, never formatted.
--- Returns the winners as they stand in the store.
+-- Returns the winners as they stand in the store, with blanks between.
 local MAX_NUMBER = 9007199254740991
 local ASK = '^(%x+) (%d+) (%d+) (%d+) (%d+) ([01]) (%d+) ([01]) (.*)$'
 local FORM = '^1:([0-9a-f]+):(%d+):(%d+):([cs]):(%d+)$'
@@ -64,4 +64,5 @@ for i = 1, #ARGV do
   end
   winners[#winners + 1] = winner
 end
-return winners
+-- One text: a client reads a list line by line.
+return table.concat(winners, ' ')
