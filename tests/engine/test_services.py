@@ -8,14 +8,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from opentelemetry import baggage, context
 
 from canary_middleware.core.active import active_visit
 from canary_middleware.core.model import Audience, Cohort, Reason
 from canary_middleware.core.service import BAGGAGE, HEADER, KIND, Callers, Carried, read, write
-from canary_middleware.core.state import Document, Phase
+from canary_middleware.core.state import Document, Phase, Plan, Verb
 from canary_middleware.core.token import TokenCodec
-from canary_middleware.core.transitions import strike
+from canary_middleware.core.transitions import Command, apply, strike
 from canary_middleware.core.weight import FULL
 from canary_middleware.engine.services import FRESH
 from canary_middleware.engine.visit import Visit
@@ -167,6 +169,40 @@ def test_two_contexts_are_none() -> None:
     made = under(NONE, callers=SIGNED)
     token = signed(made=made)
     assert answer(made, canary_context=f"{token}, {token}") == (False, Reason.WEIGHT)
+
+
+def test_nothing_is_remembered_of_a_decision_that_a_caller_made() -> None:
+    for policy in ("keep", "session", "request"):
+        made = started(policy=policy)
+        visit = made.visit(**{**NAVIGATION, "canary_context": signed(EPOCH_1, made=made)})
+        assert visit.expose("checkout").is_canary
+        assert (visit.cookie_line(), made.numbers.drawn) == (None, 0), policy
+
+
+def test_with_shared_affinity_the_store_is_not_asked() -> None:
+    made = started(affinity="shared", identify=lambda _: "ann")
+    token = signed(EPOCH_1, made=made)
+    assert made.visit(canary_context=token).asks() == []
+    (ask,) = made.visit(canary_context=token.replace(":c:", ":s:")).asks()
+    assert ask.rollout == "checkout"
+
+
+EPOCH_1 = CANARY._replace(epoch=1)
+
+
+def started(identify: Any = None, **plan: Any) -> World:
+    """A process under a plan, at 50 %, that believes signed contexts."""
+    rollout = replace(CHECKOUT, **plan)
+    command = Command(Verb.START, "checkout", plan=Plan.from_rollout(rollout), weight=FULL // 2)
+    document = apply(Document("a" * 16), command, 1.0)
+    return under(document, rollout, callers=SIGNED, identify=identify)
+
+
+@given(st.binary(max_size=600))
+def test_whatever_comes_in_is_read_without_an_error(data: bytes) -> None:
+    made = under(NONE, callers=SIGNED)
+    found = made.visit(canary_context=data.decode("latin-1")).told()
+    assert found == {}
 
 
 # --- unsigned, by address -----------------------------------------------------------------------

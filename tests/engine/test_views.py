@@ -33,6 +33,14 @@ def wsgi(headers: Headers = (), **changes: Any) -> WsgiView:
 BOTH = pytest.mark.parametrize("make", [asgi, wsgi])
 
 
+def test_the_peer_is_whom_the_server_names() -> None:
+    assert asgi(client=("10.1.2.3", 4711)).peer == "10.1.2.3"
+    assert asgi(client=None).peer is asgi().peer is None  # a Unix socket
+    assert wsgi(REMOTE_ADDR="10.1.2.3").peer == "10.1.2.3"
+    assert not wsgi(REMOTE_ADDR="").peer
+    assert not wsgi([("Remote-Addr", "10.1.2.3")]).peer
+
+
 @BOTH
 def test_headers(make: Any) -> None:
     view = make([("X-User", "alice"), ("X-Many", "1"), ("x-many", "2"), ("X-Raw", "\xe9")])
