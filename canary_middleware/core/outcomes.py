@@ -71,6 +71,12 @@ class Cell:
         """Finished exposures."""
         return sum(self.counts)
 
+    def merge(self, other: Cell) -> None:
+        """Add what another cell counted."""
+        self.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
+        self.durations = [a + b for a, b in zip(self.durations, other.durations, strict=True)]
+        self.seconds += other.seconds
+
     def add(self, kind: int, seconds: float) -> None:
         """Book one outcome."""
         self.counts[kind] += 1

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from threading import Lock
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from canary_middleware.core.model import Assignment, Cohort, Reason
 from canary_middleware.core.outcomes import Cell, OutcomeClass
@@ -27,6 +27,22 @@ class Series:
     release: str
     cohort: Cohort
     version: str
+
+
+MAX_CELLS: Final = 1024
+"""Cells kept: far more than the rollouts of a process have sides and periods in its life."""
+
+
+class Evidence(NamedTuple):
+    """What a judge may count by: outcomes of different periods never mix.
+
+    Attributes:
+        series: of the rollout.
+        period: in which the arm was drawn.
+    """
+
+    series: Series
+    period: int
 
 
 class Running(Protocol):
@@ -50,7 +66,8 @@ class Recorder:
         self.running: dict[Running, None] = {}
         self.events: Counter[str] = Counter()
         self._lock = Lock()
-        self._cells: dict[Series, Cell] = {}
+        # What is no evidence (testers, overrides, kills, ...) has no period.
+        self._cells: dict[tuple[Series, int | None], Cell] = {}
         # Assignments are prebuilt per snapshot, so their identity finds the cell without hashing
         # four strings; emptied when snapshots have replaced enough of them.
         self._of: dict[Assignment, Cell] = {}
@@ -79,7 +96,20 @@ class Recorder:
         series = Series(
             assignment.rollout, assignment.release, assignment.cohort, assignment.version
         )
-        return self._cells.setdefault(series, Cell())
+        if not assignment.measured:
+            return self._cells.setdefault((series, None), Cell())
+        if len(self._cells) >= MAX_CELLS:
+            self._fold()
+        return self._cells.setdefault((series, assignment.period), Cell())
+
+    def _fold(self) -> None:
+        """Give up the evidence of the older half of all periods; telemetry loses nothing."""
+        periods = sorted({period for _, period in self._cells if period is not None})
+        for series, period in list(self._cells):
+            if period is not None and period < periods[len(periods) // 2]:
+                gone = self._cells.pop((series, period))
+                self._cells.setdefault((series, None), Cell()).merge(gone)
+        self._of.clear()  # it leads to cells that are gone
 
     def enter_rescue(self, share: int) -> bool:
         """Take a place in the rescue budget, if there is one; :meth:`leave_rescue` frees it."""
@@ -100,9 +130,21 @@ class Recorder:
             self.events[event] += times
 
     def cells(self) -> dict[Series, Cell]:
-        """A copy of the index; the cells themselves go on counting."""
+        """Everything that was counted, by series; for telemetry."""
+        merged: dict[Series, Cell] = {}
         with self._lock:
-            return dict(self._cells)
+            for (series, _), cell in self._cells.items():
+                merged.setdefault(series, Cell()).merge(cell)
+        return merged
+
+    def evidence(self) -> dict[Evidence, Cell]:
+        """What was drawn by bucket at a known weight; the cells themselves go on counting."""
+        with self._lock:
+            return {
+                Evidence(series, period): cell
+                for (series, period), cell in self._cells.items()
+                if period is not None
+            }
 
     def in_flight(self) -> Counter[Series]:
         """Exposures that have not ended, by series."""

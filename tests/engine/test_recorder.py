@@ -10,7 +10,7 @@ import pytest
 from canary_middleware.core.model import Assignment, Cohort, Reason
 from canary_middleware.core.outcomes import OutcomeClass
 from canary_middleware.core.rescue import FLOOR
-from canary_middleware.engine.recorder import MAX_PLACES, Faults, Recorder, Series
+from canary_middleware.engine.recorder import MAX_CELLS, MAX_PLACES, Faults, Recorder, Series
 
 CANARY = Assignment("checkout", "2", Cohort.CANARY, "2", Reason.WEIGHT)
 STABLE = Assignment("checkout", "2", Cohort.STABLE, "1", Reason.WEIGHT)
@@ -37,9 +37,13 @@ def test_assignments_of_many_snapshots_share_one_cell() -> None:
     """S23: a long life with many changes of state costs nothing but a bounded index."""
     recorder = Recorder()
     for period in range(10_000):
-        recorder.end([replace(CANARY, period=period)], OutcomeClass.SUCCESS, 0.0)
+        drawn = replace(CANARY, period=period, measured=period % 2 == 0)
+        recorder.end([drawn], OutcomeClass.SUCCESS, 0.0)
     recorder.end([CANARY], OutcomeClass.SUCCESS, 0.0)
     assert [cell.total for cell in recorder.cells().values()] == [10_001]
+    kept = {found.period for found in recorder.evidence()}
+    assert len(kept) <= MAX_CELLS
+    assert kept == set(range(min(kept), 10_000, 2)), "the newest periods are kept"
 
 
 def test_the_copy_of_the_index_is_the_readers_own() -> None:
@@ -130,3 +134,15 @@ def test_places_that_visitors_choose_fill_neither_memory_nor_log(
     assert len(caplog.records) == MAX_PLACES
     assert not any("\n" in record.getMessage() for record in caplog.records)
     assert recorder.events == {"unknown_rollout": 2 * MAX_PLACES}
+
+
+def test_only_what_was_drawn_is_evidence_and_periods_never_mix() -> None:
+    recorder = Recorder()
+    drawn = replace(CANARY, measured=True, period=4)
+    later = replace(drawn, period=5)
+    tester = replace(CANARY, reason=Reason.TESTER)
+    recorder.end([drawn, drawn, later, tester], OutcomeClass.SUCCESS, 0.5)
+    told = {found.period: cell.total for found, cell in recorder.evidence().items()}
+    assert told == {4: 2, 5: 1}
+    assert recorder.cells()[SERIES].total == 4, "telemetry counts everybody"
+    assert recorder.cells()[SERIES].seconds == 2.0
