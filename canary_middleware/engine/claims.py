@@ -36,6 +36,7 @@ class Entry:
     Attributes:
         rollout: whose.
         claim: as the store said.
+        period: in which it said so.
         until: monotonic seconds after which the store is asked again.
         life: milliseconds for which the store keeps it after its last sight.
         seen: it has been used since the store was told last.
@@ -43,11 +44,12 @@ class Entry:
         memo: the mark of a snapshot, and what the claim gave under it.
     """
 
-    __slots__ = ("claim", "life", "memo", "rollout", "seen", "until", "used")
+    __slots__ = ("claim", "life", "memo", "period", "rollout", "seen", "until", "used")
 
     def __init__(self, ask: Ask, claim: Claim, now: float) -> None:
         self.rollout = ask.rollout
         self.claim = claim
+        self.period = ask.period
         self.until = now + ask.life / 1000 / SHARE
         self.used = now
         self.memo: tuple[object, Assignment | None] = (None, None)
@@ -111,8 +113,8 @@ class Claims:
         claim = entry.claim
         if now >= entry.until or claim.epoch != lane.epoch or claim.lineage != lane.lineage:
             return None
-        if lane.policy is Policy.KEEP and claim.cohort is STABLE and claim.bucket < lane.limit:
-            return None  # it becomes canary, and that has to be written
+        if lane.policy is Policy.KEEP and claim.cohort is STABLE and entry.period != lane.period:
+            return None  # it becomes canary, or another process has made it that meanwhile
         entry.used = now
         if not entry.seen:
             self._note(key, entry)
@@ -126,8 +128,11 @@ class Claims:
         now = self._clock()
         if now >= entry.until:
             return None
-        # What the rule would change has to be written by the store.
+        # What the rule would change has to be written by the store; and where a stable claim may
+        # have become canary since, another process may have seen to that.
         if contend(entry.claim, None, ask) is not entry.claim:
+            return None
+        if ask.raises and entry.claim.cohort is STABLE and entry.period != ask.period:
             return None
         entry.used = now
         if not entry.seen:
@@ -156,20 +161,31 @@ class Claims:
             for ask, claim in zip(asks, winners, strict=True):
                 self._put(ask, claim, now)
 
-    def _put(self, ask: Ask, claim: Claim, now: float) -> None:
-        self._entries[ask.key] = Entry(ask, claim, now)
+    def _put(self, ask: Ask, claim: Claim, now: float) -> Entry:
+        entry = self._entries[ask.key] = Entry(ask, claim, now)
         self._entries.move_to_end(ask.key)
         if len(self._entries) > REMEMBERED:
             self._entries.popitem(last=False)
+        return entry
 
-    def later(self, ask: Ask) -> None:
-        """Claim for a subject that nobody else can know yet; the agent tells the store."""
+    def later(self, ask: Ask, served: Claim | None = None) -> None:
+        """Let the agent tell the store of a subject, and believe it in the meantime.
+
+        Args:
+            ask: what to tell.
+            served: what was decided because the store did not answer, which is asked again at the
+                next sight; ``None`` for a subject that nobody else can know yet.
+        """
         with self._lock:
-            self._put(ask, contend(None, None, ask), self._clock())
-            if len(self._later) < WAITING:
+            now = self._clock()
+            entry = self._put(ask, served or contend(None, None, ask), now)
+            waits = len(self._later) < WAITING
+            if waits:
                 self._later[ask.key] = ask
-                return
-        self._count("claims_dropped")
+            if served is not None or not waits:
+                entry.until = now
+        if not waits:
+            self._count("claims_dropped")
 
     def take(self, most: int) -> list[Ask]:
         """Questions that waited, at most so many; they are the caller's now."""

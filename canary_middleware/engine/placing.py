@@ -90,13 +90,16 @@ class Placing(Caller):
             for ask, claim in zip(asks, winners, strict=True):
                 self._claims[ask.rollout] = Held(claim, overruled(ask, claim))
             return
-        # Better what this process still knows, of the user or of the browser, than nothing.
-        remembered = self.engine.claims.remembered
+        # Better what this process still knows, of the user or of the browser, than nothing; and
+        # whoever is served without the store is told to it, or the next move of the weight would
+        # move somebody who was exposed.
+        claims = self.engine.claims
         for ask in asks:
-            origin = remembered(ask.origin) if ask.origin else None
-            if ask.remembered is not None or origin is not None:
-                claim = contend(None, origin, ask)
-                self._claims[ask.rollout] = Held(claim, overruled(ask, claim))
+            origin = claims.remembered(ask.origin) if ask.origin else None
+            claim = contend(None, origin, ask)
+            if ask.remembered is None:
+                claims.later(ask, claim)
+            self._claims[ask.rollout] = Held(claim, overruled(ask, claim))
 
     def _standing(self, lane: Lane, visitor: Visitor | None) -> Place:
         """Everything that decides between pin and weight."""
