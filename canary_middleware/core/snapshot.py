@@ -318,7 +318,7 @@ def _lane(
         session=session,
         shared=shared,
         life=1000 * (session or plan.claim_life),
-        draws=_draws(plan.policy, limit, active=phase in ACTIVE, shared=shared),
+        draws=_draws(plan.policy, limit, phase, shared=shared),
         tag=pin_tag(track.key, rollout.name, lineage, epoch) if plan.policy in PINNING else "",
         simple=plan.policy is Policy.FOLLOW and not shared,
         stable=Assignments(partial(give, Cohort.STABLE, rollout.stable)),
@@ -330,15 +330,17 @@ SERVING = frozenset({Phase.PROMOTED, Phase.FINISHED})
 PINNING = frozenset({Policy.KEEP, Policy.SESSION})
 
 
-def _draws(policy: Policy, limit: int, *, active: bool, shared: bool) -> bool:
+def _draws(policy: Policy, limit: int, phase: Phase | None, *, shared: bool) -> bool:
     """At 0 and at 100 % nobody is drawn, unless what is served now has to hold at other weights."""
     if policy is Policy.REQUEST:
         return False
     if 0 < limit < SPACE:
         return True
     # A claim has to be asked for even where none would be made: its pin may hold.
-    lasting = policy is Policy.SESSION or (policy is Policy.KEEP and (limit > 0 or shared))
-    return active and lasting
+    session = policy is Policy.SESSION
+    if phase is Phase.PROMOTED:  # which open sessions outlast
+        return session and shared
+    return phase in ACTIVE and (session or (policy is Policy.KEEP and (limit > 0 or shared)))
 
 
 def _gate(
