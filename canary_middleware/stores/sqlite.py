@@ -39,6 +39,7 @@ from canary_middleware.errors import (
     StoreError,
 )
 from canary_middleware.stores.protocol import REPORT_LIFE, Key, Loaded
+from canary_middleware.stores.quick import InThread
 from canary_middleware.stores.sqlite_affinity import SqliteAffinity
 from canary_middleware.stores.sqlite_file import SqliteFile
 from canary_middleware.stores.sqlite_subscription import SqliteSubscription, written
@@ -141,8 +142,8 @@ class SqliteStore(SqliteAffinity, SqliteLease, SqliteTotals):
     def history(self, scope: str | None, limit: int) -> list[Audit]:
         """Newest first; lines that are not ours are left out."""
         question = (
-            "SELECT line FROM audit WHERE namespace = ? AND length(line) <= ?"
-            " ORDER BY number DESC LIMIT ?"
+            "SELECT line FROM audit WHERE namespace = ? AND typeof(line) = 'blob'"
+            " AND length(line) <= ? ORDER BY number DESC LIMIT ?"
         )
         found = []
         for (line,) in self._file.rows(question, self._namespace, MAX_LINE, HISTORY):
@@ -175,7 +176,7 @@ class SqliteStore(SqliteAffinity, SqliteLease, SqliteTotals):
         """Who lives; reports that are not ours are left out."""
         question = (
             "SELECT heard, report FROM processes WHERE namespace = ? AND heard > ?"
-            " AND length(report) <= ? LIMIT 5000"
+            " AND typeof(report) = 'blob' AND length(report) <= ? LIMIT 5000"
         )
         found = []
         oldest = self._wall() - REPORT_LIFE
@@ -194,6 +195,14 @@ class SqliteStore(SqliteAffinity, SqliteLease, SqliteTotals):
                 (self._namespace, process_id),
             )
         )
+
+    def quick(self, budget: float) -> SqliteStore:
+        """The same namespace through a connection whose every change ends within the budget."""
+        return SqliteStore(self._file.path, self._namespace, patience=budget, wall=self._wall)
+
+    def quick_async(self) -> InThread:
+        """Likewise for an event loop: a file can only block, and so a thread waits for it."""
+        return InThread(self.quick(self._patience))
 
     def close(self) -> None:
         """Close the connection of this process."""

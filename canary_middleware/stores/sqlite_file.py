@@ -39,6 +39,9 @@ APPLICATION_ID: Final = 0x43_4E_52_59
 _PAUSE: Final = (0.0002, 0.002)
 """Seconds between two tries for the lock, instead of SQLite's own waits: those grow to 100 ms, so
 that whoever waited longest would be served last."""
+_PASSING: Final = ("SQLITE_BUSY", "SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC")
+"""Failures in which the connection is kept. It still reads from a disk that is full, where a new
+one would find no room for the shared memory that even readers need."""
 
 T = TypeVar("T")
 _Identity = tuple[tuple[int, int], ...]
@@ -58,8 +61,11 @@ class Version(NamedTuple):
     number: int
 
     def replaces(self, before: Version) -> bool:
-        """Whether a file that was there is not there any more."""
-        return self.files[: len(before.files)] != before.files
+        """Whether the database that was there is not there any more.
+
+        The log may be another one: it is deleted when nobody has the database open.
+        """
+        return before.files != () and self.files[:1] != before.files[:1]
 
 
 class SqliteFile:
@@ -127,9 +133,7 @@ class SqliteFile:
                 answer = change(connection)
                 connection.execute("COMMIT")
             except BaseException:
-                # A disk that is full may have ended the transaction already.
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+                _end(connection, "ROLLBACK")
                 raise
             return answer
 
@@ -170,7 +174,7 @@ class SqliteFile:
             yield
         except sqlite3.Error as error:
             name = getattr(error, "sqlite_errorname", "")
-            if not name.startswith("SQLITE_BUSY"):
+            if not name.startswith(_PASSING):
                 # Whatever it is, a new connection knows it better.
                 self._close()
             raise _told(self.path, name, error) from error
@@ -242,13 +246,19 @@ def _patiently(action: Callable[[], T], until: float) -> T:
         time.sleep(random.uniform(*_PAUSE))
 
 
+def _end(connection: sqlite3.Connection, how: str) -> None:
+    # A disk that is full may have ended it already.
+    if connection.in_transaction:
+        connection.execute(how)
+
+
 def _create(connection: sqlite3.Connection) -> None:
     if _is_ours(connection):
         return
     # Whoever else does it at this moment gets in our way, and then it is done.
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("BEGIN IMMEDIATE")
-    if not _is_ours(connection):
+    if not _is_signed(connection):
         for statement in (files("canary_middleware.stores") / "schema.sql").read_text().split(";"):
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -257,6 +267,15 @@ def _create(connection: sqlite3.Connection) -> None:
 
 
 def _is_ours(connection: sqlite3.Connection) -> bool:
+    # In one transaction: somebody may create it between two questions.
+    connection.execute("BEGIN")
+    try:
+        return _is_signed(connection)
+    finally:
+        _end(connection, "COMMIT")
+
+
+def _is_signed(connection: sqlite3.Connection) -> bool:
     """Whether the tables are there; ``False`` for a file with nothing in it.
 
     Raises:
@@ -281,12 +300,10 @@ def identity_of(path: Path) -> _Identity:
     """Which files are there now; empty for none."""
     # The log counts, too: a connection whose log was deleted writes where nobody reads.
     found = []
-    for name in (path, path.with_name(f"{path.name}-wal")):
-        try:
+    with suppress(OSError):
+        for name in (path, path.with_name(f"{path.name}-wal")):
             status = name.stat()
-        except OSError:
-            continue
-        found.append((status.st_dev, status.st_ino))
+            found.append((status.st_dev, status.st_ino))
     return tuple(found)
 
 
@@ -298,4 +315,6 @@ def _told(path: Path, name: str, error: sqlite3.Error) -> StoreCorruptError | St
         return StoreUnavailableError(f"{path} is busy")
     if name.startswith("SQLITE_CANTOPEN") and not path.parent.is_dir():
         return StoreUnavailableError(f"there is no directory {path.parent}")
-    return StoreUnavailableError(f"{path}: {text}")
+    # Of the one text about I/O there are thirty kinds.
+    kind = f" ({name})" if name.startswith("SQLITE_IOERR") else ""
+    return StoreUnavailableError(f"{path}: {text}{kind}")

@@ -111,6 +111,8 @@ class SqliteSubscription:
         if version.replaces(self._version):
             raise StoreUnavailableError(f"{self.file.path} was replaced")
         seen = self.file.read(self._news, _Seen())
+        if seen.last < self._told:
+            raise StoreUnavailableError(f"{self.file.path} has lost what was in its log")
         # Only now: a look that failed is repeated.
         self._version = version
         self._hear(seen.pushes)
@@ -120,16 +122,16 @@ class SqliteSubscription:
                 self._waiting.append(partial(self._decode, seen.state))
 
     def _present(self, connection: sqlite3.Connection) -> _Seen:
-        (last,) = connection.execute("SELECT max(number) FROM forgotten").fetchone()
-        return _Seen(written(connection, self._namespace), (), last or 0)
+        return _Seen(written(connection, self._namespace), (), _last(connection))
 
     def _news(self, connection: sqlite3.Connection) -> _Seen:
+        last = _last(connection)
         pushes = connection.execute(
             "SELECT number, CASE WHEN namespace = ? THEN push END FROM forgotten"
             " WHERE number > ? ORDER BY number",
             (self._namespace, self._told),
         ).fetchall()
-        return _Seen(written(connection, self._namespace), pushes)
+        return _Seen(written(connection, self._namespace), pushes, last)
 
     def _hear(self, pushes: Sequence[_Push]) -> None:
         before = self._told
@@ -139,6 +141,12 @@ class SqliteSubscription:
                 self._waiting.append(partial(decode_forgotten, push))
         if pushes and pushes[0][0] != before + 1:
             raise StoreUnavailableError("more was revoked than is remembered")
+
+
+def _last(connection: sqlite3.Connection) -> int:
+    # The latest revocation is never deleted.
+    (number,) = connection.execute("SELECT max(number) FROM forgotten").fetchone()
+    return number or 0
 
 
 def written(connection: sqlite3.Connection, namespace: str) -> object:

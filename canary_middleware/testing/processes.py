@@ -34,6 +34,11 @@ class SharedContract(Contract):
         assert all(answer == answers[0] for answer in answers)
         assert len({claim.bucket for claim in answers[0]}) > 1, "all won by one: no race at all"
 
+    def test_one_process_creates_it(self, opener: Opener, store: Any) -> None:
+        created = raced(opener, create)
+        assert sorted(created) == [False] * (PROCESSES - 1) + [True]
+        assert store.load().document == started(f"ab{created.index(True)}")
+
     def test_no_change_is_lost(self, opener: Opener, store: Any) -> None:
         first = started()
         assert store.swap(None, first, audit(first))
@@ -48,6 +53,13 @@ class SharedContract(Contract):
         assert store.swap(None, first, audit(first))
         assert raced(opener, kill_among_others) == [True] + [False] * (PROCESSES - 1)
         assert store.load().document.killed("checkout") is not None
+
+
+def create(store: Any, number: int, line: Line) -> bool:
+    """A state where there is none."""
+    document = started(f"ab{number}")
+    line.wait(_PATIENCE)
+    return bool(store.swap(None, document, audit(document)))
 
 
 def claim_all(store: Any, number: int, line: Line) -> list[Claim]:

@@ -1,0 +1,613 @@
+"""What only a file can do to us: other people's content, another file in its place, a fork."""
+
+from __future__ import annotations
+
+import os
+import queue
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from canary_middleware.core.codec import MAX_BYTES, encode
+from canary_middleware.core.records import ProcessReport
+from canary_middleware.core.state import EVERYTHING
+from canary_middleware.core.transitions import strike
+from canary_middleware.errors import (
+    ConfigurationError,
+    StoreCorruptError,
+    StoreError,
+    StoreUnavailableError,
+)
+from canary_middleware.stores import open_store
+from canary_middleware.stores.protocol import Forgotten
+from canary_middleware.stores.sqlite import HISTORY, SqliteStore
+from canary_middleware.stores.sqlite_affinity import REMEMBERED
+from canary_middleware.stores.sqlite_subscription import LOOK_EVERY
+from canary_middleware.testing.affinity import FIRST, LIFE, keys
+from canary_middleware.testing.contract import audit, receive, started
+
+STARTED = started()
+SEEN_WITHIN = 0.25
+IDLE_AT_MOST = 0.01
+
+
+class Clock:
+    """Of the host, set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Shop:
+    """A file, and stores on it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "canary.db"
+        self.clock = Clock()
+        self.opened: list[SqliteStore] = []
+        self.store = self.open()
+
+    def open(self, namespace: str = "shop") -> SqliteStore:
+        self.opened.append(SqliteStore(self.path, namespace, patience=2.0, wall=self.clock))
+        return self.opened[-1]
+
+    def start(self) -> None:
+        assert self.store.swap(None, STARTED, audit(STARTED))
+
+    def spoil(self, question: str, *values: object) -> None:
+        """Something that somebody else does to the file."""
+        with sqlite3.connect(self.path) as connection:
+            connection.execute(question, values)
+        connection.close()
+
+    def count(self, table: str) -> int:
+        connection = sqlite3.connect(self.path)
+        try:
+            return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+        finally:
+            connection.close()
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    shop = Shop(tmp_path)
+    yield shop
+    for store in shop.opened:
+        store.close()
+
+
+# --- where it is ------------------------------------------------------------------------------
+
+
+def test_three_slashes_are_relative_and_four_are_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for url in ("sqlite:///one #%20.db".replace("#", "+"), f"sqlite:///{tmp_path}/two.db"):
+        store = open_store(url, "shop")
+        monkeypatch.chdir("/")  # a daemon does that
+        store.kill(EVERYTHING, by="me", why="", now=1.0)
+        store.close()
+        monkeypatch.chdir(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one +%20.db", "two.db"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["sqlite:", "sqlite://", "sqlite:///", "sqlite://canary.db", "sqlite:///:memory:",
+     "sqlite:///canary.db?mode=ro", "sqlite:canary.db"],
+)  # fmt: skip
+def test_what_names_no_file_is_a_mistake(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"sqlite:///relative/to/here\.db") as caught:
+        open_store(url, "shop")
+    assert repr(url) in str(caught.value)
+
+
+def test_who_only_reads_creates_nothing(shop: Shop) -> None:
+    store = shop.store
+    assert store.load().document is None
+    assert (store.history(None, 9), store.processes(), list(store.claims("checkout"))) == ([],) * 3
+    assert store.read("checkout", "2") == []
+    store.withdraw("p1")
+    with store.listen() as subscription:
+        assert subscription.receive(0.01) is None
+    assert list(shop.path.parent.iterdir()) == []
+
+
+def test_an_empty_file_is_none(shop: Shop) -> None:
+    shop.path.touch()
+    assert shop.store.load().document is None
+    shop.start()
+    assert shop.store.load().document == STARTED
+
+
+def test_a_missing_directory_is_named(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path}/gone/canary.db", "shop")
+    assert store.load().document is None
+    with pytest.raises(StoreUnavailableError, match=f"there is no directory {tmp_path}/gone"):
+        store.kill(EVERYTHING, by="me", why="", now=1.0)
+
+
+def test_a_directory_is_no_file(shop: Shop) -> None:
+    shop.path.mkdir()
+    with pytest.raises(StoreUnavailableError, match="unable to open"):
+        shop.store.kill(EVERYTHING, by="me", why="", now=1.0)
+    with pytest.raises(StoreUnavailableError, match="unable to open"):
+        shop.store.load()
+
+
+def test_many_create_it_at_once(tmp_path: Path) -> None:
+    for attempt in range(30):
+        path = tmp_path / f"{attempt}.db"
+        stores = [SqliteStore(path, "shop", patience=5.0) for _ in range(6)]
+        line = threading.Barrier(len(stores))
+
+        def come(number: int, stores: list[SqliteStore] = stores, line: Any = line) -> bool:
+            line.wait()
+            stores[number].load()
+            return stores[number].hold(str(number), 60)
+
+        with ThreadPoolExecutor(len(stores)) as threads:
+            held = list(threads.map(come, range(len(stores))))
+        for store in stores:
+            store.close()
+        assert sum(held) == 1
+
+
+# --- what is in it ----------------------------------------------------------------------------
+
+
+def refuses_everything(shop: Shop, why: str) -> None:
+    before = shop.path.read_bytes()
+    loaded = shop.store.load()
+    assert loaded.document is None
+    assert why in str(loaded.corrupt)
+    for change in (
+        lambda: shop.store.swap(None, STARTED, audit(STARTED)),
+        lambda: shop.store.kill(EVERYTHING, by="me", why="", now=1.0),
+        lambda: shop.store.report(ProcessReport("p", "h", 1, "asgi", 1, None)),
+        lambda: shop.store.claim([FIRST]),
+    ):
+        with pytest.raises(StoreCorruptError, match=why):
+            change()
+    with pytest.raises(StoreCorruptError), shop.store.listen():
+        raise AssertionError("nothing to listen to")
+    assert shop.path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "content", [b"x" * 999, b"{}" * 1_000, b"SQLite format 3\x00" + b"\xff" * 4_096]
+)
+def test_a_file_of_another_kind_is_left_alone(shop: Shop, content: bytes) -> None:
+    shop.path.write_bytes(content)
+    refuses_everything(shop, "not a database")
+
+
+def test_the_database_of_another_program_is_left_alone(shop: Shop) -> None:
+    shop.spoil("CREATE TABLE users (name TEXT)")
+    refuses_everything(shop, "the database of another program")
+
+
+def test_another_schema_is_told(shop: Shop) -> None:
+    shop.start()
+    shop.store.close()
+    shop.spoil("PRAGMA user_version = 7")
+    refuses_everything(shop, "schema 7, not 1")
+
+
+GARBAGE: dict[str, object] = {
+    "no bytes": 7,
+    "nothing": b"",
+    "truncated": encode(STARTED)[:-9],
+    "no UTF-8": b'{"lifted":{},"rollouts":{"\xff":{}}}',
+    "NaN": encode(STARTED).replace(b'"weight":1000', b'"weight":NaN'),
+    "-1": encode(STARTED).replace(b'"weight":1000', b'"weight":-1'),
+    "a pickle": b"\x80\x04cos\nsystem\n(S'true'\ntR.",
+    "too long": b" " * MAX_BYTES + encode(STARTED),
+}
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+def test_a_spoiled_state_is_refused_as_a_whole_and_a_kill_takes_its_place(
+    shop: Shop, garbage: str
+) -> None:
+    shop.start()
+    shop.spoil("UPDATE state SET document = ?", GARBAGE[garbage])
+    loaded = shop.store.load()
+    assert (loaded.document, loaded.kill_key) == (None, None)
+    assert isinstance(loaded.corrupt, StoreCorruptError)
+    assert not shop.store.swap(None, STARTED, audit(STARTED)), "nobody overwrites it"
+    assert not shop.store.swap(STARTED.key, STARTED, audit(STARTED))
+    struck = shop.store.kill("checkout", by="me", why="fire", now=7.0)
+    assert shop.store.load().document == struck
+    assert struck.kills[EVERYTHING].why == "fire"
+    assert struck.lineage != STARTED.lineage
+
+
+def test_a_kill_of_a_state_that_is_full_is_one_of_everything(shop: Shop) -> None:
+    full = STARTED
+    while len(encode(full)) < MAX_BYTES - 2_000:
+        full = strike(full, f"r{full.revision}", by="me", why="x" * 900, now=1.0)
+    assert shop.store.swap(None, full, audit(full))
+    for number in range(5):
+        shop.store.kill(f"more{number}", by="me", why="x" * 900, now=1.0)
+    document = shop.store.load().document
+    assert document is not None
+    assert document.killed("checkout") is not None
+
+
+def test_a_spoiled_claim_counts_as_absent(shop: Shop) -> None:
+    shop.store.claim([FIRST, replace(FIRST, key="bob")])
+    for garbage in (7, b"", b"1:ab12:1:1:c", b"x" * 1_000_000, "1:ab12:1:1:c:1é", None):
+        shop.spoil("UPDATE claims SET text = ? WHERE key = 'alice'", garbage)
+        assert keys(shop.store) == {"bob"}
+        (claim,) = shop.store.claim([replace(FIRST, bucket=5)])
+        assert claim.bucket == 5
+    shop.spoil("UPDATE claims SET key = ? WHERE key = 'alice'", b"\xff")
+    assert keys(shop.store) == {"bob", "\N{REPLACEMENT CHARACTER}"}
+
+
+def test_lines_and_reports_that_are_not_ours_are_left_out(shop: Shop) -> None:
+    shop.start()
+    shop.store.report(ProcessReport("p1", "h", 1, "asgi", 1, None))
+    for line in (b"{}", 7, b"x" * 100_000):
+        shop.spoil("INSERT INTO audit (namespace, line) VALUES ('shop', ?)", line)
+        shop.spoil("INSERT OR REPLACE INTO processes VALUES ('shop', 'p2', ?, ?)",
+                   shop.clock.now, line)  # fmt: skip
+    assert shop.store.history(None, 9) == [audit(STARTED)]
+    assert [report.id for report in shop.store.processes()] == ["p1"]
+
+
+def test_a_dropped_table_is_a_corrupt_file(shop: Shop) -> None:
+    shop.start()
+    shop.spoil("DROP TABLE claims")
+    with pytest.raises(StoreCorruptError, match="no such table"):
+        shop.store.claim([FIRST])
+    assert shop.store.load().document == STARTED
+
+
+def test_namespaces_are_apart(shop: Shop) -> None:
+    other = shop.open("other")
+    shop.start()
+    with other.listen() as subscription:
+        shop.store.claim([FIRST])
+        shop.store.forget("checkout", ["nobody"])
+        shop.store.kill(EVERYTHING, by="me", why="", now=1.0)
+        assert subscription.receive(0.15) is None
+    assert (other.load().document, other.history(None, 9)) == (None, [])
+    assert (keys(other), other.forget("checkout", None), len(keys(shop.store))) == (set(), 0, 1)
+    assert shop.store.hold("me", 9)
+    assert other.hold("you", 9)
+
+
+# --- what is kept -----------------------------------------------------------------------------
+
+
+def test_history_is_bounded(shop: Shop) -> None:
+    shop.start()
+    shop.spoil(
+        "INSERT INTO audit (namespace, line) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL"
+        " SELECT i + 1 FROM n WHERE i < 1500) SELECT 'shop', ? FROM n", b"{}",
+    )  # fmt: skip
+    shop.store.kill(EVERYTHING, by="me", why="", now=1.0)
+    assert shop.count("audit") == HISTORY
+    assert [line.action for line in shop.store.history(None, 9)] == ["kill"]
+
+
+def test_silent_processes_and_expired_claims_go_by_and_by(shop: Shop) -> None:
+    for number in range(50):
+        shop.store.claim([replace(FIRST, key=str(number))])
+    shop.store.report(ProcessReport("p1", "h", 1, "asgi", 1, None))
+    shop.clock.now += LIFE / 1_000 + 1
+    assert keys(shop.store) == set()
+    assert shop.store.processes() == []
+    left = []
+    for number in range(4):
+        shop.store.claim([replace(FIRST, key=f"new{number}")])
+        left.append(shop.count("claims"))
+    assert left == [31, 12, 3, 4], "at most twenty with each change"
+    shop.store.report(ProcessReport("p2", "h", 1, "asgi", 1, None))
+    assert shop.count("processes") == 1
+
+
+def test_a_clock_that_was_set_back_holds_no_lease(shop: Shop) -> None:
+    assert shop.store.hold("me", 4)
+    shop.clock.now -= 3_600
+    assert shop.store.hold("you", 4)
+    assert not shop.store.hold("me", 4)
+
+
+def test_who_misses_revocations_has_to_subscribe_again(shop: Shop) -> None:
+    with shop.open().listen() as subscription:
+        for _ in range(REMEMBERED + 2):
+            shop.store.forget("checkout", ["alice"])
+        with pytest.raises(StoreUnavailableError, match="more was revoked"):
+            subscription.receive(1.0)
+    assert shop.count("forgotten") == REMEMBERED
+    with shop.open().listen() as subscription:
+        shop.store.forget("checkout", ["bob"])
+        assert receive(subscription) == Forgotten("checkout", ("bob",))
+
+
+def test_a_spoiled_revocation_hides_no_other(shop: Shop) -> None:
+    with shop.open().listen() as subscription:
+        shop.store.forget("checkout", ["alice"])
+        shop.spoil("UPDATE forgotten SET push = ?", b'{"rollout":"checkout"}')
+        shop.store.forget("checkout", ["bob"])
+        with pytest.raises(StoreCorruptError):
+            receive(subscription)
+        assert receive(subscription) == Forgotten("checkout", ("bob",))
+
+
+# --- time -------------------------------------------------------------------------------------
+
+
+def test_a_change_of_others_is_seen_within_a_quarter_of_a_second(shop: Shop) -> None:
+    shop.start()
+    heard: queue.SimpleQueue[float] = queue.SimpleQueue()
+    stopping = threading.Event()
+
+    def listen() -> None:
+        with shop.open().listen() as subscription:
+            heard.put(time.monotonic())
+            while not stopping.is_set():
+                if subscription.receive(0.4) is not None:
+                    heard.put(time.monotonic())
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    try:
+        heard.get(timeout=5)
+        waited = []
+        for number in range(12):
+            stopping.wait(number * 0.013)  # at any point between two looks
+            shop.store.kill(EVERYTHING, by="me", why="", now=float(number))
+            written = time.monotonic()
+            waited.append(heard.get(timeout=5) - written)
+    finally:
+        stopping.set()
+        listener.join()
+    shown = f"{sum(waited) / len(waited) * 1e3:.0f} ms on average, {max(waited) * 1e3:.0f} at most"
+    print(f"\na change is seen after {shown}")
+    assert max(waited) < SEEN_WITHIN
+
+
+def test_a_change_of_the_same_store_is_seen_at_once(shop: Shop) -> None:
+    shop.start()
+    begun: list[float] = []
+
+    def strike_now() -> None:
+        begun.append(time.monotonic())
+        shop.store.kill(EVERYTHING, by="me", why="", now=1.0)
+
+    waited = []
+    with shop.store.listen() as subscription:
+        for _ in range(5):
+            timer = threading.Timer(0.03, strike_now)
+            timer.start()
+            assert subscription.receive(5.0) is not None
+            waited.append(time.monotonic() - begun[-1])
+            timer.join()
+    # The rest would be a look every tenth of a second.
+    assert sum(waited) < LOOK_EVERY
+
+
+LISTENS = """
+import sys, time
+from canary_middleware.stores import open_store
+store = open_store(sys.argv[1], "shop")
+with store.listen() as subscription:
+    subscription.receive(0.2)
+    cpu, wall = time.process_time(), time.monotonic()
+    while time.monotonic() < wall + 3:
+        assert subscription.receive(0.4) is None
+    print((time.process_time() - cpu) / (time.monotonic() - wall))
+store.close()
+"""
+
+
+def test_listening_costs_next_to_nothing(shop: Shop) -> None:
+    shop.start()
+    share = float(played(LISTENS, shop))
+    print(f"\nlistening takes {share:.2%} of a processor")
+    assert share < IDLE_AT_MOST
+
+
+# --- another file in its place ----------------------------------------------------------------
+
+
+def test_a_file_that_is_replaced_is_followed(shop: Shop, tmp_path: Path) -> None:
+    shop.start()
+    elsewhere = Shop(tmp_path / "elsewhere")
+    elsewhere.path.parent.mkdir()
+    killed = elsewhere.store.kill(EVERYTHING, by="me", why="", now=1.0)
+    elsewhere.store.close()
+    with shop.open().listen() as subscription:
+        assert shop.store.load().document == STARTED
+        for ending in ("-wal", "-shm"):
+            Path(f"{shop.path}{ending}").unlink()  # they belong to the old one
+        elsewhere.path.replace(shop.path)
+        assert shop.store.load().document == killed
+        with pytest.raises(StoreUnavailableError, match="was replaced"):
+            subscription.receive(0.3)
+    with shop.open().listen() as subscription:
+        shop.store.kill("checkout", by="me", why="", now=1.0)
+        receive(subscription)
+
+
+def test_a_file_that_is_deleted_is_an_empty_store(shop: Shop) -> None:
+    shop.start()
+    shop.path.unlink()
+    assert shop.store.load().document is None
+    assert shop.store.swap(None, STARTED, audit(STARTED)), "as a process does that remembers it"
+    assert shop.open().load().document == STARTED
+
+
+@pytest.mark.parametrize("endings", [("-wal",), ("-shm",), ("-wal", "-shm")])
+def test_a_log_that_is_deleted_blinds_nobody_who_looks(
+    shop: Shop, endings: tuple[str, ...]
+) -> None:
+    shop.start()
+    other = shop.open()
+    assert other.load().document == STARTED
+    for ending in endings:
+        Path(f"{shop.path}{ending}").unlink()
+    # What was in the log is lost. SQLite begins anew when nobody holds the old one any more, which
+    # is when all have looked.
+    with suppress(StoreError):
+        other.load()
+    with suppress(StoreError):
+        shop.store.load()
+    other.kill(EVERYTHING, by="me", why="", now=1.0)
+    document = shop.store.load().document
+    assert document is not None
+    assert document.killed("checkout") is not None
+    shop.store.close()
+    other.close()
+    connection = sqlite3.connect(shop.path)
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection.close()
+
+
+def test_a_copy_made_while_others_write_is_a_store(shop: Shop, tmp_path: Path) -> None:
+    shop.start()
+    copy = Shop(tmp_path / "backup")
+    copy.path.parent.mkdir()
+    source, target = sqlite3.connect(shop.path), sqlite3.connect(copy.path)
+    source.backup(target)
+    source.close()
+    target.close()
+    assert copy.store.load().document == STARTED
+    copy.store.kill(EVERYTHING, by="me", why="", now=1.0)
+    copy.store.close()
+    assert shop.store.load().document == STARTED
+
+
+# --- processes --------------------------------------------------------------------------------
+
+
+def played(program: str, shop: Shop, *, setup: Callable[[], None] | None = None) -> str:
+    """What a program says that runs in a process of its own."""
+    command = [sys.executable, "-W", "error", "-c", program, f"sqlite:///{shop.path}"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, preexec_fn=setup,
+        cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+FORKS = """
+import os, sys, threading
+from canary_middleware.stores import open_store
+
+store = open_store(sys.argv[1], "shop", timeout=5.0)
+subscription = store.listen().__enter__()
+first = store.kill("before", by="me", why="", now=1.0)
+assert subscription.receive(1.0) == first
+descriptors = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")
+               if os.path.islink(f"/proc/self/fd/{fd}")]
+assert any("canary.db" in name for name in descriptors)
+
+def fork(then):
+    pid = os.fork()
+    if pid == 0:
+        try:
+            then()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitpid(pid, 0)[1]
+
+def in_child():
+    names = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")
+             if os.path.islink(f"/proc/self/fd/{fd}")]
+    assert not any("canary.db" in name for name in names), names
+    assert store.load().document == first
+    store.kill("child", by="me", why="", now=1.0)
+    assert fork(lambda: store.kill("grandchild", by="me", why="", now=1.0)) == 0
+
+# While another thread writes all the time: a fork waits for the end of a change.
+done = threading.Event()
+def write():
+    while not done.is_set():
+        store.hold("me", 4)
+thread = threading.Thread(target=write)
+thread.start()
+try:
+    for _ in range(20):
+        assert fork(lambda: store.hold("me", 4)) == 0
+finally:
+    done.set()
+    thread.join()
+assert fork(in_child) == 0
+pushed = subscription.receive(1.0)
+while "grandchild" not in pushed.kills:
+    pushed = subscription.receive(1.0)
+assert sorted(store.load().document.kills) == ["before", "child", "grandchild"]
+subscription.__exit__(None, None, None)
+store.close()
+print("ok")
+"""
+
+
+def test_no_connection_survives_a_fork(shop: Shop) -> None:
+    program = FORKS if sys.version_info < (3, 12) else f"import warnings\n{FORKS}"
+    command = [sys.executable, "-c", program, f"sqlite:///{shop.path}"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False,
+        cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr
+
+
+@pytest.fixture
+def open_to_all() -> Iterator[Path]:
+    """A directory that another user may look into."""
+    directory = Path("/tmp") / f"canary-{os.getpid()}-{time.monotonic_ns()}"
+    directory.mkdir(mode=0o755)
+    yield directory
+    shutil.rmtree(directory)
+
+
+READS_ONLY = """
+import os, sys
+from canary_middleware.errors import StoreUnavailableError
+from canary_middleware.stores import open_store
+import canary_middleware.stores.sqlite
+if os.geteuid() == 0:  # for root nothing is read-only
+    os.setuid(65534)
+store = open_store(sys.argv[1], "shop")
+for change in (lambda: store.kill("*", by="me", why="", now=1.0), lambda: store.hold("me", 1)):
+    try:
+        change()
+    except StoreUnavailableError as error:
+        print(error)
+store.close()
+"""
+
+
+def test_a_file_that_may_only_be_read_is_told_in_one_line(open_to_all: Path) -> None:
+    shop = Shop(open_to_all)
+    shop.start()
+    shop.store.close()
+    shop.path.chmod(0o444)
+    lines = played(READS_ONLY, shop).splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert line.startswith(str(shop.path))
+        assert "readonly" in line
