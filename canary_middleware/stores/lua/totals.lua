@@ -12,15 +12,19 @@ end
 local function write(boot, data)
   redis.call('HSET', KEYS[1], boot, data)
   redis.call('ZADD', KEYS[2], string.format('%.3f', now), boot)
-  -- A rollout that nobody has any more leaves nothing behind.
+end
+
+-- A rollout that nobody has any more leaves nothing behind.
+local function written()
   for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, LIFE) end
+  return 1
 end
 
 -- ARGV: boot id, data. Returns 0 if it was folded.
 if ARGV[1] == 'put' then
   if redis.call('ZSCORE', KEYS[3], ARGV[2]) then return 0 end
   write(ARGV[2], ARGV[3])
-  return 1
+  return written()
 end
 
 -- Returns {boot id, data, seconds since, ...}. A sum that lacks somebody would be a wrong one.
@@ -54,4 +58,4 @@ for i = 4, #ARGV, 2 do
   redis.call('ZREM', KEYS[2], ARGV[i])
 end
 redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -FOLDED - 1)
-return 1
+return written()
