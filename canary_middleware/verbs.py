@@ -308,6 +308,8 @@ def _describe(document: Document, command: Command) -> str:
     entry = state.entries.get(release or state.current or "") if state else None
     if entry is None:
         return Phase.IDLE.value
+    if command.verb is Verb.REBASE:
+        return f"{entry.release} stable {entry.stable}"
     return f"{entry.release} {entry.phase.value} {format_weight(entry.weight)}"
 
 

@@ -107,7 +107,8 @@ def test_rebase_learns_the_label_from_the_processes(store: MemoryStore) -> None:
     declare(store, "new", stable="1a")
     document = verbs.rebase(store, "checkout", by="me", why="hot-fix")
     assert (entry(document).stable, entry(document).weight) == ("1a", 1_000)
-    assert verbs.history(store)[0].action == "rebase"
+    audit = verbs.history(store)[0]
+    assert (audit.action, audit.old, audit.new) == ("rebase", "2 stable 1", "2 stable 1a")
     declare(store, "newer", stable="1b")
     with pytest.raises(VerbRefusedError, match=r"declare several: 1, 1a, 1b .*--stable 1b"):
         verbs.rebase(store, "checkout", by="me")
@@ -135,7 +136,7 @@ def test_status_names_who_declares_something_else(store: MemoryStore) -> None:
     declare(store, "fix", stable="1a")
     declare(store, "fix too", stable="1a")
     declare(store, "next", canary="3")
-    store.report(report("plan", replace(PLAN, steps=(9,), paths=("/a", "/b"))))
+    store.report(report("plan", replace(PLAN, steps=(9_000,), paths=("/a", "/b"), session=90)))
     found = verbs.status(store).odd
     assert [([process.id for process in odd.processes], odd.command) for odd in found] == [
         (["fix", "fix too"], "canary rebase checkout --stable 1a"),
@@ -145,7 +146,11 @@ def test_status_names_who_declares_something_else(store: MemoryStore) -> None:
     assert [[str(one) for one in odd.differs] for odd in found] == [
         ["stable 1a (in force: 1)"],
         ["release 3 (in force: 2)"],
-        ["paths /a, /b (in force: /)", "steps 9 (in force: 1000, 5000)"],
+        [
+            "paths /a, /b (in force: /)",
+            "steps 9% (in force: 1%, 5%)",
+            "session 90s (in force: 30m)",
+        ],
     ]
 
 

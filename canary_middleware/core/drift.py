@@ -6,12 +6,14 @@ release. So nothing of this is an error, but whoever looks has to see it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from canary_middleware.core.duration import format_duration
 from canary_middleware.core.records import ProcessReport
 from canary_middleware.core.state import ACTIVE, Document, Plan
+from canary_middleware.core.weight import format_weight
 
 RELEASE: Final = "release"
 
@@ -69,13 +71,23 @@ def differences(rollout: str, plan: Plan, document: Document | None) -> tuple[Di
 def _fields(declared: Mapping[str, Any], frozen: Mapping[str, Any]) -> Iterator[Difference]:
     for name, value in declared.items():
         if value != frozen[name]:
-            yield Difference(name, _text(value), _text(frozen[name]))
+            yield Difference(name, _text(name, value), _text(name, frozen[name]))
 
 
-def _text(value: object) -> str:
+_UNITS: Final[Mapping[str, Callable[[Any], str]]] = {
+    "steps": format_weight,
+    "session": format_duration,
+    "claim_life": format_duration,
+    "rollback_window": format_duration,
+}
+
+
+def _text(name: str, value: Any) -> str:
+    """A field of a plan as people write it."""
+    written = _UNITS.get(name, str)
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(str, value)) or "none"
-    return "none" if value is None else str(value)
+        return ", ".join(map(written, value)) or "none"
+    return "none" if value is None else written(value)
 
 
 def odd(document: Document | None, reports: Sequence[ProcessReport]) -> Iterator[Odd]:
