@@ -84,28 +84,45 @@ class AsyncRedisClaims:
         return await connection.read_response(disable_decoding=True, timeout=math.inf)
 
     async def _connected(self) -> Any:
-        if self._connecting is None:
-            self._connecting = asyncio.create_task(self._connect())
-        try:
-            # A way to the server that takes longer than a request waits is still found.
-            return await asyncio.shield(self._connecting)
-        finally:
-            if self._connecting.done():
-                self._connecting = None
+        connecting = self._connecting
+        if connecting is None:
+            connecting = self._connecting = asyncio.create_task(self._connect())
+            connecting.add_done_callback(self._tried)
+        # A way to the server that takes longer than a request waits is still found: the task goes
+        # on, and who asks next takes what it found.
+        connection = await asyncio.shield(connecting)
+        self._connecting = None
+        return connection
+
+    def _tried(self, connecting: asyncio.Task[Any]) -> None:
+        if connecting.cancelled() or connecting.exception() is not None:
+            self._connecting = None
 
     async def _connect(self) -> Any:
         connection = self._client.connection_pool.make_connection()
-        await connection.connect()
+        try:
+            async with asyncio.timeout(2 * PATIENCE):
+                await connection.connect()
+                # With no question it does nothing, and the server knows it by its digest then.
+                await self._answer(connection, self._script.call(()).words)
+        except TimeoutError as error:
+            await connection.disconnect(nowait=True)
+            raise redis.TimeoutError("no connection within the time for it") from error
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
         # Each question would be a task of its own; the budget of those who wait is shorter.
         connection.socket_timeout = None
         return connection
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._connecting is not None:
-            self._connecting.cancel()
-            await asyncio.gather(self._connecting, return_exceptions=True)
+        connecting, self._connecting = self._connecting, None
         connection, self._connection = self._connection, None
+        if connecting is not None:
+            connecting.cancel()
+            (found,) = await asyncio.gather(connecting, return_exceptions=True)
+            connection = None if isinstance(found, BaseException) else found
         if connection is not None:
             await connection.disconnect()
         await self._client.aclose()
