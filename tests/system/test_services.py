@@ -14,12 +14,12 @@ import pytest
 
 from canary_middleware import verbs
 from canary_middleware.core.model import Cohort
-from canary_middleware.core.service import KIND, Carried, read, write
+from canary_middleware.core.service import HEADER, KIND, Carried, read, write
 from canary_middleware.core.state import Plan
 from canary_middleware.core.token import TokenCodec
 from canary_middleware.core.weight import FULL
 from canary_middleware.stores import StateStore, open_store
-from tests.support.clients import Visitor
+from tests.support.clients import Response, Visitor
 from tests.support.otlp import Receiver
 from tests.support.redis import RedisServer
 from tests.support.servers import Process, free_port, wait_until
@@ -50,11 +50,13 @@ class Chain:
     receiver: Receiver
     processes: dict[str, Process] = field(default_factory=dict)
 
-    def ask(self, service: str, path: str = "/shop/", **headers: str) -> Answer:
+    def request(self, service: str, path: str = "/shop/", **headers: str) -> Response:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         with Visitor(self.ports[service]) as visitor:
-            answer = visitor.request("GET", path, headers=sent, fetch={})
-        found: Answer = json.loads(answer.body)
+            return visitor.request("GET", path, headers=sent, fetch={})
+
+    def ask(self, service: str, path: str = "/shop/", **headers: str) -> Answer:
+        found: Answer = json.loads(self.request(service, path, **headers).body)
         return found
 
     def at(self, weight: int) -> None:
@@ -128,6 +130,18 @@ def test_the_cohort_travels_along_by_every_client(half: Chain) -> None:
         assert long["next"]["next"]["baggage"] == f"canary.shop={version}"
         seen.add(version)
     assert seen == {STABLE, CANARY}
+
+
+def test_no_cache_mixes_callers_and_nobody_gets_a_cookie(half: Chain) -> None:
+    token = write(CODEC, [half.carried()], time.time())
+    for service in ("b", "c"):
+        response = half.request(service, Canary_Context=token)
+        vary = (response.header("Vary") or "").split(", ")
+        assert {"Cookie", HEADER} <= set(vary)
+        assert response.header("Cache-Control") == "private, no-cache"
+        assert response.all("Set-Cookie") == []
+        # Who comes without one is an ordinary visitor.
+        assert len(half.request(service).all("Set-Cookie")) == 1
 
 
 def on_canary(chain: Chain) -> str:
