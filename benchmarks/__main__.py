@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 
-PARTS = ("request_asgi", "request_wsgi", "telemetry", "decision", "kill")
+PARTS = ("request_asgi", "request_wsgi", "telemetry", "decision", "affinity", "kill")
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from canary_middleware import Canary, current
 from canary_middleware.core.active import active_visit
 from canary_middleware.core.model import Assignment, Visitor
 from canary_middleware.core.outcomes import OutcomeClass
-from canary_middleware.core.routing import Drawn, route
+from canary_middleware.core.routing import Drawn, Place, route
 from canary_middleware.engine.views import AsgiView, RequestView
 from canary_middleware.engine.visit import Visit
 
@@ -85,7 +85,7 @@ def main() -> list[str]:
 
     def decide() -> Assignment:
         visitor = Visitor(next(ours))
-        return route(lane, visitor, Drawn.identified(visitor))
+        return route(lane, visitor, Place(Drawn.identified(visitor)))
 
     with TemporaryDirectory() as directory:
         client = offline_unleash(directory)

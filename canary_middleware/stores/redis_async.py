@@ -121,8 +121,9 @@ class AsyncRedisClaims:
         connection, self._connection = self._connection, None
         if connecting is not None:
             connecting.cancel()
-            (found,) = await asyncio.gather(connecting, return_exceptions=True)
-            connection = None if isinstance(found, BaseException) else found
+            await asyncio.wait([connecting])
+            if not connecting.cancelled() and connecting.exception() is None:
+                connection = connecting.result()
         if connection is not None:
             await connection.disconnect()
         await self._client.aclose()
