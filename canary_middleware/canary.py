@@ -44,8 +44,9 @@ class Canary:
         namespace: names the cookie, the keys in the store and the buckets; required with a shared
             store. Applications of one site that share visitors share it.
         store: ``memory://`` (one process), ``sqlite:///path`` (the processes of one host),
-            ``redis://``, ``rediss://``, ``unix://``, or a redis-py client, which is used and never
-            closed; see docs/stores.md.
+            ``redis://``, ``rediss://``, ``unix://``, a redis-py client, which is used and never
+            closed, or a :class:`~canary_middleware.stores.StateStore` of one's own; see
+            docs/stores.md.
         credentials: returns the present user and password for the URL of a Redis, in any thread;
             asked for each new connection, so that a rotation needs no restart.
         secret_keys: keys that sign the cookie, at least 32 bytes each; oldest first, last signs.
@@ -299,8 +300,10 @@ def _opened(
     store: Any, namespace: str, credentials: Credentials | None, problems: Sequence[Problem]
 ) -> StateStore:
     """The store, unless there are problems; its own are told together with the others."""
+    opened: StateStore = store
     try:
-        opened = open_store(store, namespace, credentials=credentials)
+        if not isinstance(store, StateStore):
+            opened = open_store(store, namespace, credentials=credentials)
     except ConfigurationError as error:
         problems = [*problems, *error.problems]
     if problems:

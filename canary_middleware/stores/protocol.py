@@ -71,6 +71,7 @@ class Subscription(Protocol):
         """
 
 
+@runtime_checkable
 class StateStore(Protocol):
     """The shared control state. Blocking; used by agents and verbs, never on the request path.
 
