@@ -52,16 +52,27 @@ def adapted(text: str, store: str, namespace: str) -> str:
     return text
 
 
+def places(text: str) -> set[str]:
+    """The stores that a text names."""
+    return set(re.findall(r'store="([^"]+)"', text))
+
+
+@pytest.mark.parametrize("kind", ["redis", "sqlite"])
 @pytest.mark.parametrize("framework", SERVERS)
 def test_ten_lines(
-    framework: str, tmp_path: Path, shared_redis: SharedRedis, namespace: str
+    framework: str, kind: str, tmp_path: Path, shared_redis: SharedRedis, namespace: str
 ) -> None:
-    code = adapted(block(f"import {framework}"), shared_redis.url, namespace)
+    # As the README writes it, relative to where the server runs.
+    (file,) = places(README.read_text()) - places("".join(BLOCKS))
+    code = adapted(
+        block(f"import {framework}"), shared_redis.url if kind == "redis" else file, namespace
+    )
     assert len([line for line in code.splitlines() if line.strip()]) <= 17
     (tmp_path / "shop.py").write_text(code)
     port = free_port()
     command = console(SERVERS[framework]).replace("8000", str(port)).split()
-    store = open_store(shared_redis.url, namespace)
+    url = file.replace("///", f"///{tmp_path}/") if kind == "sqlite" else shared_redis.url
+    store = open_store(url, namespace)
     with Process([sys.executable, "-m", *command], tmp_path / "log", cwd=tmp_path) as process:
         process.wait_port(port)
 
