@@ -7,6 +7,7 @@ the server is a matter of :mod:`.redis_address`; who calls us tries again at its
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -260,7 +261,8 @@ class RedisStore(RedisAffinity, RedisLease, RedisTotals):
     def _heed(self, refused: str) -> None:
         """After word of a master that is none any more, the next question looks for the new one."""
         client = self._clients.get(os.getpid())
-        if "READONLY" in refused and isinstance(client, redis.Redis):
+        # Of -READONLY redis-py keeps the text only: "You can't write against a read only replica".
+        if re.search("(?i)read.?only", refused) and isinstance(client, redis.Redis):
             # What is idle, as the connection that got this word: others may be in use by the host.
             # Only the blocking pools of redis-py 6 cannot be told so.
             with suppress(TypeError):

@@ -37,6 +37,7 @@ class Setup:
 
     Attributes:
         store: URL.
+        credentials: file with user and password for the store, or ``None``.
         namespace: of the shop; that of the blog ends with ``-blog``.
         apps: which are served.
         plans: what their rollouts say beyond the default, by application.
@@ -74,6 +75,7 @@ class Setup:
     otlp: str | None = None
     loud: bool = False
     variant: str = ""
+    credentials: str | None = None
 
     def environment(self) -> dict[str, str]:
         return {VARIABLE: json.dumps(asdict(self))}
@@ -114,6 +116,7 @@ def canary(setup: Setup, app: str) -> Canary:
         setup.rollout(app),
         namespace=setup.namespace_of(app),
         store=setup.store,
+        credentials=partial(credentials, setup.credentials) if setup.credentials else None,
         secret_keys=setup.keys,
         identify=who if setup.identified else None,
         bucket_secret=BUCKET_SECRET if setup.identified else None,
@@ -127,8 +130,14 @@ def canary(setup: Setup, app: str) -> Canary:
     )
     if setup.heard is not None:
         made.engine.on_kill(partial(append, setup.heard, lambda: repr(time.monotonic())))
-    variants.spoil(setup.variant, made)
+    variants.spoil(setup.variant, made, setup.store)
     return made
+
+
+def credentials(path: str) -> tuple[str, str]:
+    """User and password, as somebody has just written them."""
+    user, password = Path(path).read_text().split()
+    return user, password
 
 
 def append(path: str, line: Any) -> None:

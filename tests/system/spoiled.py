@@ -15,7 +15,10 @@ from dataclasses import replace
 from typing import Any
 
 import itsdangerous
+import redis
 from opentelemetry.metrics import get_meter
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from canary_middleware import Canary
 from canary_middleware.core.model import Assignment
@@ -23,6 +26,7 @@ from canary_middleware.core.outcomes import OutcomeClass
 from canary_middleware.core.state import EVERYTHING, Document
 from canary_middleware.errors import StoreError
 from canary_middleware.stores import Loaded
+from canary_middleware.stores.redis import RedisStore
 from canary_middleware.telemetry import Telemetry
 from canary_middleware.telemetry.spans import TracedVisit
 
@@ -45,6 +49,45 @@ class Between:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.store, name)
+
+
+class Loyal(redis.ConnectionPool):
+    """Connections that stay where they are, whatever was said there."""
+
+    def disconnect(self, inuse_connections: bool = True) -> None:
+        if inuse_connections:
+            super().disconnect()
+
+
+def loyal(url: str, namespace: str) -> RedisStore:
+    """A store that never looks for another master."""
+    pool = Loyal.from_url(url, socket_timeout=0.5, retry=Retry(NoBackoff(), 0), protocol=2)
+    return RedisStore.from_client(redis.Redis.from_pool(pool), namespace)
+
+
+class Obedient(Between):
+    """A store whose word counts, also where it is older than what was heard before."""
+
+    last: Document | None = None
+
+    def load(self) -> Loaded:
+        loaded: Loaded = self.store.load()
+        told, last = loaded.document, self.last
+        if told and last and told != last and told.revision <= last.revision:
+            lifted = {} if told.kills else LIFTED
+            told = replace(told, revision=last.revision + 1, lifted=lifted)
+        self.last = told or last
+        return replace(loaded, document=told)
+
+    @contextmanager
+    def listen(self) -> Iterator[Obedient]:
+        with self.store.listen() as self.pushes:
+            yield self
+
+    def receive(self, timeout: float) -> Document | None:
+        document: Document | None = self.pushes.receive(timeout)
+        self.last = document or self.last
+        return document
 
 
 class Credulous(Between):

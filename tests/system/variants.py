@@ -32,6 +32,8 @@ TIMELESS = "a follower to whom no event voids a pin"
 STUBBORN = "an agent that tries again at once, ten times"
 IN_STEP = "agents that come back at the full second"
 LAST_WORD = "a follower that takes the push that came last for the newest"
+LOYAL = "a client that stays with a master that is none any more"
+OBEDIENT = "a follower that takes an older state at its word"
 LEFT_BEHIND = "an agent started at import, which a fork leaves behind"
 ASKS_THE_STORE = "a middleware that asks the store on each request"
 FAILS_CLOSED = "a middleware that answers 503 without its store"
@@ -74,6 +76,7 @@ STORES: Final[Mapping[str, type[spoiled.Between]]] = {
     CREDULOUS: spoiled.Credulous,
     GULLIBLE: spoiled.Gullible,
     LAST_WORD: spoiled.LastWord,
+    OBEDIENT: spoiled.Obedient,
     STUBBORN: spoiled.Stubborn,
     TIMELESS: spoiled.Timeless,
     IN_STEP: spoiled.InStep,
@@ -96,11 +99,14 @@ def telemetry(variant: str) -> Telemetry | None:
     return spoiled.CountsByPath() if variant == COUNTS_BY_PATH else None
 
 
-def spoil(variant: str, canary: Canary) -> None:
+def spoil(variant: str, canary: Canary, store_url: str) -> None:
     """Exchange what a variant does differently inside of the package's own parts."""
     if variant in STORES:
         store: Any = STORES[variant](canary.store)
         canary.agent = Agent(canary.engine, store, namespace=canary.namespace)
+    if variant == LOYAL:
+        loyal = spoiled.loyal(store_url, canary.namespace)
+        canary.agent = Agent(canary.engine, loyal, namespace=canary.namespace)
     if variant == LEFT_BEHIND:
         canary.arrive_blocking()
         os.register_at_fork(after_in_child=partial(setattr, canary, "awake", True))
