@@ -56,8 +56,8 @@ def test_the_page_shows_how_to_check_one(tmp_path: Path) -> None:
     )
     (tmp_path / "test_mine.py").write_text(block)
     some = "untouched or creates or first_claim or holds_it or last_word"
-    command: list[str | Path] = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", some,
-               "--rootdir", tmp_path, tmp_path]  # fmt: skip
+    options = ["-q", "-p", "no:cacheprovider", "-k", some, "--rootdir", str(tmp_path)]
+    command = [sys.executable, "-m", "pytest", *options, str(tmp_path)]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import queue
 import shutil
@@ -19,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from canary_middleware.core.claims import Claim
 from canary_middleware.core.codec import MAX_BYTES, encode
 from canary_middleware.core.records import ProcessReport
 from canary_middleware.core.state import EVERYTHING
@@ -425,6 +427,28 @@ def test_listening_costs_next_to_nothing(shop: Shop) -> None:
     share = float(played(LISTENS, shop))
     print(f"\nlistening takes {share:.2%} of a processor")
     assert share < IDLE_AT_MOST
+
+
+def test_who_is_in_a_hurry_waits_no_longer_than_the_budget(shop: Shop) -> None:
+    shop.start()
+    quick, async_quick = shop.store.quick(0.05), shop.store.quick_async()
+    other = sqlite3.connect(shop.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    begun = time.monotonic()
+    with pytest.raises(StoreUnavailableError, match="is busy"):
+        quick.claim([FIRST])
+    assert 0.04 < time.monotonic() - begun < 0.5
+    assert quick.load().document == STARTED, "readers wait for nobody"
+    other.execute("ROLLBACK")
+    other.close()
+
+    async def ask() -> list[Claim]:
+        found = await async_quick.claim([FIRST])
+        await async_quick.close()
+        return found
+
+    assert quick.claim([FIRST]) == asyncio.run(ask())
+    quick.close()
 
 
 # --- another file in its place ----------------------------------------------------------------
