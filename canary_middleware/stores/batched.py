@@ -142,9 +142,9 @@ class Batched:
             self._task.cancel()
             self._sent = []
             self._task = self._loop.create_task(self._run()) if self._next else None
-        if self._next or self._sent:
-            soonest = min(one.until for one in (*self._sent, *self._next))
-            self._timer = self._loop.call_at(soonest, self._tick)
+        left = [one.until for one in (*self._sent, *self._next) if not one.answer.done()]
+        if left:
+            self._timer = self._loop.call_at(min(left), self._tick)
 
     async def stop(self) -> None:
         """Give up what is under way."""
