@@ -113,7 +113,7 @@ def test_the_wheel_carries_the_package_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"canary_middleware"}
     package = ROOT / "canary_middleware"
-    data = {path for path in package.rglob("*") if path.suffix in (".py", ".lua", ".typed")}
+    data = {path for path in package.rglob("*") if path.suffix in (".py", ".lua", ".sql", ".typed")}
     assert {path.relative_to(ROOT).as_posix() for path in data} <= set(names)
     assert "canary_middleware/py.typed" in names
 
