@@ -7,7 +7,6 @@ the server is a matter of :mod:`.redis_address`; who calls us tries again at its
 from __future__ import annotations
 
 import os
-import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -41,7 +40,7 @@ from canary_middleware.errors import (
 from canary_middleware.stores.advice import of_redis
 from canary_middleware.stores.forgotten import MOST, decode_forgotten
 from canary_middleware.stores.protocol import REPORT_LIFE, Credentials, Forgotten, Key, Loaded
-from canary_middleware.stores.redis_address import RedisAddress
+from canary_middleware.stores.redis_address import RedisAddress, is_read_only
 from canary_middleware.stores.redis_affinity import FORGET, Call, RedisAffinity
 from canary_middleware.stores.redis_async import AsyncRedisClaims
 from canary_middleware.stores.redis_totals import RedisLease, RedisTotals
@@ -261,8 +260,7 @@ class RedisStore(RedisAffinity, RedisLease, RedisTotals):
     def _heed(self, refused: str) -> None:
         """After word of a master that is none any more, the next question looks for the new one."""
         client = self._clients.get(os.getpid())
-        # Of -READONLY redis-py keeps the text only: "You can't write against a read only replica".
-        if re.search("(?i)read.?only", refused) and isinstance(client, redis.Redis):
+        if is_read_only(refused) and isinstance(client, redis.Redis):
             # What is idle, as the connection that got this word: others may be in use by the host.
             # Only the blocking pools of redis-py 6 cannot be told so.
             with suppress(TypeError):

@@ -7,6 +7,7 @@ the Sentinels too. Here each time-out is explicit and nothing is tried twice: wh
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
@@ -231,6 +232,15 @@ def _probe(address: RedisAddress) -> None:
     elif len(cleanup_kwargs(**dict(address.options))) < len(address.options):
         # The blocking client leaves out what it does not know, such as a minimal version of TLS.
         raise TypeError
+
+
+def is_read_only(refused: object) -> bool:
+    """Whether a refusal is the word of a master that is none any more.
+
+    Of ``-READONLY`` redis-py keeps the text, "You can't write against a read only replica", and
+    scripts may put it behind a text of their own.
+    """
+    return re.search("(?i)read.?only", str(refused)) is not None
 
 
 def _place(arguments: Mapping[str, Any]) -> tuple[str, int]:

@@ -20,7 +20,7 @@ from redis.exceptions import NoScriptError, RedisClusterException
 from canary_middleware.core.claims import Ask, Claim
 from canary_middleware.core.codec import SHOWN, printable
 from canary_middleware.errors import StoreUnavailableError
-from canary_middleware.stores.redis_address import RedisAddress
+from canary_middleware.stores.redis_address import RedisAddress, is_read_only
 from canary_middleware.stores.redis_affinity import Call, ClaimScript
 
 PATIENCE: Final = 1.0
@@ -63,8 +63,11 @@ class AsyncRedisClaims:
         self._connection = None
         try:
             answer = await self._asked(connection, call)
-        except redis.ResponseError:
-            self._connection = connection if connection.is_connected else None
+        except redis.ResponseError as error:
+            if connection.is_connected and not is_read_only(error):
+                self._connection = connection
+            else:  # the next connection finds the master of then
+                await connection.disconnect(nowait=True)
             raise
         except BaseException:
             await connection.disconnect(nowait=True)

@@ -30,6 +30,8 @@ from tests.system.watch import Watch, canaries, failures
 
 HALF = parse_weight("50%")
 SERVERS = ("uvicorn", "gunicorn")
+AT_ONCE = ("--repl-diskless-sync-delay", "0")
+"""A master waits 5 s for more replicas before it sends what it has; a test has no time."""
 AFTER = 5.0
 """Seconds after a fail-over within which everybody follows the new master (R9)."""
 
@@ -109,8 +111,8 @@ def r7(directory: Path, variant: str = "", *, quiet: bool = False) -> str:
         quiet: nobody changes anything, which the workers would want to report at once.
     """
     with (
-        RedisServer(directory) as old,
-        RedisServer(directory) as new,
+        RedisServer(directory, *AT_ONCE) as old,
+        RedisServer(directory, *AT_ONCE) as new,
         FaultProxy(old.port) as name,
         Rig(directory, name.url(), "rows", identified=True) as rig,
         old.client() as demoted,

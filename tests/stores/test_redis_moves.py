@@ -1,0 +1,126 @@
+"""A master is demoted behind a name that leads to another one: who hears of it looks again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from canary_middleware.core.bucket import SPACE
+from canary_middleware.core.claims import Ask
+from canary_middleware.errors import NotPersistedError, StoreUnavailableError
+from canary_middleware.stores import open_store
+from canary_middleware.stores.redis import RedisStore
+from tests.support.fault_proxy import FaultProxy
+from tests.support.fleet import follows
+from tests.support.redis import RedisServer
+from tests.support.servers import wait_until
+
+ASK = Ask("shop", "k" * 22, None, "ab12", 1, 1, SPACE, 7, False, 60_000)
+
+
+@dataclass
+class World:
+    old: RedisServer
+    new: RedisServer
+    name: FaultProxy
+
+    def fail_over(self) -> None:
+        with self.old.client() as old, self.new.client() as new:
+            self.name.lead_to(self.new.port)
+            new.replicaof("NO", "ONE")
+            old.replicaof("127.0.0.1", str(self.new.port))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    at_once = ("--repl-diskless-sync-delay", "0")
+    with (
+        RedisServer(tmp_path, *at_once) as old,
+        RedisServer(tmp_path, *at_once) as new,
+        FaultProxy(old.port) as name,
+    ):
+        with new.client() as client:
+            client.replicaof("127.0.0.1", str(old.port))
+        wait_until(lambda: follows(new), what="it follows")
+        yield World(old, new, name)
+
+
+@pytest.mark.parametrize(
+    ("ask", "refusal"),
+    [
+        (lambda store: store.claim([ASK]), StoreUnavailableError),
+        (lambda store: store.hold("me", 4.0), StoreUnavailableError),
+        (lambda store: store.kill("*", by="me", why="", now=1.0), NotPersistedError),
+    ],
+)
+def test_the_second_question_reaches_the_new_master(
+    world: World, ask: Callable[[RedisStore], object], refusal: type[Exception]
+) -> None:
+    store = open_store(world.name.url(), "shop")
+    assert isinstance(store, RedisStore)
+    store.load()
+    world.fail_over()
+    with pytest.raises(refusal, match="read only"):
+        ask(store)
+    ask(store)
+    store.close()
+
+
+def test_so_does_that_of_an_event_loop(world: World) -> None:
+    store = open_store(world.name.url(), "shop")
+    assert isinstance(store, RedisStore)
+
+    async def talk() -> None:
+        claims = store.quick_async()
+        first = await claims.claim([ASK])
+        await asyncio.to_thread(world.fail_over)
+        with pytest.raises(StoreUnavailableError, match="read only"):
+            await claims.claim([ASK])
+        assert await claims.claim([ASK]) == first
+        await claims.close()
+
+    asyncio.run(talk())
+    store.close()
+
+
+def test_credentials_are_asked_for_each_connection(redis_server: RedisServer) -> None:
+    with redis_server.client() as client:
+        known = ["app", "first"]
+
+        def rotate(word: str) -> None:
+            client.acl_setuser(
+                "app", enabled=True, reset=True, passwords=[f"+{word}"], keys="*", channels="*",
+                categories=["+@all"],
+            )  # fmt: skip
+            client.execute_command("CLIENT", "KILL", "USER", "app")
+
+        store = open_store(redis_server.url, "shop", credentials=lambda: (known[0], known[1]))
+        assert isinstance(store, RedisStore)
+
+        async def talk() -> None:
+            claims = store.quick_async()
+            assert await claims.claim([ASK])
+            rotate("second")
+            for _ in range(2):
+                with pytest.raises(StoreUnavailableError):
+                    await claims.claim([ASK])
+            known[1] = "second"
+            assert await claims.claim([ASK])
+            await claims.close()
+
+        rotate("first")
+        assert store.load().document is None
+        with store.listen() as subscription:
+            subscription.receive(0.1)
+            asyncio.run(talk())
+            assert store.load().document is None
+            with pytest.raises(StoreUnavailableError):
+                subscription.receive(0.1)
+        with store.listen() as subscription:
+            struck = store.kill("*", by="me", why="", now=1.0)
+            assert subscription.receive(1.0) == struck
+        store.close()
