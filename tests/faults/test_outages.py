@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from tests.support.clients import Visitor
 from tests.support.fault_proxy import FaultProxy
 from tests.support.redis import RedisServer
 from tests.system import herd, variants
-from tests.system.outage import Outage, killed, loading, outage, stopped
+from tests.system.outage import Outage, killed, loading, outage, paused, slow, stopped, through
 from tests.system.rig import Rig, Worker, start
 from tests.system.rows import flips, resources
 from tests.system.site import CANARY
@@ -23,6 +22,7 @@ from tests.system.watch import Watch, failures
 pytestmark = pytest.mark.faults
 
 SERVERS = ("uvicorn", "gunicorn", "uvicorn", "gunicorn")
+PAUSES = [("CLIENT PAUSE 5000 ALL", 5.0), ("DEBUG SLEEP 5", 0.2)]
 
 
 @pytest.fixture
@@ -103,17 +103,6 @@ def test_r3_absent_at_the_start_for_20_seconds(rig: Rig, server: RedisServer) ->
 Change = Callable[[FaultProxy], object]
 
 
-@contextmanager
-def proxied(proxy: FaultProxy, change: Change) -> Iterator[None]:
-    change(proxy)
-    yield
-    proxy.heal()
-
-
-def slow(proxy: FaultProxy) -> None:
-    proxy.latency = 0.2
-
-
 @pytest.mark.parametrize(("row", "change"), [("R4", slow), ("R5", FaultProxy.black_hole)])
 def test_r4_r5_a_slow_network_and_one_that_swallows_everything(
     row: str, change: Change, rig: Rig, server: RedisServer
@@ -122,11 +111,7 @@ def test_r4_r5_a_slow_network_and_one_that_swallows_everything(
     with FaultProxy(server.port) as proxy:
         made = rig.serve(*SERVERS, store=proxy.url())
         rig.all_follow(CANARY)
-
-        def fault(_server: RedisServer) -> AbstractContextManager[None]:
-            return proxied(proxy, change)
-
-        report(row, outage(rig, server, fault, 30), made)
+        report(row, outage(rig, server, through(proxy, change), 30), made)
 
 
 def test_r8_loading_for_ten_seconds(rig: Rig, server: RedisServer, workers: list[Worker]) -> None:
@@ -138,20 +123,11 @@ def test_r11_flushall_while_killed_and_a_minute_of_silence(rig: Rig, server: Red
     print(f"\nR11: 0 canary answers of {len(watch.answers)} in 60 s, 10 new workers (limit 0)")
 
 
-@pytest.mark.parametrize(
-    ("command", "rest"), [("CLIENT PAUSE 5000 ALL", 5.0), ("DEBUG SLEEP 5", 0.2)]
-)
+@pytest.mark.parametrize(("command", "rest"), PAUSES)
 def test_r15_a_pause(
     command: str, rest: float, rig: Rig, server: RedisServer, workers: list[Worker]
 ) -> None:
-    @contextmanager
-    def paused(server: RedisServer) -> Iterator[None]:
-        with server.client() as client:
-            client.connection_pool.connection_kwargs["socket_timeout"] = 10
-            client.execute_command(*command.split())  # DEBUG SLEEP answers afterwards
-            yield
-
-    report(f"R15 {command}", outage(rig, server, paused, rest), workers)
+    report(f"R15 {command}", outage(rig, server, paused(command), rest), workers)
 
 
 def test_r16_rights_that_are_taken_away_and_given_back(rig: Rig, server: RedisServer) -> None:

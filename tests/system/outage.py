@@ -13,6 +13,7 @@ from functools import partial
 
 import redis
 
+from tests.support.fault_proxy import FaultProxy
 from tests.support.redis import RedisServer, connect
 from tests.support.servers import free_port, wait_until
 from tests.system.rig import Rig, Worker
@@ -72,6 +73,44 @@ def loading(server: RedisServer) -> Iterator[None]:
         yield
         wait_until(partial(_answers, client), what="it has loaded")
     del server.process.command[-len(slowly) :]
+
+
+@contextmanager
+def flushed(server: RedisServer) -> Iterator[None]:
+    """FLUSHALL."""
+    with server.client() as client:
+        client.flushall()
+        yield
+
+
+def paused(command: str) -> Fault:
+    """A command that keeps the server from answering any other."""
+
+    @contextmanager
+    def said(server: RedisServer) -> Iterator[None]:
+        with server.client() as client:
+            client.connection_pool.connection_kwargs["socket_timeout"] = 10
+            client.execute_command(*command.split())  # DEBUG SLEEP answers afterwards
+            yield
+
+    return said
+
+
+def through(proxy: FaultProxy, change: Callable[[FaultProxy], object]) -> Fault:
+    """Something between the workers and their store."""
+
+    @contextmanager
+    def changed(_server: RedisServer) -> Iterator[None]:
+        change(proxy)
+        yield
+        proxy.heal()
+
+    return changed
+
+
+def slow(proxy: FaultProxy) -> None:
+    """200 ms, in each direction."""
+    proxy.latency = 0.2
 
 
 def _answers(client: redis.Redis) -> bool:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from tests.support.clients import AsyncVisitor, Pool, Visitor
 from tests.support.redis import RedisServer
 from tests.support.servers import wait_until
 from tests.system.crowd import AT_ONCE, versions
-from tests.system.outage import Seen, outage
+from tests.system.outage import Seen, flushed, outage
 from tests.system.rig import Rig, Worker, start
 from tests.system.site import CANARY, STABLE
 from tests.system.watch import Watch, canaries, failures
@@ -54,13 +53,6 @@ def r10(
     rig.started(parse_weight("20%"))
     workers = rig.serve(*servers, variant=variant)
     rig.all_follow(CANARY)
-
-    @contextmanager
-    def flushed(server: RedisServer) -> Iterator[None]:
-        with server.client() as client:
-            client.flushall()
-            yield
-
     found = outage(rig, server, flushed, seconds)
     moved = sum(flips(found.of(worker)) for worker in workers)
     assert moved == 0, "nobody moves"

@@ -21,9 +21,12 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from canary_middleware import Canary
+from canary_middleware.core.circuit import Circuit
+from canary_middleware.core.claims import Ask, Claim
 from canary_middleware.core.model import Assignment
 from canary_middleware.core.outcomes import OutcomeClass
 from canary_middleware.core.state import EVERYTHING, Document
+from canary_middleware.engine.claims import Claims, Entry
 from canary_middleware.errors import StoreError
 from canary_middleware.stores import Loaded
 from canary_middleware.stores.redis import RedisStore
@@ -196,6 +199,24 @@ def timeless(document: Document) -> Document:
         for name, state in document.rollouts.items()
     }
     return replace(document, rollouts=rollouts)
+
+
+# --- claims ---------------------------------------------------------------------------------------
+
+
+class Amnesic(Claims):
+    """Nothing that the store said is remembered."""
+
+    def _put(self, ask: Ask, claim: Claim, now: float) -> Entry:
+        return Entry(ask, claim, now)
+
+
+class Fuseless(Circuit):
+    """It stays closed, however often the store does not answer."""
+
+    def failed(self, now: float) -> bool:
+        self.succeeded()
+        return super().failed(now)
 
 
 # --- telemetry ----------------------------------------------------------------------------------

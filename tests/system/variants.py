@@ -36,6 +36,8 @@ LOYAL = "a client that stays with a master that is none any more"
 OBEDIENT = "a follower that takes an older state at its word"
 LEFT_BEHIND = "an agent started at import, which a fork leaves behind"
 ASKS_THE_STORE = "a middleware that asks the store on each request"
+FORGETS_CLAIMS = "a process that remembers no claim"
+FUSELESS = "a circuit that never opens"
 FAILS_CLOSED = "a middleware that answers 503 without its store"
 PUNCTUAL = "a middleware that trusts no cookie of another clock"
 NEVER_STARTED = "a target whose start nobody looks at"
@@ -104,6 +106,11 @@ def spoil(variant: str, canary: Canary, store_url: str) -> None:
     if variant in STORES:
         store: Any = STORES[variant](canary.store)
         canary.agent = Agent(canary.engine, store, namespace=canary.namespace)
+    engine = canary.engine
+    if variant == FORGETS_CLAIMS:
+        engine.claims = spoiled.Amnesic(engine.clock, engine.recorder.count)
+    if variant == FUSELESS:
+        engine.claims.circuit = spoiled.Fuseless()
     if variant == LOYAL:
         loyal = spoiled.loyal(store_url, canary.namespace)
         canary.agent = Agent(canary.engine, loyal, namespace=canary.namespace)
