@@ -157,7 +157,7 @@ class SqliteStore(SqliteAffinity, SqliteLease, SqliteTotals):
         return SqliteSubscription(file, self._namespace, self._decoded, self._listening)
 
     def report(self, report: ProcessReport) -> None:
-        """Write under the process id, with the clock of the host."""
+        """Write under the process id, with the clock of the host; now and then, tidy up."""
         data, now = encode_report(report), self._wall()
 
         def change(connection: sqlite3.Connection) -> None:
@@ -171,6 +171,7 @@ class SqliteStore(SqliteAffinity, SqliteLease, SqliteTotals):
             )
 
         self._file.write(change)
+        self._file.tidy()
 
     def processes(self) -> list[ProcessReport]:
         """Who lives; reports that are not ours are left out."""

@@ -39,6 +39,8 @@ APPLICATION_ID: Final = 0x43_4E_52_59
 _PAUSE: Final = (0.0002, 0.002)
 """Seconds between two tries for the lock, instead of SQLite's own waits: those grow to 100 ms, so
 that whoever waited longest would be served last."""
+LONG_LOG: Final = 8 * 1024 * 1024
+"""Bytes; about twice what SQLite lets a log grow to where it can."""
 _PASSING: Final = ("SQLITE_BUSY", "SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC")
 """Failures in which the connection is kept. It still reads from a disk that is full, where a new
 one would find no room for the shared memory that even readers need."""
@@ -78,6 +80,7 @@ class SqliteFile:
 
     def __init__(self, path: Path, patience: float) -> None:
         self.path = path
+        self._log = path.with_name(f"{path.name}-wal")
         self._patience = patience
         self._turn = Lock()
         self._connection: sqlite3.Connection | None = None
@@ -143,6 +146,20 @@ class SqliteFile:
         # SQLite's number is one of this connection only.
         return Version(self._identity, self._openings, number)
 
+    def tidy(self) -> None:
+        """Bring a log that has grown back into the database.
+
+        SQLite does so itself, but while others write all the time it never gets to the end.
+        """
+        with suppress(OSError):
+            if self._log.stat().st_size <= LONG_LOG:
+                return
+        until = time.monotonic() + self._patience
+        with self._turns(self._patience), self._errors():
+            connection = self._connect(create=False)
+            while connection is not None and _is_late(connection) and time.monotonic() < until:
+                time.sleep(random.uniform(*_PAUSE))
+
     def close(self) -> None:
         """Until it is used again."""
         with self._turn:
@@ -197,16 +214,25 @@ class SqliteFile:
             # Forked without our being told: neither used nor closed, which would end its locks.
             self._inherited.append(self._connection)
             self._connection = None
-        identity = identity_of(self.path)
+        identity = self._files()
         if identity != self._identity:
             self._close()
         if self._connection is None and (identity or create):
             self._connection = self._open(create=create)
-            self._identity = identity_of(self.path)
+            self._identity = self._files()
             if identity and self._identity[:1] != identity[:1]:
                 self._close()
                 raise StoreUnavailableError(f"{self.path} is just being replaced")
         return self._connection
+
+    def _files(self) -> _Identity:
+        # The log counts, too: a connection whose log was deleted writes where nobody reads.
+        found = []
+        with suppress(OSError):
+            for name in (self.path, self._log):
+                status = name.stat()
+                found.append((status.st_dev, status.st_ino))
+        return tuple(found)
 
     def _open(self, *, create: bool) -> sqlite3.Connection | None:
         self._opened_by, self._durable = os.getpid(), False
@@ -244,6 +270,10 @@ def _patiently(action: Callable[[], T], until: float) -> T:
             if not busy or time.monotonic() > until:
                 raise
         time.sleep(random.uniform(*_PAUSE))
+
+
+def _is_late(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
 
 
 def _end(connection: sqlite3.Connection, how: str) -> None:
@@ -294,17 +324,6 @@ def _is_signed(connection: sqlite3.Connection) -> bool:
 
 def _number(connection: sqlite3.Connection, question: str) -> int:
     return int(connection.execute(question).fetchone()[0])
-
-
-def identity_of(path: Path) -> _Identity:
-    """Which files are there now; empty for none."""
-    # The log counts, too: a connection whose log was deleted writes where nobody reads.
-    found = []
-    with suppress(OSError):
-        for name in (path, path.with_name(f"{path.name}-wal")):
-            status = name.stat()
-            found.append((status.st_dev, status.st_ino))
-    return tuple(found)
 
 
 def _told(path: Path, name: str, error: sqlite3.Error) -> StoreCorruptError | StoreUnavailableError:

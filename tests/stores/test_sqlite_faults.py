@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from canary_middleware.core.records import ProcessReport
 from canary_middleware.core.state import EVERYTHING
 from canary_middleware.stores.sqlite import SqliteStore
+from canary_middleware.stores.sqlite_file import LONG_LOG
 from canary_middleware.testing.contract import audit, started
 from tests.support.servers import Process, wait_until
 
@@ -184,3 +186,16 @@ def test_a_kill_gets_through_while_others_claim_without_a_pause(
     waited.sort()
     print(f"\na kill takes {waited[10] * 1e3:.0f} ms, {waited[-1] * 1e3:.0f} at most")
     assert waited[-1] < GETS_THROUGH_WITHIN
+
+
+def test_a_log_that_grows_faster_than_it_is_read_back_is_cut(
+    store: SqliteStore, path: Path
+) -> None:
+    log = path.with_name(f"{path.name}-wal")
+    with running(CLAIMS, path, "c0"), running(CLAIMS, path, "c1"), running(CLAIMS, path, "c2"):
+        wait_until(lambda: log.stat().st_size > LONG_LOG, timeout=60, what="a long log")
+        store.report(ProcessReport("p1", "h", 1, "asgi", 1, None))
+        assert log.stat().st_size < LONG_LOG
+        before = revision(store)
+        store.kill(EVERYTHING, by="me", why="", now=1.0)
+        assert revision(store) == before + 1
