@@ -83,17 +83,15 @@ def contend(held: Claim | None, origin: Claim | None, ask: Ask) -> Claim:
         ``held`` where it is of this epoch or of a later one; the asking process, which is behind
         then, has to serve stable. Otherwise a claim of the epoch of ``ask``.
     """
-    held = ask.remembered if held is None else held
+    # What stands in the store comes first, then what the process remembers, then whose place is
+    # taken over.
+    held = held or ask.remembered or origin
     if held is not None and held.lineage == ask.lineage:
         if held.epoch > ask.epoch:
             return held
         if held.epoch == ask.epoch:
             rises = ask.raises and held.cohort is Cohort.STABLE and held.bucket < ask.limit
             return held._replace(cohort=Cohort.CANARY, period=ask.period) if rises else held
-    if held is None and origin is not None:
-        if (origin.lineage, origin.epoch) == (ask.lineage, ask.epoch):
-            return origin
-        held = origin
     # The draw outlives the epoch: a kill that is revived must not give a user another bucket.
     bucket = held.bucket if held is not None else ask.bucket
     cohort = Cohort.CANARY if bucket < ask.limit else Cohort.STABLE

@@ -51,8 +51,7 @@ class Standing:
 FINE = Standing()
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Everything about a visitor that one lane asks for.
 
     Attributes:
@@ -129,15 +128,16 @@ def admit(
     lane: Lane, visitor: Visitor | None, place: Place, trace: Trace | None = None
 ) -> Assignment:
     """As :func:`route` behind the gates."""
-    reason, cohort = _forced(lane.track, visitor, place)
-    if trace is not None:
-        if visitor is not None:
-            member = reason.value if reason in MEMBERS else "neither denied nor tester"
-            trace.append(f"audience: {member}")
-        if reason is not None and reason not in MEMBERS:
-            trace.append(f"{reason.value}: {cohort.value}")
-    if reason is not None:
-        return (lane.canary if cohort is Cohort.CANARY else lane.stable)[reason]
+    track = lane.track
+    # Most rollouts have no audience, and most requests bring nothing: one look less at each.
+    if track.audience or place.override is not None or place.upstream is not None:
+        reason, cohort = _forced(track, visitor, place)
+        if trace is not None:
+            _explain(trace, visitor, reason, cohort)
+        if reason is not None:
+            return (lane.canary if cohort is Cohort.CANARY else lane.stable)[reason]
+    elif trace is not None:
+        _explain(trace, visitor, None, Cohort.STABLE)
     pin = place.pin
     if pin is not None and holds(lane.pins, pin, place.now):
         if trace is not None:
@@ -150,6 +150,14 @@ def admit(
 
 
 MEMBERS: Final = frozenset({Reason.DENIED, Reason.TESTER})
+
+
+def _explain(trace: Trace, visitor: Visitor | None, reason: Reason | None, cohort: Cohort) -> None:
+    if visitor is not None:
+        member = reason.value if reason in MEMBERS else "neither denied nor tester"
+        trace.append(f"audience: {member}")
+    if reason is not None and reason not in MEMBERS:
+        trace.append(f"{reason.value}: {cohort.value}")
 
 
 def _forced(track: Track, visitor: Visitor | None, place: Place) -> tuple[Reason | None, Cohort]:

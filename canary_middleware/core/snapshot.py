@@ -59,6 +59,7 @@ class Track:
     prefix: str
     denied: Audience | None
     testers: Audience | None
+    audience: bool
 
     @classmethod
     def of(cls, rollout: Rollout, namespace: str, secret: bytes) -> Track:
@@ -74,6 +75,7 @@ class Track:
             prefix=rollout.paths[0],
             denied=rollout.denied or None,
             testers=rollout.testers or None,
+            audience=bool(rollout.denied or rollout.testers),
         )
 
 

@@ -85,13 +85,14 @@ def test_within_an_epoch_a_cohort_only_rises_and_only_where_it_may(held: Claim, 
 def test_who_signs_in_takes_the_browsers_claim_along(origin: Claim, ask: Ask) -> None:
     ask = replace(ask, remembered=None)
     winner = contend(None, origin, ask)
-    assert winner.bucket == origin.bucket
-    if (origin.lineage, origin.epoch) == (ask.lineage, ask.epoch):
+    assert winner == contend(origin, None, ask)
+    if (origin.lineage, origin.epoch) == (ask.lineage, ask.epoch) and not ask.raises:
         assert winner is origin
-    else:
-        below = origin.bucket < ask.limit
-        cohort = Cohort.CANARY if below else Cohort.STABLE
-        assert winner == Claim(ask.lineage, ask.epoch, ask.period, cohort, origin.bucket)
+
+
+@given(CLAIMS, st.none() | CLAIMS, ASKS)
+def test_an_older_claim_of_the_user_wins(held: Claim, origin: Claim | None, ask: Ask) -> None:
+    assert contend(held, origin, ask) == contend(held, None, ask)
 
 
 @given(st.none() | CLAIMS, CLAIMS, ASKS)

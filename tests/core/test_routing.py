@@ -42,7 +42,7 @@ class World:
     place: Place = NOWHERE
 
     def decide(self) -> Assignment:
-        place = replace(self.place, drawn=self.drawn)
+        place = self.place._replace(drawn=self.drawn)
         return route(lane(self.found, self.rollout), self.visitor, place, self.standing)
 
 
@@ -263,7 +263,7 @@ def test_a_trace_changes_nothing_and_ends_with_what_decided(
     under = lane(found, made.rollout)
     visitor = replace(ALICE, subject=subject)
     drawn = made.drawn and Drawn.identified(visitor)
-    place = replace(made.place, drawn=drawn)
+    place = made.place._replace(drawn=drawn)
     trace: list[str] = []
     decided = route(under, visitor, place, made.standing, trace)
     assert decided is route(under, visitor, place, made.standing)

@@ -27,7 +27,7 @@ local function drawn(ask, side, bucket)
   return '1:' .. ask.lineage .. ':' .. ask.epoch .. ':' .. ask.period .. ':' .. side .. ':' .. bucket
 end
 
-local function contend(held, origin, ask)
+local function contend(held, ask)
   local epoch, limit = tonumber(ask.epoch), tonumber(ask.limit)
   if held and held.lineage == ask.lineage then
     if held.epoch > epoch then return held.text end
@@ -35,10 +35,6 @@ local function contend(held, origin, ask)
       local rises = ask.raises and held.side == 's' and held.bucket < limit
       return rises and drawn(ask, 'c', held.bucket_text) or held.text
     end
-  end
-  if not held and origin then
-    if origin.lineage == ask.lineage and origin.epoch == epoch then return origin.text end
-    held = origin
   end
   local bucket = held and held.bucket_text or ask.bucket
   return drawn(ask, tonumber(bucket) < limit and 'c' or 's', bucket)
@@ -56,7 +52,7 @@ for i = 1, #ARGV do
   end
   place = place + 1
   local held = read(key)
-  local winner = contend(held or parsed(remembered), origin, ask)
+  local winner = contend(held or parsed(remembered) or origin, ask)
   if held and held.text == winner then
     redis.call('PEXPIRE', key, life)
   else
