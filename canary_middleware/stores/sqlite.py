@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import Final, TypeVar
 
 from canary_middleware.core.codec import (
@@ -77,6 +78,7 @@ class SqliteStore(SqliteAffinity, SqliteLease, SqliteTotals):
         self._patience = patience
         self._decode = Decoder().decode
         self._listening: list[SqliteSubscription] = []
+        self._fork_turn = Lock()
         self._forking: list[SqliteFile] = []
         _close_at_fork(self)
 
@@ -259,6 +261,8 @@ class SqliteStore(SqliteAffinity, SqliteLease, SqliteTotals):
 
     def before_fork(self) -> None:
         """No connection may be open then."""
+        # Two threads may fork at once.
+        self._fork_turn.acquire()
         self._forking = [self._file, *(listening.file for listening in self._listening)]
         for file in self._forking:
             file.before_fork()
@@ -268,6 +272,7 @@ class SqliteStore(SqliteAffinity, SqliteLease, SqliteTotals):
         for file in self._forking:
             file.after_fork()
         self._forking = []
+        self._fork_turn.release()
 
 
 def _path_of(url: str) -> Path:
