@@ -186,11 +186,14 @@ class DecisionEndpoint:
             visit = decisions.visit(AsgiView(original.in_scope(scope)))
             if visit is not None and self._canary.identify_is_async:
                 await visit.identify()
+            if visit is not None and visit.match.shared:
+                await self._canary.asker.settle_async(visit)
             return decisions.answer(visit)
         except Exception as error:  # noqa: BLE001  # whatever it was, a 5xx is an outage
             return decisions.failed(error)
 
     async def _leave(self) -> None:
+        await self._canary.asker.leave()
         await asyncio.to_thread(self._canary.stop)
 
 
@@ -229,6 +232,9 @@ class WsgiDecisionEndpoint:
             original = decisions.original(WsgiView(environ))
             if original is None:
                 return decisions.stable()
-            return decisions.answer(decisions.visit(WsgiView(original.in_environ(environ))))
+            visit = decisions.visit(WsgiView(original.in_environ(environ)))
+            if visit is not None and visit.match.shared:
+                self._canary.asker.settle(visit)
+            return decisions.answer(visit)
         except Exception as error:  # noqa: BLE001  # as in DecisionEndpoint
             return decisions.failed(error)

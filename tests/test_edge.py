@@ -19,6 +19,7 @@ from canary_middleware import (
     Rollout,
     Visitor,
     current,
+    verbs,
 )
 from canary_middleware.asgi import CanaryMiddleware
 from canary_middleware.edge import DecisionEndpoint, WsgiDecisionEndpoint
@@ -328,3 +329,19 @@ def test_the_server_starts_and_stops_the_agent_by_the_lifespan() -> None:
 
 def test_the_words_are_those_of_the_cohort() -> None:
     assert {cohort.value for cohort in Cohort} == {"stable", "canary"}
+
+
+def test_with_shared_affinity_the_store_is_asked(ask: Ask) -> None:
+    """A user whose claim another process made under another weight stays where it put them."""
+    canary = shop(
+        checkout(affinity="shared", policy="session"), identify=lambda view: view.header("x-user"),
+        bucket_secret=KEY, autostart="100%",
+    )  # fmt: skip
+    users = [f"user-{number}" for number in range(20)]
+    first = {user: ask(canary, headers={"X-User": user})["x-canary-cohort"] for user in users}
+    assert set(first.values()) == {"canary"}
+    verbs.weight(canary.store, "checkout", 0, by="test")
+    canary.engine.claims.forget("checkout", ())
+    again = {user: ask(canary, headers={"X-User": user})["x-canary-cohort"] for user in users}
+    assert again == first
+    assert ask(canary, headers={"X-User": "newcomer"})["x-canary-cohort"] == "stable"
