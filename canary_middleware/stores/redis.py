@@ -43,6 +43,7 @@ from canary_middleware.stores.protocol import REPORT_LIFE, Credentials, Forgotte
 from canary_middleware.stores.redis_address import RedisAddress, is_read_only
 from canary_middleware.stores.redis_affinity import FORGET, Call, RedisAffinity
 from canary_middleware.stores.redis_async import AsyncRedisClaims
+from canary_middleware.stores.redis_async_cluster import AsyncClusterClaims
 from canary_middleware.stores.redis_totals import RedisLease, RedisTotals
 from canary_middleware.stores.redis_url import Kind, refusal
 
@@ -144,7 +145,9 @@ class RedisStore(RedisAffinity, RedisLease, RedisTotals):
 
     def quick_async(self) -> AsyncRedisClaims:
         """Likewise for the running event loop, whose tasks keep the time."""
-        return AsyncRedisClaims(self.address, self._namespace)
+        clustered = self.address.kind is Kind.CLUSTER
+        made = AsyncClusterClaims if clustered else AsyncRedisClaims
+        return made(self.address, self._namespace)
 
     # --- questions ------------------------------------------------------------------------------
 

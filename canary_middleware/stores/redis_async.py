@@ -1,4 +1,4 @@
-"""Claims in Redis, asked from an event loop; the only module that asks with ``redis.asyncio``.
+"""Claims in Redis, asked from an event loop; :mod:`.redis_async_cluster` has those in a Cluster.
 
 One connection of redis-py is held for as long as the loop lives. Through its client a question
 costs three times as much: a pool, a lock, a time-out and a retry for each, none of which is needed
@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import redis
-from redis.asyncio import RedisCluster
-from redis.client import NEVER_DECODE
 from redis.exceptions import NoScriptError, RedisClusterException
 
 from canary_middleware.core.claims import Ask, Claim
@@ -55,8 +53,6 @@ class AsyncRedisClaims:
         return self._script.winners(answer, len(asks))
 
     async def _evaluate(self, call: Call) -> object:
-        if isinstance(self._client, RedisCluster):  # the node may move
-            return await self._client.execute_command(*call.words, **{NEVER_DECODE: True})
         connection = self._connection or await self._connected()
         # Whatever goes wrong from here on: an answer that is still to come must not be taken for
         # that of the next question.

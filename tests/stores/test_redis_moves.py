@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from canary_middleware.errors import NotPersistedError, StoreUnavailableError
 from canary_middleware.stores import open_store
 from canary_middleware.stores.redis import RedisStore
 from tests.support.fault_proxy import FaultProxy
-from tests.support.fleet import follows
+from tests.support.fleet import Cluster, follows
 from tests.support.redis import RedisServer
 from tests.support.servers import wait_until
 
@@ -85,6 +85,41 @@ def test_so_does_that_of_an_event_loop(world: World) -> None:
 
     asyncio.run(talk())
     store.close()
+
+
+def asks(number: int) -> list[Ask]:
+    return [replace(ASK, key=f"{number:022d}", bucket=number)]
+
+
+def test_an_event_loop_finds_a_cluster_that_moved(tmp_path: Path, cluster: Cluster) -> None:
+    """All nodes have new addresses; no answer is ever taken for that of another question."""
+
+    async def talk(first: Cluster, name: FaultProxy) -> None:
+        store = open_store(name.url().replace("redis:", "redis+cluster:"), "moved")
+        assert isinstance(store, RedisStore)
+        claims = store.quick_async()
+        assert (await claims.claim(asks(1)))[0].bucket == 1
+        owner = first.owner("{moved}")
+        owner.pause()
+        for number in range(2, 5):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(claims.claim(asks(number)), 0.02)
+        owner.resume()
+        found = await asyncio.gather(*(claims.claim(asks(number)) for number in range(2, 30)))
+        assert [one[0].bucket for one in found] == list(range(2, 30))
+        name.lead_to(cluster.servers[0].port)
+        for server in first.servers:
+            server.kill()
+        with pytest.raises(StoreUnavailableError):
+            await claims.claim(asks(1))
+        with pytest.raises(StoreUnavailableError, match="cannot be connected"):
+            await claims.claim(asks(1))
+        assert (await claims.claim(asks(1)))[0].bucket == 1
+        await claims.close()
+        store.close()
+
+    with Cluster(tmp_path) as first, FaultProxy(first.servers[0].port) as name:
+        asyncio.run(talk(first, name))
 
 
 def test_credentials_are_asked_for_each_connection(redis_server: RedisServer) -> None:

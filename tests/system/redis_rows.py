@@ -201,7 +201,7 @@ def cut_off(fleet: Sentinels, master: RedisServer, change: Callable[[], object])
             replica.pause()
     with master.client() as client:
         # What was sent would wait in the sockets; now they are closed before it is.
-        client.client_kill_filter(_type="replica")
+        client.execute_command("CLIENT", "KILL", "TYPE", "replica")
     struck = time.monotonic()
     change()
     return struck
