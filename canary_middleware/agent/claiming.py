@@ -11,6 +11,8 @@ from canary_middleware.stores.protocol import Affinity, Forgotten
 
 BATCH: Final = 200
 """Questions or sightings in one call; the server does nothing else meanwhile."""
+BATCHES: Final = 80
+"""Batches in one turn: whoever brings in visitors faster must not keep us from the kill switch."""
 TOUCH_EVERY: Final = 5.0
 """Seconds between two reports of what was seen; far less than the life of a claim."""
 
@@ -74,7 +76,10 @@ class Claiming:
             StoreError: the store does not do it; what waited goes on waiting.
         """
         claims = self._claims()
-        while asks := claims.take(BATCH):
+        for _ in range(BATCHES):
+            asks = claims.take(BATCH)
+            if not asks:
+                break
             try:
                 claims.learn(asks, self._store.claim(asks))
             except StoreError:

@@ -24,6 +24,8 @@ SHARE: Final = 3
 """A claim is believed for this part of its life in the store, then the store is asked again."""
 
 
+MAX_KEYS: Final = 4_096
+"""Subjects whose keys are remembered."""
 MAX_SUBJECT: Final = 256
 """Characters of a subject whose key is remembered; clients make up longer ones."""
 
@@ -98,7 +100,7 @@ class Claims:
         found = self._keys.get((lane_key, kind, subject))
         if found is None:
             found = claim_key(lane_key, kind, subject)
-            if len(self._keys) >= REMEMBERED:
+            if len(self._keys) >= MAX_KEYS:
                 self._keys.clear()
             if len(subject) <= MAX_SUBJECT:
                 self._keys[lane_key, kind, subject] = found

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from canary_middleware.agent.chores import Chores
-from canary_middleware.agent.claiming import BATCH, TOUCH_EVERY, Claiming
+from canary_middleware.agent.claiming import BATCH, BATCHES, TOUCH_EVERY, Claiming
 from canary_middleware.agent.follower import Follower
 from canary_middleware.core.bucket import SPACE
 from canary_middleware.core.claims import Ask, Claim, contend
@@ -72,6 +72,30 @@ class World:
 
     def stored(self, rollout: str = "checkout") -> dict[str, Claim]:
         return {found.key: found.claim for found in self.store.claims(rollout)}
+
+
+class Flooded(Troubled):
+    """While it answers, as many come again as it is asked about."""
+
+    claims_of: Claims
+    come = 0
+
+    def claim(self, asks: Sequence[Ask]) -> list[Claim]:
+        for _ in asks:
+            self.come += 1
+            self.claims_of.later(ask(self.come))
+        return super().claim(asks)
+
+
+def test_a_flood_of_visitors_does_not_keep_the_chores_from_what_else_is_due() -> None:
+    time = Time()
+    store, claims = Flooded(time), Claims(time, lambda _: None)
+    store.claims_of = claims
+    claims.later(ask(0))
+    for number in range(BATCH):
+        claims.later(ask(-number))
+    Claiming(store, lambda: claims, time).tell()
+    assert len(store.asked) == BATCHES
 
 
 @pytest.fixture
