@@ -13,11 +13,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib.resources import files
 from types import TracebackType
-from typing import Any, Final, NoReturn, Self
+from typing import Any, Final, Self
 
 from canary_middleware.core.codec import (
-    MAX_BYTES,
-    SHOWN,
     Decoder,
     decode_audit,
     decode_report,
@@ -26,7 +24,6 @@ from canary_middleware.core.codec import (
     encode_body,
     encode_kill,
     encode_report,
-    printable,
 )
 from canary_middleware.core.records import Audit, ProcessReport
 from canary_middleware.core.state import EVERYTHING, Document, Kill
@@ -42,6 +39,14 @@ from canary_middleware.stores.forgotten import MOST, decode_forgotten
 from canary_middleware.stores.protocol import REPORT_LIFE, Credentials, Forgotten, Key, Loaded
 from canary_middleware.stores.redis_address import RedisAddress, is_read_only
 from canary_middleware.stores.redis_affinity import FORGET, Call, RedisAffinity
+from canary_middleware.stores.redis_answers import (
+    as_bytes,
+    as_list,
+    as_seconds,
+    as_three,
+    store_errors,
+    strange,
+)
 from canary_middleware.stores.redis_async import AsyncRedisClaims
 from canary_middleware.stores.redis_async_cluster import AsyncClusterClaims
 from canary_middleware.stores.redis_totals import RedisLease, RedisTotals
@@ -155,12 +160,12 @@ class RedisStore(RedisAffinity, RedisLease, RedisTotals):
         """State and plain kill key in one round trip."""
         kill_key = None
         try:
-            text, reason, corrupt = _three(self._run("load", self._state_keys()))
+            text, reason, corrupt = as_three(self._run("load", self._state_keys()))
             # Whatever bytes somebody typed: they must come back as they were to be cleared.
-            kill_key = None if reason is None else _bytes(reason).decode(errors="surrogateescape")
+            kill_key = None if reason is None else as_bytes(reason).decode(errors="surrogateescape")
             if corrupt is not None:
-                raise StoreCorruptError(f"state {_bytes(corrupt).decode(errors='replace')}")
-            return Loaded(None if text is None else self._decode(_bytes(text)), kill_key)
+                raise StoreCorruptError(f"state {as_bytes(corrupt).decode(errors='replace')}")
+            return Loaded(None if text is None else self._decode(as_bytes(text)), kill_key)
         except StoreCorruptError as error:
             return Loaded(None, kill_key, error)
 
@@ -180,7 +185,7 @@ class RedisStore(RedisAffinity, RedisLease, RedisTotals):
         ]  # fmt: skip
         written: object = self._run("swap", self._state_keys(), arguments)
         if written not in (0, 1):
-            _strange(written)
+            strange(written)
         return written == 1
 
     def kill(self, scope: str, *, by: str, why: str, now: float) -> Document:
@@ -192,15 +197,15 @@ class RedisStore(RedisAffinity, RedisLease, RedisTotals):
             fresh.lineage, encode_body(fresh), self._channel,
         ]  # fmt: skip
         try:
-            text, refused, corrupt = _three(self._run("kill", self._state_keys(), arguments))
+            text, refused, corrupt = as_three(self._run("kill", self._state_keys(), arguments))
             if corrupt is not None:
-                raise StoreCorruptError(f"state {_bytes(corrupt)!r}")
-            struck = self._decode(_bytes(text))
+                raise StoreCorruptError(f"state {as_bytes(corrupt)!r}")
+            struck = self._decode(as_bytes(text))
         except StoreCorruptError:
             struck = strike(fresh, EVERYTHING, by=by, why=why, now=now)
             refused = self._mark(scope, why, struck)
         if refused is not None:
-            reason = _bytes(refused).decode(errors="replace")
+            reason = as_bytes(refused).decode(errors="replace")
             self._heed(reason)
             raise NotPersistedError(f"the kill was pushed, but not written: {reason}")
         return struck
@@ -208,9 +213,9 @@ class RedisStore(RedisAffinity, RedisLease, RedisTotals):
     def history(self, scope: str | None, limit: int) -> list[Audit]:
         """Newest first; lines that are not ours are left out."""
         found = []
-        for line in _list(self._run("history", self._state_keys())):
+        for line in as_list(self._run("history", self._state_keys())):
             with suppress(StoreCorruptError):
-                found.append(decode_audit(_bytes(line)))
+                found.append(decode_audit(as_bytes(line)))
         return [audit for audit in found if scope in (None, audit.scope)][:limit]
 
     def listen(self) -> RedisSubscription:
@@ -225,21 +230,21 @@ class RedisStore(RedisAffinity, RedisLease, RedisTotals):
 
     def processes(self) -> list[ProcessReport]:
         """Who lives; reports that are not ours are left out."""
-        flat = _list(self._run("processes", self._process_keys, [REPORT_LIFE]))
+        flat = as_list(self._run("processes", self._process_keys, [REPORT_LIFE]))
         found = []
         for heard, text in zip(flat[::2], flat[1::2], strict=False):
             with suppress(StoreCorruptError):
-                found.append(replace(decode_report(_bytes(text)), at=_seconds(heard)))
+                found.append(replace(decode_report(as_bytes(text)), at=as_seconds(heard)))
         return found
 
     def withdraw(self, process_id: str) -> None:
         """Forget a process at once."""
-        with _errors():
+        with store_errors():
             self._connected().hdel(self._process_keys[0], process_id)
 
     def warnings(self) -> tuple[str, ...]:
         """See :class:`~canary_middleware.stores.advice.Advised`."""
-        return of_redis(_bytes(self._run("server", self._keys[:1])).decode(errors="replace"))
+        return of_redis(as_bytes(self._run("server", self._keys[:1])).decode(errors="replace"))
 
     def close(self) -> None:
         """Close the client, if it is ours."""
@@ -256,7 +261,7 @@ class RedisStore(RedisAffinity, RedisLease, RedisTotals):
         if client is None:
             # No lock that a fork could have left locked: of two threads one client is used, and
             # the other has not connected to anything yet.
-            with _errors():
+            with store_errors():
                 client = self._clients.setdefault(pid, self._connect())
         return client
 
@@ -293,7 +298,7 @@ class RedisStore(RedisAffinity, RedisLease, RedisTotals):
 
     def _evaluate(self, call: Call) -> Any:
         # EVAL with the text, not EVALSHA: a kill must not depend on a script cache.
-        with self._heeding(), _errors():
+        with self._heeding(), store_errors():
             # Never decoded, whatever a ready client does: a kill key may hold any bytes.
             return self._connected().execute_command(*call.words, **{NEVER_DECODE: True})
 
@@ -312,7 +317,7 @@ class RedisStore(RedisAffinity, RedisLease, RedisTotals):
         client = self._connected()
         node_of: Any = getattr(client, "get_node_from_key", None)  # a cluster's
         where = {"target_nodes": node_of(pattern)} if node_of else {}
-        with _errors():
+        with store_errors():
             for key in client.scan_iter(pattern, count=MOST, **where):
                 yield key if isinstance(key, str) else key.decode(errors="replace")
 
@@ -334,7 +339,7 @@ class RedisSubscription:
         self._asked = False
 
     def __enter__(self) -> Self:
-        with _errors():
+        with store_errors():
             self._pubsub = self._open()
             try:
                 self._pubsub.subscribe(*self._channels)
@@ -354,7 +359,7 @@ class RedisSubscription:
 
     def receive(self, timeout: float) -> Document | Forgotten | None:
         """The next push; see :class:`~canary_middleware.stores.Subscription`."""
-        with _errors():
+        with store_errors():
             message = self._pubsub.get_message(timeout=timeout)
             while message is not None and message["type"] == "subscribe":  # one for each channel
                 message = self._pubsub.get_message(timeout=timeout)
@@ -363,9 +368,9 @@ class RedisSubscription:
                 return None
         self._silent, self._asked = 0.0, False
         if message["type"] == "message":
-            forgets = _bytes(message["channel"]).decode(errors="replace") == self._channels[1]
-            return (decode_forgotten if forgets else self._decode)(_bytes(message["data"]))
-        return None if message["type"] == "pong" else _strange(message["type"])
+            forgets = as_bytes(message["channel"]).decode(errors="replace") == self._channels[1]
+            return (decode_forgotten if forgets else self._decode)(as_bytes(message["data"]))
+        return None if message["type"] == "pong" else strange(message["type"])
 
     def _ask(self, waited: float) -> None:
         self._silent += waited
@@ -385,56 +390,6 @@ def _read_scripts() -> dict[str, str]:
     return {**scripts, **{name: (folder / f"{name}.lua").read_text() for name in alone}}
 
 
-def _bytes(value: object) -> bytes:
-    # The pushes that a ready client receives may be decoded.
-    data = value.encode(errors="surrogateescape") if isinstance(value, str) else value
-    if not isinstance(data, bytes):
-        _strange(value)
-    if len(data) > 2 * MAX_BYTES:
-        raise StoreCorruptError(f"an answer takes {len(data)} bytes")
-    return data
-
-
-def _list(answer: object) -> list[object]:
-    return answer if isinstance(answer, list) else _strange(answer)
-
-
-def _three(answer: object) -> list[object]:
-    found = _list(answer)
-    return found if len(found) == 3 else _strange(answer)
-
-
-def _seconds(answer: object) -> float:
-    try:
-        return float(_bytes(answer))
-    except ValueError:
-        _strange(answer)
-
-
-def _strange(answer: object) -> NoReturn:
-    # Something between us and the server, or another server: nothing that it says can be trusted.
-    kind = type(answer).__name__
-    raise StoreUnavailableError(f"the server does not answer as our scripts do, but with: {kind}")
-
-
 def _open(data: bytes) -> bytes:
     # {"by":..,"revision":0,..} → {"by":..,.. without its end: the script knows the revision.
     return data.replace(b'"revision":0,', b"", 1).removesuffix(b"}")
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    try:
-        yield
-    except redis.ResponseError as error:
-        if str(error).startswith("WRONGTYPE"):
-            raise StoreCorruptError(printable(str(error), SHOWN)) from error
-        raise StoreUnavailableError(printable(str(error), SHOWN)) from error
-    except UnicodeDecodeError as error:
-        raise StoreCorruptError("the answer is no UTF-8") from error
-    except (redis.RedisError, RedisClusterException, OSError) as error:
-        raise StoreUnavailableError(printable(str(error), SHOWN) or type(error).__name__) from error
-    except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
-        # What redis-py stumbles over when the answer is none that a Redis gives.
-        why = f"the server answers what redis-py cannot read: {type(error).__name__}"
-        raise StoreUnavailableError(why) from error
