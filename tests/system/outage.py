@@ -59,20 +59,34 @@ def masterless(server: RedisServer) -> Iterator[None]:
         client.replicaof("NO", "ONE")
 
 
-@contextmanager
-def loading(server: RedisServer) -> Iterator[None]:
-    """It died and comes back with what it held, but answers ``-LOADING`` for some ten seconds."""
-    slowly = ["--key-load-delay", "100000", "--loading-process-events-interval-bytes", "1024"]
-    with server.client() as client:
-        client.config_set("rdbcompression", "no")
-        client.mset({f"ballast:{number}": "x" * 2000 for number in range(100)})
-        client.save()
-        server.kill()
-        server.process.command += slowly
-        server.process.start().wait_port(server.port)
-        yield
-        wait_until(partial(_answers, client), what="it has loaded")
-    del server.process.command[-len(slowly) :]
+def loading_for(pause: int) -> Fault:
+    """It died and comes back with what it held, but answers ``-LOADING`` in the meantime.
+
+    Args:
+        pause: microseconds that it takes for each key or KiB.
+    """
+
+    @contextmanager
+    def loads(server: RedisServer) -> Iterator[None]:
+        slowly = [
+            "--key-load-delay", str(pause), "--loading-process-events-interval-bytes", "1024"
+        ]  # fmt: skip
+        with server.client() as client:
+            client.config_set("rdbcompression", "no")
+            client.mset({f"ballast:{number}": "x" * 2000 for number in range(100)})
+            client.save()
+            server.kill()
+            server.process.command += slowly
+            server.process.start().wait_port(server.port)
+            yield
+            wait_until(partial(_answers, client), timeout=20, what="it has loaded")
+        del server.process.command[-len(slowly) :]
+
+    return loads
+
+
+loading = loading_for(100_000)
+"""For some ten seconds."""
 
 
 @contextmanager

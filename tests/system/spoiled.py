@@ -211,6 +211,14 @@ class Amnesic(Claims):
         return Entry(ask, claim, now)
 
 
+class Hoarding(Claims):
+    """Everything that the store said is remembered for good."""
+
+    def _put(self, ask: Ask, claim: Claim, now: float) -> Entry:
+        entry = self._entries[ask.key] = Entry(ask, claim, now)
+        return entry
+
+
 class Fuseless(Circuit):
     """It stays closed, however often the store does not answer."""
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 from canary_middleware import Assignment, Canary, Cohort, Rescue, current
 from canary_middleware.agent import Agent
 from canary_middleware.core.model import Reason
+from canary_middleware.engine.claims import Claims
 from canary_middleware.telemetry import Telemetry
 from tests.system import spoiled
 
@@ -37,6 +38,7 @@ OBEDIENT = "a follower that takes an older state at its word"
 LEFT_BEHIND = "an agent started at import, which a fork leaves behind"
 ASKS_THE_STORE = "a middleware that asks the store on each request"
 FORGETS_CLAIMS = "a process that remembers no claim"
+HOARDS = "a process that remembers every claim"
 FUSELESS = "a circuit that never opens"
 FAILS_CLOSED = "a middleware that answers 503 without its store"
 PUNCTUAL = "a middleware that trusts no cookie of another clock"
@@ -83,6 +85,10 @@ STORES: Final[Mapping[str, type[spoiled.Between]]] = {
     TIMELESS: spoiled.Timeless,
     IN_STEP: spoiled.InStep,
 }
+CLAIMS: Final[Mapping[str, type[Claims]]] = {
+    FORGETS_CLAIMS: spoiled.Amnesic,
+    HOARDS: spoiled.Hoarding,
+}
 WRAPPERS: Final[Mapping[str, type[spoiled.Around]]] = {
     EVERYBODY_DRAWS: spoiled.WithoutMetadata,
     ASKS_THE_STORE: spoiled.Asking,
@@ -107,8 +113,8 @@ def spoil(variant: str, canary: Canary, store_url: str) -> None:
         store: Any = STORES[variant](canary.store)
         canary.agent = Agent(canary.engine, store, namespace=canary.namespace)
     engine = canary.engine
-    if variant == FORGETS_CLAIMS:
-        engine.claims = spoiled.Amnesic(engine.clock, engine.recorder.count)
+    if variant in CLAIMS:
+        engine.claims = CLAIMS[variant](engine.clock, engine.recorder.count)
     if variant == FUSELESS:
         engine.claims.circuit = spoiled.Fuseless()
     if variant == LOYAL:
