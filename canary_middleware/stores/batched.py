@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from canary_middleware.core.claims import Ask, Claim
 from canary_middleware.errors import StoreError, StoreUnavailableError
@@ -41,6 +41,25 @@ class Waiting:
         self.until = until
 
 
+class Alone:
+    """A request that asks by itself.
+
+    Attributes:
+        task: which it is.
+        until: time of the loop at which it waits no longer.
+        cancelling: how often it had been cancelled before, by others.
+        late: it was cancelled because it waited for too long.
+    """
+
+    __slots__ = ("cancelling", "late", "task", "until")
+
+    def __init__(self, task: asyncio.Task[Any], until: float) -> None:
+        self.task = task
+        self.until = until
+        self.cancelling = task.cancelling()
+        self.late = False
+
+
 class Batched:
     """Asks for all requests of one event loop; made inside of it.
 
@@ -58,7 +77,7 @@ class Batched:
         self._send = send
         self._budget = budget
         self._loop = asyncio.get_running_loop()
-        self._alone = False
+        self._alone: Alone | None = None
         self._next: list[Waiting] = []
         self._sent: list[Waiting] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -70,32 +89,37 @@ class Batched:
         Raises:
             StoreUnavailableError: not in time, or the store does not do what it is asked.
         """
-        if self._task is None and not self._alone:
-            return await self._at_once(asks)
-        answer: Answer = self._loop.create_future()
-        now = self._loop.time()
-        self._next.append(Waiting(asks, answer, now + self._budget))
+        until = self._loop.time() + self._budget
         if self._timer is None:
-            self._timer = self._loop.call_at(now + self._budget, self._tick)
+            # One for all: a timer for each request costs more than what is asked.
+            self._timer = self._loop.call_at(until, self._tick)
+        if self._task is None and self._alone is None:
+            return await self._at_once(asks, until)
+        answer: Answer = self._loop.create_future()
+        self._next.append(Waiting(asks, answer, until))
         found = await answer
         if isinstance(found, str):
             raise StoreUnavailableError(found)
         return found
 
-    async def _at_once(self, asks: Sequence[Ask]) -> Sequence[Claim]:
-        self._alone = True
+    async def _at_once(self, asks: Sequence[Ask], until: float) -> Sequence[Claim]:
+        task = asyncio.current_task(self._loop)
+        assert task is not None  # noqa: S101  # narrows: a coroutine runs in a task
+        alone = self._alone = Alone(task, until)
         try:
-            async with asyncio.timeout(self._budget):
-                return await self._send(asks)
-        except TimeoutError:
-            raise StoreUnavailableError(self._late) from None
+            return await self._send(asks)
+        except asyncio.CancelledError:
+            # As asyncio.timeout tells its own cancellation from that of others.
+            if alone.late and task.uncancel() <= alone.cancelling:
+                raise StoreUnavailableError(self._late) from None
+            raise
         except StoreError:
             raise
         # The request goes on whatever was stumbled over.
         except Exception as error:
             raise StoreUnavailableError(stumbled(error)) from error
         finally:
-            self._alone = False
+            self._alone = None
             if self._next:
                 self._task = self._loop.create_task(self._run())
 
@@ -134,6 +158,10 @@ class Batched:
         """Who has waited for long enough waits no more."""
         now = self._loop.time()
         self._timer = None
+        alone = self._alone
+        if alone is not None and alone.until <= now and not alone.late:
+            alone.late = True
+            alone.task.cancel()
         late = [one for one in (*self._sent, *self._next) if one.until <= now]
         fail(late, self._late)
         self._next = [one for one in self._next if one.until > now]
@@ -143,6 +171,8 @@ class Batched:
             self._sent = []
             self._task = self._loop.create_task(self._run()) if self._next else None
         left = [one.until for one in (*self._sent, *self._next) if not one.answer.done()]
+        if alone is not None and not alone.late:
+            left.append(alone.until)
         if left:
             self._timer = self._loop.call_at(min(left), self._tick)
 
