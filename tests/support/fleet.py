@@ -76,6 +76,9 @@ class Sentinels(Fleet):
         hosts = ",".join(f"{LOCALHOST}:{port}" for port in self.ports)
         return f"redis+sentinel://{hosts}/{MASTER}/0"
 
+    def sentinel_urls(self) -> list[str]:
+        return [f"redis://{LOCALHOST}:{port}" for port in self.ports]
+
     def master(self) -> RedisServer:
         """Whom the Sentinels say is it now."""
         with connect(f"redis://{LOCALHOST}:{self.ports[0]}") as client:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from canary_middleware.errors import StoreUnavailableError, VerbRefusedError
 from canary_middleware.stores import StateStore
 from tests.support.fault_proxy import FaultProxy
 from tests.support.fleet import Cluster, Sentinels
-from tests.support.redis import RedisServer
+from tests.support.redis import RedisServer, connect
 from tests.support.servers import wait_until
 from tests.system.herd import PASSWORD, connections
 from tests.system.rig import Rig, Worker, follow
@@ -32,6 +33,8 @@ HALF = parse_weight("50%")
 SERVERS = ("uvicorn", "gunicorn")
 AT_ONCE = ("--repl-diskless-sync-delay", "0")
 """A master waits 5 s for more replicas before it sends what it has; a test has no time."""
+HERD = 8.0
+"""Seconds for which a herd is watched, from the death of its master on."""
 AFTER = 5.0
 """Seconds after a fail-over within which everybody follows the new master (R9)."""
 
@@ -210,6 +213,39 @@ def cut_off(fleet: Sentinels, master: RedisServer, change: Callable[[], object])
 def recovered(workers: Sequence[Worker]) -> bool:
     outputs = [worker.process.output() for worker in workers]
     return all(text.count("recovered") >= text.count("store: degraded") for text in outputs)
+
+
+def herd(rig: Rig, fleet: Sentinels, count: int, variant: str = "") -> str:
+    """So many workers lose their master at once: how much at once they come to the next one."""
+    rig.started(HALF)
+    ports, lost = rig.lazy(count, variant=variant), fleet.master()
+    channel = f"canary:{{{rig.setup.namespace}}}:push"
+    with Watch(ports, every=0.2) as watch, ExitStack() as stack:
+        with lost.client() as client:
+            listening = {channel: count}
+            wait_until(lambda: dict(client.pubsub_numsub(channel)) == listening, what="all listen")
+        others = [server for server in fleet.servers if server is not lost]
+        clients = [stack.enter_context(server.client()) for server in others]
+        asked = [stack.enter_context(connect(url)) for url in fleet.sentinel_urls()]
+        before, known = sum(map(connections, clients)), sum(map(connections, asked))
+        since = time.monotonic()
+        lost.kill()
+        counts = []
+        while time.monotonic() - since < HERD:
+            with suppress(redis.ConnectionError):  # Sentinels cut everybody off at a promotion
+                counts.append(sum(map(connections, clients)) - before)
+            time.sleep(0.1)
+        each = (sum(map(connections, asked)) - known) / count
+        heard = sum(dict(client.pubsub_numsub(channel))[channel] for client in clients)
+    came = [after - earlier for earlier, after in zip(counts, counts[2:], strict=False)]
+    assert failures(watch.answers) == []
+    assert heard == count, "all listen to the new master"
+    assert max(came) <= 0.5 * counts[-1], "no synchronised peak"
+    assert each <= 1, "the ways to the Sentinels stay open"
+    return (
+        f"R17 with Sentinels: {counts[-1] / count:.1f} connections of a worker, at most "
+        f"{max(came)} of {counts[-1]} within 0.2 s, {each:.1f} to Sentinels"
+    )
 
 
 # --- a Cluster ------------------------------------------------------------------------------------
