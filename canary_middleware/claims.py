@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from canary_middleware.core.claims import Claim
 from canary_middleware.core.codec import printable
 from canary_middleware.core.model import Assignment, Cohort
 from canary_middleware.core.pins import Pin
@@ -93,6 +94,13 @@ def count(store: StateStore, lane: Lane) -> Count:
     return Count(pinned, served, older)
 
 
+def place(lane: Lane, claim: Claim) -> Place:
+    """Where a claim puts its subject now."""
+    current = (claim.lineage, claim.epoch) == (lane.lineage, lane.epoch)
+    pin = Pin(claim.cohort, claim.period) if current else None
+    return Place(claim.bucket, pin, now=time.time())
+
+
 def revoke(
     store: StateStore, rollout: str, keys: Sequence[str] | None, *, by: str, why: str = ""
 ) -> int:
@@ -136,16 +144,13 @@ def keeper(store: StateStore) -> Affinity:
     """
     if isinstance(store, Affinity):
         return store
-    hint = "shared affinity needs a store that does, such as redis://"
+    hint = "shared affinity needs a store that does, such as sqlite:///path or redis://"
     raise ConfigurationError([Problem("store", "keeps no claims", hint)])
 
 
 def _held(lane: Lane, found: Listed) -> Held:
-    claim = found.claim
-    if (claim.lineage, claim.epoch) != (lane.lineage, lane.epoch):
-        return Held(found, None)
-    place = Place(claim.bucket, Pin(claim.cohort, claim.period), now=time.time())
-    return Held(found, route(lane, None, place))
+    stands = place(lane, found.claim)
+    return Held(found, None if stands.pin is None else route(lane, None, stands))
 
 
 def _book(store: StateStore, rollout: str, gone: int, by: str, why: str) -> None:

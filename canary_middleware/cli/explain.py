@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import click
 
-from canary_middleware import verbs
+from canary_middleware import claims, verbs
 from canary_middleware.cli.connection import Connection, a_rollout, connected
 from canary_middleware.cli.show import print_json, say, shown
-from canary_middleware.cli.whom import carrying, identified, lane_of
-from canary_middleware.core.model import Assignment
+from canary_middleware.cli.whom import Asked, carrying, identified, lane_of
+from canary_middleware.core.claims import claim_key
+from canary_middleware.core.model import Assignment, Policy
 from canary_middleware.core.routing import Place, Trace, route
 from canary_middleware.core.snapshot import Lane
+from canary_middleware.stores import StateStore
+from canary_middleware.stores.protocol import Affinity
 
 
 @click.command()
@@ -46,13 +49,34 @@ def explain(
     )
     with connection.store() as store:
         found = verbs.status(store)
-    lane = lane_of(connection.namespace, configuration, found, rollout, release)
+        lane = lane_of(connection.namespace, configuration, found, rollout, release)
+        place = _place(store, lane, asked)
     trace: Trace = []
-    assignment = route(lane, asked.visitor, Place(asked.drawn, now=time.time()), trace=trace)
+    assignment = route(lane, asked.visitor, place, trace=trace)
+    notes = (*asked.notes, *_notes(lane, asked))
     if connection.as_json:
-        print_json(_shape(assignment, lane, trace, asked.notes))
+        print_json(_shape(assignment, lane, trace, notes))
     else:
-        _print(assignment, lane, trace, asked.notes)
+        _print(assignment, lane, trace, notes)
+
+
+def _place(store: StateStore, lane: Lane, asked: Asked) -> Place:
+    """Everything that decides between pin and weight, where requests look for it."""
+    if lane.shared and isinstance(store, Affinity):
+        key = claim_key(lane.track.key, asked.drawn.kind, asked.drawn.subject)
+        held = claims.found(store, lane, key)
+        if held is not None:
+            return claims.place(lane, held.listed.claim)
+    cookie = None if lane.shared else asked.cookie
+    pin = cookie.pin(lane.tag) if cookie is not None and lane.tag else None
+    return Place(asked.drawn, pin, now=time.time())
+
+
+def _notes(lane: Lane, asked: Asked) -> Iterable[str]:
+    if lane.policy is Policy.REQUEST:
+        yield "policy request: every request is drawn by chance, this is one of them"
+    elif lane.pins and not lane.shared and asked.cookie is None:
+        yield "a browser of this subject may carry a pin, which counts there; ask with its --cookie"
 
 
 def _shape(

@@ -33,11 +33,13 @@ class Asked:
     Attributes:
         visitor: who was identified.
         drawn: what buckets are drawn by.
+        cookie: what the browser carries, where one was asked about.
         notes: what the answer leaves out.
     """
 
     visitor: Visitor | None
     drawn: Drawn
+    cookie: cookies.Cookie | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -72,7 +74,8 @@ def carrying(configuration: Configuration, namespace: str, value: str) -> Asked:
     except TokenError as error:
         message = f"the cookie is {error.why}"
         raise VerbRefusedError(message, hint="a request with it counts as a new visitor") from error
-    return Asked(None, Drawn.anonymous(cookie.id), tuple(_cookie_notes(configuration, cookie)))
+    notes = tuple(_cookie_notes(configuration, cookie))
+    return Asked(None, Drawn.anonymous(cookie.id), cookie, notes)
 
 
 def _cookie_notes(configuration: Configuration, cookie: cookies.Cookie) -> Iterable[str]:

@@ -8,6 +8,9 @@ import select
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
 
 import pytest
 
@@ -244,50 +247,100 @@ def test_the_shapes_have_the_promised_names(shop: Shell) -> None:
         assert keys(shop("affinity", *words, "--json").json) == keys(promised(verb)), verb
 
 
-# --- a running process forgets at once ----------------------------------------------------------
+# --- beside a running process -------------------------------------------------------------------
 
 
-def visit(app: CanaryMiddleware) -> str:
-    request = Request(headers=[("X-User", NAME)])
-    reply = wsgi_driver.exchange(app, wsgi_driver.http_environ(request))
-    assert reply.status == 200
-    return reply.body.decode()
+class Running:
+    """A process that serves `checkout`, and a browser that visits it."""
 
+    def __init__(self, shop: Shell, url: str, **rollout: str) -> None:
+        self.facade = Canary(
+            Rollout("checkout", "1.4.2", "1.5.0", **rollout),  # type: ignore[arg-type]  # texts
+            store=url,
+            namespace=shop.namespace,
+            secret_keys=[KEY],
+            bucket_secret=BUCKETS,
+            identify=lambda view: view.header("X-User"),
+            telemetry=False,
+            poll=60.0,
+            max_staleness=None,
+            claim_budget=1.0,
+        )
+        self._app = CanaryMiddleware(self._application, self.facade)
+        self.cookie = ""
 
-def test_a_revoked_subject_is_placed_anew_by_a_running_process(shop: Shell) -> None:
-    def application(environ: object, start_response: object) -> list[bytes]:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *caught: object) -> None:
+        self.facade.stop()
+
+    @staticmethod
+    def _application(_: Any, start_response: Any) -> list[bytes]:
         version = current("checkout").version
-        start_response("200 OK", [])  # type: ignore[operator]  # the oldest signature there is
+        start_response("200 OK", [])
         return [version.encode()]
 
-    facade = Canary(
-        Rollout("checkout", "1.4.2", "1.5.0", policy="keep", affinity="shared"),
-        store=shop.url,
-        namespace=shop.namespace,
-        secret_keys=[KEY],
-        bucket_secret=BUCKETS,
-        identify=lambda view: view.header("X-User"),
-        telemetry=False,
-        poll=60.0,
-        max_staleness=None,
-        claim_budget=1.0,
-    )
-    app = CanaryMiddleware(application, facade)
-    try:
+    def visit(self, user: str = "") -> str:
+        pairs = [("X-User", user), ("Cookie", self.cookie)]
+        request = Request(headers=[(name, text) for name, text in pairs if text])
+        reply = wsgi_driver.exchange(self._app, wsgi_driver.http_environ(request))
+        assert reply.status == 200
+        for line in reply.all("set-cookie"):
+            self.cookie = line.partition(";")[0]
+        return reply.body.decode()
+
+    def heard(self) -> None:
+        document = self.facade.store.load().document
+        assert document is not None
+        wait_until(lambda: self.facade.engine.document == document, what="a change is heard")
+
+
+@pytest.mark.parametrize("kind", ["redis", "sqlite"])
+def test_a_revoked_subject_is_placed_anew_by_a_running_process(
+    shop: Shell, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if kind == "sqlite":
+        shop = Shell(f"sqlite:///{tmp_path}/canary.db", shop.namespace, capsys)
+        shop.declare(SHARED)
+        shop("start", "checkout")
+    with Running(shop, shop.url, policy="keep", affinity="shared") as running:
         shop("weight", "checkout", "100%")
-        assert visit(app) == "1.5.0"
+        assert running.visit(NAME) == "1.5.0"
         shop("weight", "checkout", "0%")
-        heard(facade)
-        assert visit(app) == "1.5.0", "kept"
-        assert len(facade.engine.claims) == 1
+        running.heard()
+        assert running.visit(NAME) == "1.5.0", "kept"
+        explained = shop("explain", "checkout", "--subject", NAME)
+        assert explained.out.startswith("checkout: canary, version 1.5.0, reason pin\n")
         assert shop("affinity", "revoke", "checkout", "--subject", NAME).code == 0
-        wait_until(lambda: not len(facade.engine.claims), what="the push is heard")
-        assert visit(app) == "1.4.2"
-    finally:
-        facade.stop()
+        memory = running.facade.engine.claims
+        wait_until(lambda: not len(memory), what="the push is heard")
+        assert running.visit(NAME) == "1.4.2"
+        again = shop("explain", "checkout", "--subject", NAME)
+        assert again.out.startswith("checkout: stable, version 1.4.2, reason ")
+        assert "1 claim" in shop("history", "checkout", "--limit", "1").out
 
 
-def heard(facade: Canary) -> None:
-    document = facade.store.load().document
-    assert document is not None
-    wait_until(lambda: facade.engine.document == document, what="the weight is heard")
+def test_a_pin_in_a_cookie_is_explained(canary: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CANARY_BUCKET_SECRET", BUCKETS)
+    monkeypatch.setenv("CANARY_SECRET_KEYS", KEY)
+    canary.declare(replace(SHARED, affinity=Memory.COOKIE))
+    canary("start", "checkout", "--weight", "100%")
+    with Running(canary, canary.url, policy="keep") as running:
+        assert running.visit() == "1.5.0"
+        canary("weight", "checkout", "0%")
+        running.heard()
+        assert running.visit() == "1.5.0"
+        cookie = running.cookie.partition("=")[2]
+        shape = canary("explain", "checkout", "--cookie", cookie, "--json").json
+        assert (shape["cohort"], shape["reason"], shape["notes"]) == ("canary", "pin", [])
+        subject = canary("explain", "checkout", "--subject", NAME)
+        assert "reason weight" in subject.out
+        assert "note: a browser of this subject may carry a pin" in subject.out
+
+
+def test_what_is_drawn_per_request_is_explained_as_such(shop: Shell) -> None:
+    shop.declare(Plan("1", "2", policy=Policy.REQUEST), rollout="search", id="p2")
+    shop("start", "search", "--weight", "50%")
+    notes = shop("explain", "search", "--subject", NAME, "--json").json["notes"]
+    assert notes == ["policy request: every request is drawn by chance, this is one of them"]
