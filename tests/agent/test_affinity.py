@@ -8,19 +8,23 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 import pytest
 
-from canary_middleware.agent.affinity import Asker, asker
+from canary_middleware.agent.affinity import BUDGET, Asker, asker
+from canary_middleware.agent.claiming import BATCH, TOUCH_EVERY
 from canary_middleware.core.circuit import FAILURES, OPEN
 from canary_middleware.core.claims import Ask, Claim, contend
 from canary_middleware.core.model import Assignment, Cohort, Reason, Rollout
 from canary_middleware.core.state import Document, Plan, RolloutState
 from canary_middleware.core.weight import FULL
+from canary_middleware.engine.claims import REMEMBERED, SHARE, WAITING
 from canary_middleware.engine.visit import Visit
 from canary_middleware.errors import StoreUnavailableError
 from canary_middleware.stores import MemoryStore, StateStore
+from canary_middleware.stores.memory_affinity import MOST
 from tests.core.control import KILL, entry
 from tests.engine.world import World, world
 from tests.scenarios.virtual_time import run
@@ -385,3 +389,16 @@ def test_a_kill_that_is_heard_while_a_request_waits_outranks_the_answer() -> Non
     found = run(scene())
     assert (found.cohort, found.reason) == (Cohort.STABLE, Reason.KILL_SWITCH)
     assert process.server.asked == 1
+
+
+def test_the_page_has_the_numbers_of_the_program() -> None:
+    text = " ".join((Path(__file__).parents[2] / "docs" / "affinity.md").read_text().split())
+    for words in (
+        f"remembers the {REMEMBERED:,} claims",
+        f"Up to {WAITING:,} wait",
+        f"`claim_budget` ({1000 * BUDGET:.0f} ms)",
+        f"it holds {MOST:,}.",
+        f"{BATCH} claims at a time",
+    ):
+        assert words in text, words
+    assert (SHARE, TOUCH_EVERY, FAILURES, OPEN) == (3, 5.0, 3, 1.0), "written as words"
