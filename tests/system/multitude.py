@@ -39,7 +39,7 @@ WARM = 2_000
 """Visitors before the first look at the memory."""
 EACH = 5_000
 """Visitors between two looks."""
-AT_ONCE = 64
+AT_ONCE = 16
 SHARED = {"shop": {"policy": "keep", "affinity": "shared"}}
 
 Headers = list[tuple[bytes, bytes]]
@@ -162,7 +162,14 @@ def run(
 ) -> Figures:
     """Start the rollout, and let that many visitors come."""
     setup = Setup(
-        server.url, "many", identified=True, plans=SHARED, variant=variant, max_staleness=None
+        server.url,
+        "many",
+        identified=True,
+        plans=SHARED,
+        variant=variant,
+        max_staleness=None,
+        # Nothing but visitors all the time: whoever is claimed has to wait for his turn.
+        budget=0.02 if away else 1.0,
     )
     store = open_store(server.url, "many")
     plan = Plan.from_rollout(setup.rollout("shop"))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -162,11 +163,16 @@ class Rig:
         plan = Plan.from_rollout(self.setup.rollout(app))
         return verbs.start(self.store(app), app, by="test", plan=plan, weight=weight, again=again)
 
-    def cli(self, *arguments: str, expected: int = 0) -> str:
+    def cli(
+        self, *arguments: str, expected: int = 0, environ: Mapping[str, str] = os.environ
+    ) -> str:
         """``canary`` as people run it, in a process of its own."""
         where = ["--store", self.url, "--namespace", self.setup.namespace]
         command = [sys.executable, "-m", "canary_middleware.cli", *arguments, *where]
-        done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
+        env = {**os.environ, **environ}
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, cwd=ROOT, env=env
+        )
         assert done.returncode == expected, done.stdout + done.stderr
         return done.stdout + done.stderr
 

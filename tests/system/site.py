@@ -21,6 +21,7 @@ from urllib.parse import parse_qs
 
 from canary_middleware import Audience, Canary, Rescue, Rollout
 from canary_middleware.engine.views import RequestView
+from canary_middleware.outbound import outbound_headers
 from tests.system import variants
 
 KEY = "the-first-key-of-these-tests-is-long-enough"
@@ -43,6 +44,8 @@ class Setup:
         plans: what their rollouts say beyond the default, by application.
         keys: oldest first.
         identified: whether ``identify`` reads the header ``X-User``.
+        anyhow: and, where there is none, an API key or a session id.
+        overrides: ways of carrying override tokens.
         budget: seconds that a request may wait for a claim.
         max_staleness: seconds.
         snapshot_path: directory or ``None``.
@@ -63,6 +66,8 @@ class Setup:
     plans: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     keys: tuple[str, ...] = (KEY,)
     identified: bool = False
+    anyhow: bool = False
+    overrides: tuple[str, ...] = ()
     budget: float = 0.02
     max_staleness: float | None = 60.0
     snapshot_path: str | None = None
@@ -83,7 +88,7 @@ class Setup:
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> Setup:
         values = json.loads(environ[VARIABLE])
-        lists = {name: tuple(values[name]) for name in ("apps", "keys")}
+        lists = {name: tuple(values[name]) for name in ("apps", "keys", "overrides")}
         return cls(**{**values, **lists})
 
     def namespace_of(self, app: str) -> str:
@@ -111,6 +116,10 @@ def who(view: RequestView) -> str | None:
     return view.header("X-User")
 
 
+def anyhow(view: RequestView) -> str | None:
+    return view.header("X-User") or view.header("X-Api-Key") or view.cookie("session")
+
+
 def canary(setup: Setup, app: str) -> Canary:
     made = Canary(
         setup.rollout(app),
@@ -118,7 +127,8 @@ def canary(setup: Setup, app: str) -> Canary:
         store=setup.store,
         credentials=partial(credentials, setup.credentials) if setup.credentials else None,
         secret_keys=setup.keys,
-        identify=who if setup.identified else None,
+        identify=(anyhow if setup.anyhow else who) if setup.identified else None,
+        overrides=setup.overrides,
         bucket_secret=BUCKET_SECRET if setup.identified else None,
         secure=setup.secure,
         claim_budget=setup.budget,
@@ -198,6 +208,8 @@ def page(setup: Setup, path: str, query: str) -> Page:
         body |= {"app": app, "version": chosen.version, "reason": chosen.reason.value}
         if "raise" in asked:
             raise RuntimeError(f"{chosen.version} fails as asked")
+    if "outbound" in asked:
+        body["outbound"] = outbound_headers()
     if "order" in asked and setup.orders is not None:
         append(setup.orders, asked["order"])
     return Page(body, float(asked.get("wait", 0)), int(asked.get("events", 0)))

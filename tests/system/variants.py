@@ -38,6 +38,7 @@ OBEDIENT = "a follower that takes an older state at its word"
 LEFT_BEHIND = "an agent started at import, which a fork leaves behind"
 ASKS_THE_STORE = "a middleware that asks the store on each request"
 FORGETS_CLAIMS = "a process that remembers no claim"
+PLAIN_KEYS = "claims under a plain hash"
 HOARDS = "a process that remembers every claim"
 FUSELESS = "a circuit that never opens"
 FAILS_CLOSED = "a middleware that answers 503 without its store"
@@ -88,6 +89,7 @@ STORES: Final[Mapping[str, type[spoiled.Between]]] = {
 CLAIMS: Final[Mapping[str, type[Claims]]] = {
     FORGETS_CLAIMS: spoiled.Amnesic,
     HOARDS: spoiled.Hoarding,
+    PLAIN_KEYS: spoiled.Bare,
 }
 WRAPPERS: Final[Mapping[str, type[spoiled.Around]]] = {
     EVERYBODY_DRAWS: spoiled.WithoutMetadata,
