@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from canary_middleware.core.claims import Claim
 from canary_middleware.core.codec import printable
@@ -23,6 +24,9 @@ from canary_middleware.errors import (
 )
 from canary_middleware.stores.protocol import Affinity, Listed, StateStore
 from canary_middleware.verbs import ATTEMPTS
+
+UNDER_WAY: Final = 0.1
+"""Seconds after which no request still asks about what it remembered; several claim budgets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +106,25 @@ def place(lane: Lane, claim: Claim) -> Place:
 
 
 def revoke(
-    store: StateStore, rollout: str, keys: Sequence[str] | None, *, by: str, why: str = ""
+    store: StateStore,
+    rollout: str,
+    keys: Sequence[str] | None,
+    *,
+    by: str,
+    why: str = "",
+    pause: Callable[[float], object] = time.sleep,
 ) -> int:
     """Forget these claims (``None``: all of the rollout) in the store and in every process.
 
     Whoever had one is placed anew at the next request: by the own bucket under the present weight.
+
+    Args:
+        store: keeps them.
+        rollout: whose.
+        keys: which.
+        by: who does it.
+        why: the reason, kept in history.
+        pause: waits for so many seconds.
 
     Returns:
         How many there were in the store.
@@ -122,6 +140,9 @@ def revoke(
             f"{rollout}: was never started, so there are no claims", rollout=rollout
         )
     gone = affinity.forget(rollout, keys)
+    # A request that was asking meanwhile may have brought one back, from its process's memory.
+    pause(UNDER_WAY)
+    gone = max(gone, affinity.forget(rollout, keys))
     try:
         _book(store, rollout, gone, by, why)
     except StoreError as error:

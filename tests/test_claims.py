@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from canary_middleware import claims
+from canary_middleware.agent.affinity import BUDGET
 from canary_middleware.core.bucket import SPACE
 from canary_middleware.core.claims import Ask
 from canary_middleware.core.records import Audit
@@ -18,11 +19,15 @@ from canary_middleware.errors import (
     VerbRefusedError,
 )
 from canary_middleware.stores import MemoryStore
-from canary_middleware.stores.protocol import StateStore
+from canary_middleware.stores.protocol import Forgotten, StateStore
 from tests.core.control import document, entry, lane
 
 HELD = Ask("checkout", "k", None, "lineage", 3, 4, SPACE // 2, 5, raises=False, life=60_000)
 LATER = Audit(1.0, "me", "start", "checkout", "", "", "", 5)
+
+
+def at_once(seconds: float) -> None:
+    """Nobody asks meanwhile."""
 
 
 def started(store: MemoryStore, found: Document | None = None) -> MemoryStore:
@@ -64,7 +69,10 @@ def test_a_revocation_is_a_revision_of_the_same_state() -> None:
     store = started(MemoryStore())
     before = store.load().document
     assert before is not None
-    assert claims.revoke(store, "checkout", ["k", "none"], by="bob\n", why="why\x00") == 1
+    assert (
+        claims.revoke(store, "checkout", ["k", "none"], by="bob\n", pause=at_once, why="why\x00")
+        == 1
+    )
     assert store.load().document == replace(before, revision=before.revision + 1)
     (booked, _) = store.history("checkout", 10)
     assert (booked.action, booked.new, booked.revision) == ("revoke", "1 claim", 6)
@@ -74,7 +82,7 @@ def test_a_revocation_is_a_revision_of_the_same_state() -> None:
 def test_who_changes_the_state_meanwhile_loses_nothing() -> None:
     store = Busy()
     started(store)
-    assert claims.revoke(store, "checkout", None, by="bob") == 1
+    assert claims.revoke(store, "checkout", None, by="bob", pause=at_once) == 1
     found = store.load().document
     assert found is not None
     assert (found.revision, store.attempts) == (7, 2)
@@ -84,7 +92,7 @@ def test_who_changes_the_state_meanwhile_loses_nothing() -> None:
 def test_a_revocation_without_its_history_says_so(kind: type[MemoryStore]) -> None:
     store = started(kind())
     with pytest.raises(StoreUnavailableError, match="1 claim revoked, but history does not"):
-        claims.revoke(store, "checkout", ["k"], by="bob")
+        claims.revoke(store, "checkout", ["k"], by="bob", pause=at_once)
     assert list(store.claims("checkout")) == []
 
 
@@ -92,14 +100,14 @@ def test_a_revocation_without_its_history_says_so(kind: type[MemoryStore]) -> No
 def test_what_was_never_started_is_refused(found: Document | None) -> None:
     store = MemoryStore() if found is None else started(MemoryStore(), found)
     with pytest.raises(VerbRefusedError, match="was never started"):
-        claims.revoke(store, "checkout", None, by="bob")
+        claims.revoke(store, "checkout", None, by="bob", pause=at_once)
 
 
 def test_a_store_without_claims_says_so() -> None:
     store = cast(StateStore, object())
     for ask in (
         lambda: claims.count(store, lane(document(entry()))),
-        lambda: claims.revoke(store, "checkout", None, by="bob"),
+        lambda: claims.revoke(store, "checkout", None, by="bob", pause=at_once),
         lambda: claims.found(store, lane(document(entry())), "k"),
     ):
         with pytest.raises(ConfigurationError, match="keeps no claims"):
@@ -111,3 +119,19 @@ def test_a_claim_of_another_lineage_or_epoch_serves_nobody() -> None:
     store.claim([replace(HELD, key="old", epoch=2), replace(HELD, key="other", lineage="ab")])
     counted = claims.count(store, lane(document(entry())))
     assert (counted.total, counted.older, sum(counted.served.values())) == (3, 2, 1)
+
+
+def test_what_a_request_under_way_brings_back_goes_too() -> None:
+    store = started(MemoryStore())
+    pushes: list[Forgotten] = []
+    store.watch(pushes.append)
+    (held,) = [found.claim for found in store.claims("checkout")]
+
+    def asking(seconds: float) -> None:
+        assert seconds == claims.UNDER_WAY > BUDGET
+        store.claim([replace(HELD, remembered=held)])
+        assert [found.claim for found in store.claims("checkout")] == [held]
+
+    assert claims.revoke(store, "checkout", ["k"], by="bob", pause=asking) == 1
+    assert list(store.claims("checkout")) == []
+    assert pushes == [Forgotten("checkout", ("k",))] * 2
