@@ -152,7 +152,8 @@ class Batched:
                 if not one.answer.done():
                     one.answer.set_result(winners[at : at + len(one.asks)])
                 at += len(one.asks)
-        self._sent = []
+        if self._sent is sent:  # not of the round that took its place when it was too late
+            self._sent = []
 
     def _tick(self) -> None:
         """Who has waited for long enough waits no more."""

@@ -60,5 +60,5 @@ for i = 1, #ARGV do
   end
   winners[#winners + 1] = winner
 end
--- One text: a client reads a list line by line.
-return table.concat(winners, ' ')
+-- One line: a client takes a list, or a text of a given length, in several turns.
+return redis.status_reply(table.concat(winners, ' '))
