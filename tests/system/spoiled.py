@@ -9,7 +9,7 @@ import hashlib
 import logging
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -22,14 +22,16 @@ from redis.retry import Retry
 
 from canary_middleware import Canary
 from canary_middleware.core.circuit import Circuit
-from canary_middleware.core.claims import Ask, Claim
+from canary_middleware.core.claims import Ask, Claim, decode_claim
 from canary_middleware.core.model import Assignment
 from canary_middleware.core.outcomes import OutcomeClass
 from canary_middleware.core.state import EVERYTHING, Document
 from canary_middleware.engine.claims import Claims, Entry
 from canary_middleware.errors import StoreError
 from canary_middleware.stores import Loaded
+from canary_middleware.stores.quick import InThread
 from canary_middleware.stores.redis import RedisStore
+from canary_middleware.stores.redis_affinity import pin_key, tag_of
 from canary_middleware.telemetry import Telemetry
 from canary_middleware.telemetry.spans import TracedVisit
 
@@ -216,6 +218,47 @@ class Bare(Claims):
 
     def key(self, *of: Any) -> str:
         return hashlib.sha256(of[-1].encode()).hexdigest()[:22]
+
+
+class Careless:
+    """Whatever stands under a key is read as a claim."""
+
+    def __init__(self, store: Any, url: str, namespace: str) -> None:
+        self.store = store
+        self._client: Any = redis.Redis.from_url(url)
+        self._tag = tag_of(namespace)
+
+    def quick(self, _budget: float) -> Careless:
+        return self
+
+    def quick_async(self) -> InThread:
+        return InThread(self)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def claim(self, asks: Sequence[Ask]) -> list[Claim]:
+        for ask in asks:
+            text = self.read(ask)
+            if text is not None:
+                int(text.split(b":")[2])
+        claims: list[Claim] = self.store.claim(asks)
+        return claims
+
+    def read(self, ask: Ask) -> bytes | None:
+        found: bytes | None = self._client.get(pin_key(self._tag, ask.rollout, ask.key))
+        return found
+
+
+class Ageless(Careless):
+    """A claim of any epoch and lineage is taken for one of now."""
+
+    def claim(self, asks: Sequence[Ask]) -> list[Claim]:
+        return [self._of_now(ask) or self.store.claim([ask])[0] for ask in asks]
+
+    def _of_now(self, ask: Ask) -> Claim | None:
+        found = decode_claim(self.read(ask) or b"")
+        return found and found._replace(lineage=ask.lineage, epoch=ask.epoch)
 
 
 class Hoarding(Claims):

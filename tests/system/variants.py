@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from canary_middleware import Assignment, Canary, Cohort, Rescue, current
 from canary_middleware.agent import Agent
+from canary_middleware.agent.affinity import asker
 from canary_middleware.core.model import Reason
 from canary_middleware.engine.claims import Claims
 from canary_middleware.telemetry import Telemetry
@@ -38,6 +39,8 @@ OBEDIENT = "a follower that takes an older state at its word"
 LEFT_BEHIND = "an agent started at import, which a fork leaves behind"
 ASKS_THE_STORE = "a middleware that asks the store on each request"
 FORGETS_CLAIMS = "a process that remembers no claim"
+CARELESS = "claims that are read as they stand"
+AGELESS = "claims of any epoch that are taken for ones of now"
 PLAIN_KEYS = "claims under a plain hash"
 HOARDS = "a process that remembers every claim"
 FUSELESS = "a circuit that never opens"
@@ -86,6 +89,10 @@ STORES: Final[Mapping[str, type[spoiled.Between]]] = {
     TIMELESS: spoiled.Timeless,
     IN_STEP: spoiled.InStep,
 }
+CLAIMERS: Final[Mapping[str, type[spoiled.Careless]]] = {
+    CARELESS: spoiled.Careless,
+    AGELESS: spoiled.Ageless,
+}
 CLAIMS: Final[Mapping[str, type[Claims]]] = {
     FORGETS_CLAIMS: spoiled.Amnesic,
     HOARDS: spoiled.Hoarding,
@@ -115,6 +122,9 @@ def spoil(variant: str, canary: Canary, store_url: str) -> None:
         store: Any = STORES[variant](canary.store)
         canary.agent = Agent(canary.engine, store, namespace=canary.namespace)
     engine = canary.engine
+    if variant in CLAIMERS:
+        claimer: Any = CLAIMERS[variant](canary.store, store_url, canary.namespace)
+        canary.asker = asker(engine, claimer, 1.0)
     if variant in CLAIMS:
         engine.claims = CLAIMS[variant](engine.clock, engine.recorder.count)
     if variant == FUSELESS:
