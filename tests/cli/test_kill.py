@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from canary_middleware import Canary, Reason, Rollout
-from canary_middleware.core.state import Plan
+from canary_middleware.core.state import Document, Plan
 from tests.cli.conftest import Shell
 from tests.support.redis import RedisServer, connect
 
@@ -170,7 +170,7 @@ def test_without_memory_for_it_a_kill_is_published_and_says_so(
         answer = canary("kill")
         heard = pushes.receive(2.0)
     store.close()
-    assert heard is not None
+    assert isinstance(heard, Document)
     assert heard.kills
     assert answer.code == 4
     assert "KILLED everything" in answer.out

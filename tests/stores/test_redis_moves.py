@@ -15,7 +15,7 @@ from canary_middleware.errors import NotPersistedError, StoreUnavailableError
 from canary_middleware.stores import open_store
 from canary_middleware.stores.redis import RedisStore
 from tests.support.fault_proxy import FaultProxy
-from tests.support.fleet import Cluster, follows
+from tests.support.fleet import Cluster, Sentinels, follows
 from tests.support.redis import RedisServer
 from tests.support.servers import wait_until
 
@@ -85,6 +85,41 @@ def test_so_does_that_of_an_event_loop(world: World) -> None:
 
     asyncio.run(talk())
     store.close()
+
+
+def test_both_follow_a_fail_over_by_sentinels(sentinels: Sentinels) -> None:
+    store = open_store(sentinels.url, "failing")
+    assert isinstance(store, RedisStore)
+    lost = sentinels.master()
+
+    async def talk() -> None:
+        claims = store.quick_async()
+        first = await claims.claim([ASK])
+        await asyncio.to_thread(wait_until, sentinels.replicated, what="the replicas have it")
+        sentinels.hand_over()
+        await asyncio.to_thread(sentinels.fail_over, lost)
+        refused = 0
+        while True:
+            try:
+                assert await claims.claim([ASK]) == first
+                break
+            except StoreUnavailableError:
+                refused += 1
+        assert refused <= 2, "the one that says so, and the way to the Sentinels"
+        await claims.close()
+
+    store.load()
+    asyncio.run(talk())
+    wait_until(lambda: killed(store), what="a kill is taken", timeout=3.0)
+    store.close()
+
+
+def killed(store: RedisStore) -> bool:
+    try:
+        store.kill("*", by="me", why="", now=1.0)
+    except (StoreUnavailableError, NotPersistedError):
+        return False
+    return True
 
 
 def asks(number: int) -> list[Ask]:

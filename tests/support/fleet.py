@@ -90,6 +90,18 @@ class Sentinels(Fleet):
         master = self.master()
         return [server for server in self.servers if server is not master]
 
+    def hand_over(self) -> None:
+        """Ask for a fail-over while all are well."""
+        with connect(self.sentinel_urls()[0]) as client:
+            client.execute_command("SENTINEL", "FAILOVER", MASTER)
+
+    def replicated(self) -> bool:
+        """Whether the replicas have all that the master has."""
+        with ExitStack() as stack:
+            clients = [stack.enter_context(server.client()) for server in self.servers]
+            offsets = {client.info("replication")["master_repl_offset"] for client in clients}
+        return len(offsets) == 1
+
     def fail_over(self, lost: RedisServer) -> float:
         """Wait until another server takes writes; returns the seconds from now."""
         return wait_until(lambda: self._succeeded(lost), what="another master", timeout=30)
