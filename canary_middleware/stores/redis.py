@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib.resources import files
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any
 
 from canary_middleware.core.codec import (
     Decoder,
@@ -35,8 +34,8 @@ from canary_middleware.errors import (
     StoreUnavailableError,
 )
 from canary_middleware.stores.advice import of_redis
-from canary_middleware.stores.forgotten import MOST, decode_forgotten
-from canary_middleware.stores.protocol import REPORT_LIFE, Credentials, Forgotten, Key, Loaded
+from canary_middleware.stores.forgotten import MOST
+from canary_middleware.stores.protocol import REPORT_LIFE, Credentials, Key, Loaded
 from canary_middleware.stores.redis_address import RedisAddress, is_read_only
 from canary_middleware.stores.redis_affinity import FORGET, Call, RedisAffinity
 from canary_middleware.stores.redis_answers import (
@@ -49,6 +48,7 @@ from canary_middleware.stores.redis_answers import (
 )
 from canary_middleware.stores.redis_async import AsyncRedisClaims
 from canary_middleware.stores.redis_async_cluster import AsyncClusterClaims
+from canary_middleware.stores.redis_subscription import RedisSubscription
 from canary_middleware.stores.redis_totals import RedisLease, RedisTotals
 from canary_middleware.stores.redis_url import Kind, refusal
 
@@ -59,9 +59,6 @@ try:
     from redis.exceptions import RedisClusterException
 except ImportError as error:
     raise MissingExtraError("redis", "redis") from error
-
-PING_AFTER: Final = 1.0
-"""Seconds of silence after which a subscription asks whether its server is still there."""
 
 
 class RedisStore(RedisAffinity, RedisLease, RedisTotals):
@@ -320,65 +317,6 @@ class RedisStore(RedisAffinity, RedisLease, RedisTotals):
         with store_errors():
             for key in client.scan_iter(pattern, count=MOST, **where):
                 yield key if isinstance(key, str) else key.decode(errors="replace")
-
-
-class RedisSubscription:
-    """Pushes, and the certainty that a silent server is noticed."""
-
-    def __init__(
-        self,
-        open_pubsub: Callable[[], Any],
-        channels: tuple[str, str],
-        decode: Callable[[bytes], Document],
-    ) -> None:
-        self._open = open_pubsub
-        self._channels = channels
-        self._decode = decode
-        self._pubsub: Any = None
-        self._silent = 0.0
-        self._asked = False
-
-    def __enter__(self) -> Self:
-        with store_errors():
-            self._pubsub = self._open()
-            try:
-                self._pubsub.subscribe(*self._channels)
-            except BaseException:
-                self._pubsub.close()
-                raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with suppress(redis.RedisError, OSError):
-            self._pubsub.close()
-
-    def receive(self, timeout: float) -> Document | Forgotten | None:
-        """The next push; see :class:`~canary_middleware.stores.Subscription`."""
-        with store_errors():
-            message = self._pubsub.get_message(timeout=timeout)
-            while message is not None and message["type"] == "subscribe":  # one for each channel
-                message = self._pubsub.get_message(timeout=timeout)
-            if message is None:
-                self._ask(timeout)
-                return None
-        self._silent, self._asked = 0.0, False
-        if message["type"] == "message":
-            forgets = as_bytes(message["channel"]).decode(errors="replace") == self._channels[1]
-            return (decode_forgotten if forgets else self._decode)(as_bytes(message["data"]))
-        return None if message["type"] == "pong" else strange(message["type"])
-
-    def _ask(self, waited: float) -> None:
-        self._silent += waited
-        if self._asked and self._silent >= 2 * PING_AFTER:
-            raise StoreUnavailableError("the subscription gets no answer")
-        if not self._asked and self._silent >= PING_AFTER:
-            self._asked = True
-            self._pubsub.ping()
 
 
 def _read_scripts() -> dict[str, str]:

@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from canary_middleware.core.bucket import SPACE
 from canary_middleware.core.claims import Ask
@@ -194,3 +197,26 @@ def test_credentials_are_asked_for_each_connection(redis_server: RedisServer) ->
             struck = store.kill("*", by="me", why="", now=1.0)
             assert subscription.receive(1.0) == struck
         store.close()
+
+
+def test_a_lost_subscription_is_told_before_anybody_comes_back(redis_server: RedisServer) -> None:
+    with redis_server.client() as client:
+        twice = Retry(NoBackoff(), 2)
+        ready = redis.Redis.from_url(redis_server.url, socket_timeout=0.5, retry=twice)
+        for store in (open_store(redis_server.url, "shop"), open_store(ready, "shop")):
+            with store.listen() as subscription:
+                assert subscription.receive(0.1) is None
+                before = client.info("stats")["total_connections_received"]
+                client.client_kill_filter(_type="pubsub")
+                with pytest.raises(StoreUnavailableError):
+                    subscription.receive(0.5)
+            assert client.info("stats")["total_connections_received"] == before
+            with store.listen() as subscription:
+                struck = store.kill("*", by="me", why="", now=1.0)
+                assert subscription.receive(1.0) == struck
+            store.close()
+        lent = [ready.connection_pool.get_connection() for _ in range(2)]
+        assert [one.retry.get_retries() for one in lent] == [2, 2], "they are as they were"
+        for one in lent:
+            ready.connection_pool.release(one)
+        ready.close()
