@@ -25,6 +25,10 @@ logger = logging.getLogger("canary_middleware")
 
 BUDGET: Final = 0.02
 """Seconds; the default of ``claim_budget``."""
+QUICK: Final = 2
+"""Budgets within which the agent's look must have succeeded for requests to ask again. More than
+one, for a thread has to wait for the interpreter; a store that takes longer answers none in time.
+"""
 
 
 class Asker:
@@ -36,7 +40,7 @@ class Asker:
             process, because a fork must not share connections.
         asynchronous: opens one for an event loop.
         budget: seconds that a request waits, at most.
-        looked: when the last look at the store that succeeded was begun, monotonic seconds.
+        looked: when the last look at the store that succeeded in time was begun, monotonic seconds.
         local: the store, if it is this process's own memory.
     """
 
@@ -154,11 +158,15 @@ class Asker:
 def asker(engine: Engine, store: StateStore, budget: float) -> Asker:
     """The asker for a store; one that has no claims always fails, so that buckets decide."""
     local = store if isinstance(store, MemoryStore) else None
+
+    def looked() -> float:
+        return engine.confirmed_at if engine.confirmed_in <= QUICK * budget else -math.inf
+
     return Asker(
         engine,
         blocking=lambda: quick(store, budget),
         asynchronous=lambda: quick_async(store, budget),
         budget=budget,
-        looked=(lambda: math.inf) if local is not None else (lambda: engine.confirmed_at),
+        looked=(lambda: math.inf) if local is not None else looked,
         local=local,
     )

@@ -84,6 +84,7 @@ class Engine:
         snapshot: replaced as a whole; read once per decision.
         document: the adopted control state.
         confirmed_at: monotonic seconds of its last confirmation, minus infinity at first.
+        confirmed_in: seconds that the store took for it.
         killed_at: monotonic seconds at which the kill of a rollout was heard, by rollout.
         unready: rollouts whose target did not start; they serve stable.
         plain: nothing but the cookie decides: nobody is identified, no calling service is believed
@@ -114,6 +115,7 @@ class Engine:
         )
         self.plain = self._is_plain()
         self.confirmed_at = -math.inf
+        self.confirmed_in = math.inf
         self.killed_at: Mapping[str, float] = {}
         self.document: Document | None = None
         self._local_kill: Kill | None = None
@@ -182,7 +184,8 @@ class Engine:
         return sum(count for series, count in running.items() if series.cohort is Cohort.CANARY)
 
     def confirm(self, now: float) -> None:
-        """The store said at ``now`` (monotonic) that the adopted state is the current one."""
+        """The store was asked at ``now`` (monotonic), and says that this is the current state."""
+        self.confirmed_in = self.clock() - now
         self.confirmed_at = now
 
     def stale(self) -> bool:

@@ -249,6 +249,21 @@ def test_a_store_without_claims_leaves_it_to_the_bucket(ask: Asking) -> None:
     assert process.world.events()["claim_failed"] == FAILURES
 
 
+def test_a_look_that_took_longer_than_a_request_would_wait_says_nothing() -> None:
+    process = Process()
+    engine = process.world.engine
+    process.asker = asker(engine, cast(StateStore, object()), BUDGET)
+    for user in map(str, range(FAILURES)):
+        process.ask(user)
+    for seconds, asked in ((3 * BUDGET, FAILURES), (BUDGET, FAILURES + 1)):
+        process.wait(OPEN)
+        begun = engine.clock()
+        process.wait(seconds)
+        engine.confirm(begun)
+        process.ask("late")
+        assert process.world.events()["claim_failed"] == asked, "a slow store is not tried"
+
+
 def test_with_memory_alone_what_waits_is_written_at_the_next_sight() -> None:
     process, store = Process(), MemoryStore()
     local = asker(process.world.engine, store, 0.02)

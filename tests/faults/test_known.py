@@ -11,8 +11,8 @@ import pytest
 from tests.faults.test_outages import PAUSES, SERVERS
 from tests.support.fault_proxy import FaultProxy
 from tests.support.redis import RedisServer
-from tests.system import rows
-from tests.system.known import SHARED, Known, Outage, acquainted, outage
+from tests.system import rows, variants
+from tests.system.known import SHARED, Known, Outage, acquainted, newcomers, outage
 from tests.system.outage import (
     Fault,
     flushed,
@@ -26,6 +26,7 @@ from tests.system.outage import (
 )
 from tests.system.rig import Rig
 from tests.system.rows import resources
+from tests.system.site import CANARY
 
 pytestmark = pytest.mark.faults
 
@@ -97,6 +98,27 @@ def test_r4_r5_a_slow_network_and_one_that_swallows_everything(
     proxy: FaultProxy,
 ) -> None:
     report(row, outage(known, server, through(proxy, change), 30, EVERY))
+
+
+def test_r4_a_slow_network_and_nobody_but_new_users(
+    tmp_path: Path, server: RedisServer, proxy: FaultProxy
+) -> None:
+    with Rig(tmp_path, server.url, "known", identified=True, plans=SHARED) as rig:
+        rig.serve(*SERVERS[:2], store=proxy.url())
+        rig.started(50_000)
+        rig.all_follow(CANARY)
+        newcomers(rig, server, through(proxy, slow), 15)
+
+
+def test_r4_fails_for_a_circuit_that_never_opens(
+    tmp_path: Path, server: RedisServer, proxy: FaultProxy
+) -> None:
+    with Rig(tmp_path, server.url, "known", identified=True, plans=SHARED) as rig:
+        rig.serve("uvicorn", store=proxy.url(), variant=variants.FUSELESS)
+        rig.started(50_000)
+        rig.all_follow(CANARY)
+        with pytest.raises(AssertionError, match="no request is spent on trying"):
+            newcomers(rig, server, through(proxy, slow), 3)
 
 
 def test_r13_pushes_that_are_lost(tmp_path: Path, redis_server: RedisServer) -> None:

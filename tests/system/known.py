@@ -190,3 +190,37 @@ def outage(
         over = time.monotonic()
         time.sleep(FOLLOW + 0.5)
     return Outage(known, watch, begun, over)
+
+
+class Newcomers(Watch):
+    """Nobody but new users, some at a time."""
+
+    async def _look(self, port: int) -> None:
+        async with asyncio.TaskGroup() as group:
+            for number in range(self._visitors):
+                group.create_task(self._come(port, number))
+
+    async def _come(self, port: int, number: int) -> None:
+        async with Pool(port, 1) as pool:
+            for turn in itertools.count(1):
+                name = {"X-User": f"new {port} {number} {turn}"}
+                await self._ask(port, NEW - turn, AsyncVisitor(pool, name), COVERED)
+                if turn % 2 == 0:
+                    await self._ask(port, NEW - turn, AsyncVisitor(pool, name), PLAIN)
+
+
+def newcomers(rig: Rig, server: RedisServer, fault: Fault, seconds: float) -> None:
+    """Once the circuit is open, none of them waits for a store that is too slow."""
+    ports = [worker.port for worker in rig.workers]
+    with Newcomers(ports, every=0.02, visitors=6) as watch:
+        time.sleep(0.5)
+        begun = time.monotonic()
+        with fault(server):
+            time.sleep(seconds)
+        over = time.monotonic()
+        time.sleep(0.5)
+    after = watch.between(begun + 1.0, over)
+    added = p99(after) - p99(after, PLAIN)
+    assert failures(watch.answers) == []
+    print(f"\nR4, new users only: p99+ {1000 * added:.1f} ms of {len(after)} (limit 5)")
+    assert added <= ADDED, "no request is spent on trying"
