@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import redis
+from redis import sentinel
+from redis.asyncio import sentinel as aiosentinel
 from redis.exceptions import RedisClusterException
 
 from canary_middleware.core.codec import MAX_BYTES, SHOWN, printable
 from canary_middleware.errors import StoreCorruptError, StoreUnavailableError
+
+_KIND: Final = re.compile(r" - (?:\w+:)?(\w+Error)\b")
 
 
 def as_bytes(value: object) -> bytes:
@@ -49,6 +54,15 @@ def strange(answer: object) -> NoReturn:
     raise StoreUnavailableError(f"the server does not answer as our scripts do, but with: {kind}")
 
 
+def told(error: Exception) -> str:
+    """What may be told of an error."""
+    if isinstance(error, sentinel.MasterNotFoundError | aiosentinel.MasterNotFoundError):
+        # Its own text shows the connections to the Sentinels, in some versions with passwords.
+        kinds = ", ".join(sorted(set(_KIND.findall(str(error)))))
+        return f"no Sentinel names a master{': ' if kinds else ''}{kinds}"
+    return printable(str(error), SHOWN) or type(error).__name__
+
+
 @contextmanager
 def store_errors() -> Iterator[None]:
     """Errors of redis-py become those of a store, with the cause chained."""
@@ -61,7 +75,7 @@ def store_errors() -> Iterator[None]:
     except UnicodeDecodeError as error:
         raise StoreCorruptError("the answer is no UTF-8") from error
     except (redis.RedisError, RedisClusterException, OSError) as error:
-        raise StoreUnavailableError(printable(str(error), SHOWN) or type(error).__name__) from error
+        raise StoreUnavailableError(told(error)) from error
     except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
         # What redis-py stumbles over when the answer is none that a Redis gives.
         why = f"the server answers what redis-py cannot read: {type(error).__name__}"

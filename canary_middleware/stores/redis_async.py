@@ -16,10 +16,10 @@ import redis
 from redis.exceptions import NoScriptError, RedisClusterException
 
 from canary_middleware.core.claims import Ask, Claim
-from canary_middleware.core.codec import SHOWN, printable
 from canary_middleware.errors import StoreUnavailableError
 from canary_middleware.stores.redis_address import RedisAddress, is_read_only
 from canary_middleware.stores.redis_affinity import Call, ClaimScript
+from canary_middleware.stores.redis_answers import told
 
 PATIENCE: Final = 1.0
 """Seconds for connecting, which goes on in the background when no request waits any more."""
@@ -48,8 +48,7 @@ class AsyncRedisClaims:
         try:
             answer = await self._evaluate(self._script.call(asks))
         except (redis.RedisError, RedisClusterException, OSError) as error:
-            why = printable(str(error), SHOWN) or type(error).__name__
-            raise StoreUnavailableError(why) from error
+            raise StoreUnavailableError(told(error)) from error
         return self._script.winners(answer, len(asks))
 
     async def _evaluate(self, call: Call) -> object:

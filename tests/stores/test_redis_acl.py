@@ -21,8 +21,8 @@ from canary_middleware.stores import open_store
 from canary_middleware.stores.redis import RedisStore
 from canary_middleware.testing import LeaseContract, Opener, StoreContract, TotalsContract
 from tests.stores.test_contract import Everything
-from tests.support.fleet import Cluster
-from tests.support.redis import RedisServer
+from tests.support.fleet import Cluster, Sentinels
+from tests.support.redis import RedisServer, connect
 from tests.support.servers import wait_until
 
 PAGE = (Path(__file__).parents[2] / "docs" / "redis.md").read_text()
@@ -171,3 +171,23 @@ def test_a_cluster_needs_three_commands_more(cluster: Cluster) -> None:
         with pytest.raises(StoreUnavailableError, match=r"(?i)permission|not enabled"):
             lesser.load()
         allow(name)
+
+
+def test_sentinels_have_users_of_their_own(sentinels: Sentinels) -> None:
+    needed = re.search(r"\*\*Sentinels\*\* needs `(.*?)` there", PAGE)
+    assert needed
+    for url in sentinels.sentinel_urls():
+        with connect(url) as client:
+            client.execute_command("ACL", "SETUSER", "asker", "on", ">secret", "-@all", needed[1])
+    wrong = open_store(f"{sentinels.url}?sentinel_username=asker&sentinel_password=wrong1", "users")
+    assert isinstance(wrong, RedisStore)
+    ask = Ask("shop", "k" * 22, None, "ab12", 1, 1, SPACE, 7, False, 60_000)
+    for question in (wrong.load, lambda: asyncio.run(claimed(wrong, ask))):
+        with pytest.raises(StoreUnavailableError, match="no Sentinel names a master: Auth") as said:
+            question()
+        assert "wrong1" not in str(said.value)
+    store = open_store(f"{sentinels.url}?sentinel_username=asker&sentinel_password=secret", "users")
+    assert store.load().document is None
+    assert isinstance(store, RedisStore)
+    assert asyncio.run(claimed(store, ask))
+    store.close()

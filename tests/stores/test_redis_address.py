@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -53,6 +54,25 @@ def test_what_a_connection_is_told() -> None:
     assert dict(address.sentinel_options) == {"password": "other"}
     assert SECRET not in repr(address)
     assert "other" not in repr(address)
+
+
+def test_sentinels_and_their_master_are_both_reached_by_tls() -> None:
+    address = RedisAddress.parse("rediss+sentinel://a/m?ssl_ca_certs=/ca.pem")
+    master = address.connect(connect_timeout=1.0, timeout=1.0)
+    assert isinstance(master, redis.Redis)
+    later = address.connect_async(connect_timeout=1.0, timeout=1.0)
+    assert isinstance(later, redis.asyncio.Redis)
+    pools: list[tuple[Any, type]] = [
+        (master.connection_pool, redis.SSLConnection),
+        (later.connection_pool, redis.asyncio.SSLConnection),
+    ]
+    for pool, kind in pools:
+        (asked,) = pool.sentinel_manager.sentinels
+        for one in (pool, asked.connection_pool):
+            assert issubclass(one.connection_class, kind)
+            assert one.connection_kwargs["ssl_ca_certs"] == "/ca.pem"
+            assert one.connection_kwargs["retry"].get_retries() == 0
+            assert one.connection_kwargs["socket_timeout"] == 1.0
 
 
 @pytest.mark.parametrize(
