@@ -51,6 +51,9 @@ class Remembered(Protocol):
     def forget(self, rollout: str, keys: Sequence[str]) -> None:
         """Somebody revoked them."""
 
+    def doubt(self) -> None:
+        """Somebody may have revoked any of them."""
+
 
 class Claiming:
     """Tells the store what requests did not wait for.

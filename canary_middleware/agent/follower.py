@@ -106,7 +106,9 @@ class Follower:
         """Follow a load; ``asked_at`` is the monotonic time before it."""
         with self._lock:
             document, note = self._merged(loaded, overtaken=asked_at <= self._pushed_at)
-            self._adopt(document)
+            if self._adopt(document) and loaded.document is not None:
+                # Its push never came, so that of a revocation before it may not have come either.
+                self._engine.claims.doubt()
             # An unreadable state is treated as an absent one, except that nobody overwrites it.
             if loaded.corrupt is not None:
                 return None

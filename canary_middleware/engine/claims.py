@@ -144,14 +144,18 @@ class Claims:
     def remembered(self, key: str) -> Claim | None:
         """What this process holds, however long ago it heard so: better than nothing."""
         entry = self._entries.get(key)
-        if entry is None or self._clock() - entry.used >= entry.life / 1000:
+        if entry is None:
             return None
+        now = self._clock()
+        if now - entry.used >= entry.life / 1000:
+            return None
+        entry.used = now  # a sight, also while the store does not answer
         return entry.claim
 
     def _note(self, key: str, entry: Entry) -> None:
         with self._lock:
-            entry.seen = True
             if len(self._hot) < WAITING:
+                entry.seen = True
                 self._hot[key] = entry
             if key in self._entries:
                 self._entries.move_to_end(key)
@@ -224,6 +228,12 @@ class Claims:
                 self._entries.pop(key, None)
                 self._hot.pop(key, None)
                 self._later.pop(key, None)
+
+    def doubt(self) -> None:
+        """Pushes were missed, and one of them may have revoked any claim."""
+        with self._lock:
+            for waiting in (self._entries, self._hot, self._later):
+                waiting.clear()
 
     def counts(self) -> Mapping[str, int]:
         """How many claims are remembered, by rollout."""

@@ -137,7 +137,7 @@ class Placing(Caller):
         if decided.reason not in (Reason.WEIGHT, Reason.PIN):
             return
         if lane.shared:
-            if lane.name not in self._claims and isinstance(place.drawn, Drawn) and lane.draws:
+            if lane.draws and self._unwritten(lane, place, decided):
                 self._claim_later(lane, visitor)
             return
         if not lane.tag:
@@ -180,10 +180,23 @@ class Placing(Caller):
             remembered=claims.remembered(own),
         )
 
+    def _unwritten(self, lane: Lane, place: Place, decided: Assignment) -> bool:
+        """Whether the store does not know yet what is served: nobody waits for that.
+
+        Nobody else can have claimed for an id that was drawn just now; a store that did not answer
+        is told when it does; and the weight, or a revive, may have come between arrival and here.
+        """
+        held = self._claims.get(lane.name)
+        if held is None:
+            return isinstance(place.drawn, Drawn)
+        claim = held.claim
+        if (claim.lineage, claim.epoch) != (lane.lineage, lane.epoch):
+            return True
+        return decided.cohort in lane.pins and claim.cohort is not decided.cohort
+
     def _claim_later(self, lane: Lane, visitor: Visitor | None) -> None:
-        # Nobody else can have claimed for an id that was drawn just now, so nobody waits for it.
-        if visitor is None and self._known is not None:
-            self.engine.claims.later(self._ask(lane, None))
+        if visitor is not None or self._known is not None:
+            self.engine.claims.later(self._ask(lane, visitor))
 
     def _pin(self, lane: Lane, visitor: Visitor | None) -> Pin | None:
         known = self._known

@@ -17,7 +17,7 @@ from canary_middleware.errors import StoreError, StoreUnavailableError
 logger = logging.getLogger("canary_middleware")
 
 MOST: Final = 256
-"""Questions in one batch; the server does nothing else while it answers one."""
+"""Requests in one batch; the server does nothing else while it answers one."""
 
 Send = Callable[[Sequence[Ask]], Awaitable[Sequence[Claim]]]
 Answer = asyncio.Future["Sequence[Claim] | str"]
@@ -58,6 +58,18 @@ class Alone:
         self.until = until
         self.cancelling = task.cancelling()
         self.late = False
+
+    def cancel(self) -> None:
+        """It has waited for long enough."""
+        self.late = True
+        self.task.cancel()
+
+    def withdrawn(self) -> bool:
+        """Whether :meth:`cancel` was called; the task is no longer being cancelled by it."""
+        late, self.late = self.late, False
+        if late:
+            self.task.uncancel()
+        return late
 
 
 class Batched:
@@ -110,7 +122,7 @@ class Batched:
             return await self._send(asks)
         except asyncio.CancelledError:
             # As asyncio.timeout tells its own cancellation from that of others.
-            if alone.late and task.uncancel() <= alone.cancelling:
+            if alone.withdrawn() and task.cancelling() <= alone.cancelling:
                 raise StoreUnavailableError(self._late) from None
             raise
         except StoreError:
@@ -119,6 +131,7 @@ class Batched:
         except Exception as error:
             raise StoreUnavailableError(stumbled(error)) from error
         finally:
+            alone.withdrawn()
             self._alone = None
             if self._next:
                 self._task = self._loop.create_task(self._run())
@@ -161,8 +174,7 @@ class Batched:
         self._timer = None
         alone = self._alone
         if alone is not None and alone.until <= now and not alone.late:
-            alone.late = True
-            alone.task.cancel()
+            alone.cancel()
         late = [one for one in (*self._sent, *self._next) if one.until <= now]
         fail(late, self._late)
         self._next = [one for one in self._next if one.until > now]
@@ -182,6 +194,8 @@ class Batched:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._alone is not None and not self._alone.late:
+            self._alone.cancel()
         fail((*self._sent, *self._next), "the event loop ends")
         self._next = []
         task, self._task = self._task, None

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from canary_middleware.agent.follower import Follower, Restore
+from canary_middleware.core.claims import Ask
 from canary_middleware.core.state import EVERYTHING, Document, Verb
 from canary_middleware.core.transitions import Command, apply, strike
 from canary_middleware.errors import StoreCorruptError
@@ -191,3 +192,24 @@ def test_the_disk_is_believed_only_where_nothing_is_known(held: Held, follower: 
     assert (held.document, held.confirmed_at) == (FIRST, -math.inf)
     follower.from_disk(replace(FIRST, revision=9))
     assert held.document == FIRST
+
+
+def test_who_missed_a_push_doubts_its_claims_and_nobody_else_does(
+    held: Held, follower: Follower
+) -> None:
+    """A revocation raises the revision, so that whoever missed its push finds a newer state."""
+    ask = Ask("checkout", "alice", None, "ab12", 1, 1, 10, 5, raises=False, life=60_000)
+
+    def remembers() -> bool:
+        return held.claims.remembered("alice") is not None
+
+    follower.pushed(FIRST)
+    held.claims.later(ask)
+    follower.loaded(Loaded(FIRST), 100.0)
+    assert remembers(), "nothing was missed"
+    follower.loaded(Loaded(None), 100.0)
+    assert remembers(), "a store that lost everything is told what was in it"
+    follower.pushed(KILLED)
+    assert remembers(), "revocations come on the same way"
+    follower.loaded(Loaded(REVIVED), 101.0)
+    assert not remembers()
