@@ -56,15 +56,6 @@ def test_r17_a_herd_of_32_workers_whose_master_dies(tmp_path: Path) -> None:
         print(f"\n{redis_rows.herd(rig, fleet, 32)}")
 
 
-def test_r17_fails_for_workers_that_come_back_in_step(tmp_path: Path) -> None:
-    with (
-        Sentinels(tmp_path) as fleet,
-        Rig(tmp_path, fleet.url, "rows", identified=True) as rig,
-        pytest.raises(AssertionError, match="no synchronised peak"),
-    ):
-        redis_rows.herd(rig, fleet, 32, variants.IN_STEP)
-
-
 @pytest.mark.parametrize("turn", range(5))
 def test_a_cluster_whose_slot_moves_and_whose_node_dies(tmp_path: Path, turn: int) -> None:
     with Cluster(tmp_path) as fleet, Rig(tmp_path, fleet.url, "rows", identified=True) as rig:

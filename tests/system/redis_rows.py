@@ -215,10 +215,10 @@ def recovered(workers: Sequence[Worker]) -> bool:
     return all(text.count("recovered") >= text.count("store: degraded") for text in outputs)
 
 
-def herd(rig: Rig, fleet: Sentinels, count: int, variant: str = "") -> str:
+def herd(rig: Rig, fleet: Sentinels, count: int) -> str:
     """So many workers lose their master at once: how much at once they come to the next one."""
     rig.started(HALF)
-    ports, lost = rig.lazy(count, variant=variant), fleet.master()
+    ports, lost = rig.lazy(count), fleet.master()
     channel = f"canary:{{{rig.setup.namespace}}}:push"
     with Watch(ports, every=0.2) as watch, ExitStack() as stack:
         with lost.client() as client:
@@ -241,7 +241,8 @@ def herd(rig: Rig, fleet: Sentinels, count: int, variant: str = "") -> str:
     assert failures(watch.answers) == []
     assert heard == count, "all listen to the new master"
     assert max(came) <= 0.5 * counts[-1], "no synchronised peak"
-    assert each <= 1, "the ways to the Sentinels stay open"
+    # The first one knows of no master for a while, so the two others are asked as well, once.
+    assert each <= 2.5, "the ways to the Sentinels stay open"
     return (
         f"R17 with Sentinels: {counts[-1] / count:.1f} connections of a worker, at most "
         f"{max(came)} of {counts[-1]} within 0.2 s, {each:.1f} to Sentinels"
