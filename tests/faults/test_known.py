@@ -121,6 +121,11 @@ def test_r4_fails_for_a_circuit_that_never_opens(
             newcomers(rig, server, through(proxy, slow), 3)
 
 
+def test_r10_flushall_while_ramping(tmp_path: Path, redis_server: RedisServer) -> None:
+    with Rig(tmp_path, redis_server.url, "rows", identified=True, plans=SHARED) as rig:
+        print(f"\n{rows.r10(rig, redis_server, SERVERS, 5.0)}")
+
+
 def test_r13_pushes_that_are_lost(tmp_path: Path, redis_server: RedisServer) -> None:
     with Rig(tmp_path, redis_server.url, "rows", identified=True, plans=SHARED) as rig:
         print(f"\n{rows.r13(rig, redis_server, kills=10)}")

@@ -167,7 +167,7 @@ class Outage:
         """Seconds added to the p99 later on, as :meth:`tests.system.outage.Seen.added`."""
         seconds = range(1, max(2, int(self.over - self.begun)))
         return max(
-            statistics.median(self._added(self.begun + second, port) for second in seconds)
+            statistics.median_low(self._added(self.begun + second, port) for second in seconds)
             for port in ports
         )
 
