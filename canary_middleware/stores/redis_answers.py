@@ -15,6 +15,9 @@ from redis.exceptions import RedisClusterException
 from canary_middleware.core.codec import MAX_BYTES, SHOWN, printable
 from canary_middleware.errors import StoreCorruptError, StoreUnavailableError
 
+_ECHO: Final = ", with args beginning with"
+"""After this a server that knows no such command repeats what it was given: after AUTH, a password.
+"""
 _KIND: Final = re.compile(r" - (?:\w+:)?(\w+Error)\b")
 
 
@@ -56,26 +59,39 @@ def strange(answer: object) -> NoReturn:
 
 def told(error: Exception) -> str:
     """What may be told of an error."""
-    if isinstance(error, sentinel.MasterNotFoundError | aiosentinel.MasterNotFoundError):
-        # Its own text shows the connections to the Sentinels, in some versions with passwords.
+    if _is_masterless(error):
         kinds = ", ".join(sorted(set(_KIND.findall(str(error)))))
         return f"no Sentinel names a master{': ' if kinds else ''}{kinds}"
-    return printable(str(error), SHOWN) or type(error).__name__
+    text = (error.strerror or "") if isinstance(error, OSError) else str(error).partition(_ECHO)[0]
+    return printable(text, SHOWN) or type(error).__name__
+
+
+def _is_masterless(error: Exception) -> bool:
+    # Its own text shows the connections to the Sentinels, before redis-py 8 with passwords.
+    return isinstance(error, sentinel.MasterNotFoundError | aiosentinel.MasterNotFoundError)
+
+
+def _cause(error: Exception) -> Exception | None:
+    """What may stand in a traceback."""
+    # An OSError may be whatever `credentials` met on its way to a secret: connections fail by
+    # redis-py's own errors.
+    secret = _is_masterless(error) or isinstance(error, OSError) or _ECHO in str(error)
+    return None if secret else error
 
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Errors of redis-py become those of a store, with the cause chained."""
+    """Errors of redis-py become those of a store, chained unless their texts may show secrets."""
     try:
         yield
     except redis.ResponseError as error:
-        if str(error).startswith("WRONGTYPE"):
-            raise StoreCorruptError(printable(str(error), SHOWN)) from error
-        raise StoreUnavailableError(printable(str(error), SHOWN)) from error
+        corrupt = str(error).startswith("WRONGTYPE")
+        kind = StoreCorruptError if corrupt else StoreUnavailableError
+        raise kind(told(error)) from _cause(error)
     except UnicodeDecodeError as error:
         raise StoreCorruptError("the answer is no UTF-8") from error
     except (redis.RedisError, RedisClusterException, OSError) as error:
-        raise StoreUnavailableError(told(error)) from error
+        raise StoreUnavailableError(told(error)) from _cause(error)
     except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
         # What redis-py stumbles over when the answer is none that a Redis gives.
         why = f"the server answers what redis-py cannot read: {type(error).__name__}"

@@ -13,13 +13,12 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import redis
-from redis.exceptions import NoScriptError, RedisClusterException
+from redis.exceptions import NoScriptError
 
 from canary_middleware.core.claims import Ask, Claim
-from canary_middleware.errors import StoreUnavailableError
 from canary_middleware.stores.redis_address import RedisAddress, is_read_only
 from canary_middleware.stores.redis_affinity import Call, ClaimScript
-from canary_middleware.stores.redis_answers import told
+from canary_middleware.stores.redis_answers import store_errors
 
 PATIENCE: Final = 1.0
 """Seconds for connecting, which goes on in the background when no request waits any more."""
@@ -45,10 +44,8 @@ class AsyncRedisClaims:
         Raises:
             StoreUnavailableError: the server does not do what it is asked.
         """
-        try:
+        with store_errors():
             answer = await self._evaluate(self._script.call(asks))
-        except (redis.RedisError, RedisClusterException, OSError) as error:
-            raise StoreUnavailableError(told(error)) from error
         return self._script.winners(answer, len(asks))
 
     async def _evaluate(self, call: Call) -> object:
