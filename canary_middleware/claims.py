@@ -80,8 +80,8 @@ def first(held: Iterable[Held], limit: int) -> tuple[list[Held], bool]:
 
 
 def found(store: StateStore, lane: Lane, key: str) -> Held | None:
-    """One claim; it is looked for among all of them."""
-    return next((held for held in listed(store, lane) if held.listed.key == key), None)
+    """One claim."""
+    return next((_held(lane, listed) for listed in keeper(store).look(lane.name, [key])), None)
 
 
 def count(store: StateStore, lane: Lane) -> Count:

@@ -47,6 +47,14 @@ class MemoryAffinity:
             found = [(key, *kept) for (name, key), kept in self._claims.items() if name == rollout]
         return (Listed(key, claim, until - now) for key, claim, until in found if until > now)
 
+    def look(self, rollout: str, keys: Iterable[str]) -> list[Listed]:
+        """Under one lock."""
+        now = self._wall()
+        with self._claims_lock:
+            found = [(key, self._claims.get((rollout, key))) for key in set(keys)]
+        alive = ((key, *kept) for key, kept in found if kept is not None and kept[1] > now)
+        return [Listed(key, claim, until - now) for key, claim, until in alive]
+
     def forget(self, rollout: str, keys: Iterable[str] | None) -> int:
         """Whoever listens hears of it in this thread."""
         if keys is not None:

@@ -160,6 +160,9 @@ class Affinity(Protocol):
     def claims(self, rollout: str) -> Iterator[Listed]:
         """All claims of a rollout, in no order; one that comes or goes meanwhile may be missing."""
 
+    def look(self, rollout: str, keys: Iterable[str]) -> list[Listed]:
+        """Those of these claims that there are, each once, in no order; none lives on by it."""
+
     def forget(self, rollout: str, keys: Iterable[str] | None) -> int:
         """Delete these claims (``None``: all of the rollout), and push that to whoever listens.
 

@@ -143,14 +143,15 @@ class RedisAffinity(Scripted):
 
     def claims(self, rollout: str) -> Iterator[Listed]:
         """By ``SCAN``, for operators only; other people's values are left out."""
-        prefix, seen = len(self._pin(rollout, "")), set()
+        prefix, seen = len(self._pin(rollout, "")), set[str]()
         for batch in batches(self._scan(self._pin(rollout, "*"))):
-            answer = _list(self._evaluate(Call(self._texts["listed"], batch, [])))
-            for place, text, left in zip(batch, answer[::2], answer[1::2], strict=False):
-                claim = decode_claim(text) if isinstance(text, bytes) else None
-                if claim is not None and place not in seen:
-                    seen.add(place)
-                    yield Listed(place[prefix:], claim, _whole(left) / 1000)
+            fresh = {place[prefix:] for place in batch} - seen
+            seen |= fresh
+            yield from self._listed(rollout, list(fresh))
+
+    def look(self, rollout: str, keys: Iterable[str]) -> list[Listed]:
+        """One script per 500 claims."""
+        return [found for batch in batches(set(keys)) for found in self._listed(rollout, batch)]
 
     def forget(self, rollout: str, keys: Iterable[str] | None) -> int:
         """In steps, each with its push; all claims of a rollout are found by ``SCAN``."""
@@ -164,6 +165,16 @@ class RedisAffinity(Scripted):
         count = sum(self._forget(batch, everything) for batch in found)
         # Who has one in memory still holds it when none is left here.
         return count + self._forget([self._pin(rollout, "")], everything)
+
+    def _listed(self, rollout: str, keys: Sequence[str]) -> list[Listed]:
+        call = Call(self._texts["listed"], self._pins(rollout, keys), [])
+        answer = _list(self._evaluate(call))
+        found = []
+        for key, text, left in zip(keys, answer[::2], answer[1::2], strict=False):
+            claim = decode_claim(text) if isinstance(text, bytes) else None
+            if claim is not None:
+                found.append(Listed(key, claim, _whole(left) / 1000))
+        return found
 
     def _forget(self, places: Sequence[str], forgotten: Forgotten) -> int:
         call = Call(

@@ -21,7 +21,7 @@ _LONGEST: Final = 128
 """More bytes than any claim has."""
 
 _READ: Final = (
-    "SELECT substr(text, 1, ?) FROM claims"
+    "SELECT substr(text, 1, ?), expires FROM claims"
     " WHERE namespace = ? AND rollout = ? AND key = ? AND expires > ?"
 )
 _WRITE: Final = (
@@ -93,6 +93,17 @@ class SqliteAffinity(SqlitePart):
                     yield Listed(_text(key), claim, (expires - now) / 1000)
             last = _text(rows[-1][0]) if len(rows) == MOST else None
 
+    def look(self, rollout: str, keys: Iterable[str]) -> list[Listed]:
+        """Row by row."""
+        wanted = set(keys)
+
+        def find(connection: sqlite3.Connection) -> list[Listed]:
+            now = self._now()
+            rows = ((key, self._row(connection, rollout, key, now)) for key in wanted)
+            return [Listed(key, row[0], (row[1] - now) / 1000) for key, row in rows if row]
+
+        return self._file.read(find, [])
+
     def forget(self, rollout: str, keys: Iterable[str] | None) -> int:
         """In steps, so that nobody waits for all of it; each with its push."""
         if keys is None:
@@ -120,9 +131,16 @@ class SqliteAffinity(SqlitePart):
     def _found(
         self, connection: sqlite3.Connection, rollout: str, key: str, now: int
     ) -> Claim | None:
+        row = self._row(connection, rollout, key, now)
+        return row and row[0]
+
+    def _row(
+        self, connection: sqlite3.Connection, rollout: str, key: str, now: int
+    ) -> tuple[Claim, int] | None:
         values = (_LONGEST, self._namespace, rollout, key, now)
-        row = connection.execute(_READ, values).fetchone()
-        return None if row is None else _claim(row[0])
+        text, expires = connection.execute(_READ, values).fetchone() or (None, 0)
+        claim = _claim(text)
+        return None if claim is None else (claim, expires)
 
     def _extend(
         self, connection: sqlite3.Connection, rollout: str, keys: Iterable[str], life: int

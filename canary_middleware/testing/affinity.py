@@ -133,6 +133,22 @@ class AffinityContract(Contract):
         ]
         assert list(store.claims("nothing")) == []
 
+    def test_operators_look_at_some_claims(self, store: Affinity) -> None:
+        names = [f"{number:04}" for number in range(1_203)]
+        for start in range(0, len(names), 200):
+            store.claim([replace(FIRST, key=name) for name in names[start : start + 200]])
+        store.claim([replace(FIRST, rollout="search", key="elsewhere", life=SHORT)])
+        assert store.look("checkout", []) == []
+        assert store.look("checkout", ["nobody", "elsewhere"]) == []
+        (found,) = store.look("checkout", ["0007", "nobody", "0007"])
+        assert found[:2] == ("0007", Claim("ab12", 1, 1, Cohort.CANARY, HALF - 1))
+        assert 0 < found.left <= LIFE / 1000
+        assert sorted(listed.key for listed in store.look("checkout", iter(names))) == names
+        until = time.monotonic() + 5
+        while store.look("search", ["elsewhere"]) and time.monotonic() < until:
+            time.sleep(SHORT / 5000)
+        assert store.look("search", ["elsewhere"]) == [], "a look prolongs no life"
+
     def test_what_is_forgotten_is_pushed(self, view: Opener) -> None:
         store = view()
         asks = [replace(FIRST, key=name) for name in ("alice", "bob", "carol")]

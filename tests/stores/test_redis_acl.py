@@ -101,6 +101,7 @@ def test_an_application_claims_with_its_permissions(guarded: RedisServer, namesp
     assert [claim.cohort for claim in found] == [Cohort.CANARY]
     assert store.claim([ask]) == found
     store.touch("shop", [ask.key], 60_000)
+    assert [one.claim for one in store.look("shop", [ask.key])] == found, "without any SCAN"
     store.close()
 
 

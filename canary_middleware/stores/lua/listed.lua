@@ -1,4 +1,4 @@
--- KEYS: claims that a scan found. Returns {text, milliseconds left, ...}; false for what is none.
+-- KEYS: claims. Returns {text, milliseconds left, ...}; false for what is none.
 local found = {}
 for i, key in ipairs(KEYS) do
   local text = redis.pcall('GETRANGE', key, 0, 127)
