@@ -17,7 +17,7 @@ from canary_middleware.agent import Agent
 from canary_middleware.agent.affinity import BUDGET, asker
 from canary_middleware.core import validate
 from canary_middleware.core.cookie import CookieFormat, Secure
-from canary_middleware.core.model import Reason, Rollout
+from canary_middleware.core.model import Memory, Reason, Rollout
 from canary_middleware.core.records import Audit
 from canary_middleware.core.service import Callers, caller_problems
 from canary_middleware.core.state import Document, Plan, Verb
@@ -27,6 +27,7 @@ from canary_middleware.engine.engine import Engine, Identify, Observer, Settings
 from canary_middleware.errors import ConfigurationError, Problem
 from canary_middleware.stores import Credentials, StateStore, open_store
 from canary_middleware.stores.memory import MemoryStore
+from canary_middleware.stores.quick import place_problems
 from canary_middleware.telemetry import Telemetry
 
 logger = logging.getLogger("canary_middleware")
@@ -138,7 +139,12 @@ class Canary:
         ]
 
         self.namespace = namespace or "canary"
-        self.store = _opened(store, self.namespace, credentials, problems)
+        keeps_places = any(
+            getattr(rollout, "affinity", None) == Memory.SHARED.value for rollout in rollouts
+        )
+        self.store = _opened(
+            store, self.namespace, credentials, problems, keeps_places=keeps_places
+        )
         self._settings = Settings(
             namespace=self.namespace,
             keys=tuple(validate.as_bytes(key) for key in secret_keys),
@@ -297,13 +303,20 @@ def _forget_at_fork(canary: Canary) -> None:
 
 
 def _opened(
-    store: Any, namespace: str, credentials: Credentials | None, problems: Sequence[Problem]
+    store: Any,
+    namespace: str,
+    credentials: Credentials | None,
+    problems: Sequence[Problem],
+    *,
+    keeps_places: bool,
 ) -> StateStore:
     """The store, unless there are problems; its own are told together with the others."""
     opened: StateStore = store
     try:
         if not isinstance(store, StateStore):
             opened = open_store(store, namespace, credentials=credentials)
+        if keeps_places:
+            problems = [*problems, *place_problems(opened)]
     except ConfigurationError as error:
         problems = [*problems, *error.problems]
     if problems:

@@ -6,25 +6,31 @@ import logging
 import math
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakKeyDictionary
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
 
 from canary_middleware.agent.claiming import BATCH
 from canary_middleware.core.claims import Ask, Claim
 from canary_middleware.engine.engine import Engine
 from canary_middleware.engine.visit import Visit
-from canary_middleware.errors import StoreError
+from canary_middleware.errors import StoreError, StoreUnavailableError
 from canary_middleware.stores.memory import MemoryStore
 from canary_middleware.stores.protocol import Affinity, StateStore
 from canary_middleware.stores.quick import AsyncClaimer, Claimer, quick, quick_async
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
     from canary_middleware.stores.batched import Batched
 
 logger = logging.getLogger("canary_middleware")
 
 BUDGET: Final = 0.02
 """Seconds; the default of ``claim_budget``."""
+PATIENCE: Final = 0.5
+"""Seconds for one wait of a helper's thread, which no request waits for."""
+HELPERS: Final = 4
+"""Threads that ask the store for those of a WSGI server."""
 QUICK: Final = 2
 """Budgets within which the agent's look must have succeeded for requests to ask again. More than
 one, for a thread has to wait for the interpreter; a store that takes longer answers none in time.
@@ -36,8 +42,8 @@ class Asker:
 
     Args:
         engine: whose requests.
-        blocking: opens a store whose every question ends within the budget; called once per
-            process, because a fork must not share connections.
+        blocking: opens a store whose every wait ends; called once per process, because a fork must
+            not share connections.
         asynchronous: opens one for an event loop.
         budget: seconds that a request waits, at most.
         looked: when the last look at the store that succeeded in time was begun, monotonic seconds.
@@ -60,7 +66,8 @@ class Asker:
         self._open_async = asynchronous
         self._budget = budget
         self._stores: dict[int, Claimer] = {}
-        self._loops: WeakKeyDictionary[Any, tuple[AsyncClaimer, Batched]] = WeakKeyDictionary()
+        self._threads: dict[int, Executor] = {}
+        self._loops: dict[AbstractEventLoop, tuple[AsyncClaimer, Batched]] = {}
         self._told = False
 
     def settle(self, visit: Visit) -> None:
@@ -90,33 +97,53 @@ class Asker:
 
     def _asked(self, asks: Sequence[Ask]) -> Sequence[Claim] | None:
         try:
-            return self._succeeded(self._store().claim(asks))
-        except StoreError as error:
+            return self._succeeded(asks, self._within_budget(asks))
+        except Exception as error:  # noqa: BLE001  # of a store of others, of credentials, of a name that is looked up
             self._failed(error)
             return None
 
     async def _awaited(self, asks: Sequence[Ask]) -> Sequence[Claim] | None:
         try:
-            return self._succeeded(await self._batched().claim(asks))
-        except StoreError as error:
+            return self._succeeded(asks, await self._batched().claim(asks))
+        except Exception as error:  # noqa: BLE001  # likewise
             self._failed(error)
             return None
 
-    def _succeeded(self, winners: Sequence[Claim]) -> Sequence[Claim]:
+    def _within_budget(self, asks: Sequence[Ask]) -> Sequence[Claim]:
+        if self._local is not None:
+            return self._local.claim(asks)
+        # In a thread of its own: no time-out of a socket bounds connecting, a file, or a name that
+        # is looked up, and what takes too long for this request is there for the next one.
+        waited = self._helpers().submit(self._store_claims, asks)
+        try:
+            return waited.result(self._budget)
+        except TimeoutError:
+            waited.cancel()
+            late = f"no answer within {self._budget:g} s"
+            raise StoreUnavailableError(late) from None
+
+    def _store_claims(self, asks: Sequence[Ask]) -> Sequence[Claim]:
+        return self._store().claim(asks)
+
+    def _succeeded(self, asks: Sequence[Ask], winners: Sequence[Claim]) -> Sequence[Claim]:
+        if len(winners) != len(asks):
+            raise StoreUnavailableError("the store does not answer each question")
         self._engine.claims.circuit.succeeded()
         if self._told:
             self._told = False
             logger.warning("shared affinity: recovered")
         return winners
 
-    def _failed(self, error: StoreError) -> None:
+    def _failed(self, error: Exception) -> None:
         engine = self._engine
         engine.recorder.count("claim_failed")
         if engine.claims.circuit.failed(engine.clock()):
             engine.recorder.count("claim_circuit_opened")
             if not self._told:
                 self._told = True
-                logger.warning("shared affinity: degraded, buckets decide: %s", error)
+                # Of what is no error of a store only the kind: its text is somebody else's.
+                why = error if isinstance(error, StoreError) else type(error).__name__
+                logger.warning("shared affinity: degraded, buckets decide: %s", why)
 
     def _store(self) -> Claimer:
         pid = os.getpid()
@@ -124,6 +151,14 @@ class Asker:
         # No lock that a fork could have left locked; the one of two threads that loses has not
         # connected to anything yet.
         return store if store is not None else self._stores.setdefault(pid, self._open())
+
+    def _helpers(self) -> Executor:
+        pid = os.getpid()
+        helpers = self._threads.get(pid)
+        if helpers is None:
+            made = ThreadPoolExecutor(HELPERS, thread_name_prefix="canary-claims")
+            helpers = self._threads.setdefault(pid, made)
+        return helpers
 
     def _batched(self) -> Batched:
         from asyncio import get_running_loop  # a WSGI process has no use for it
@@ -133,6 +168,9 @@ class Asker:
         if found is None:
             from canary_middleware.stores.batched import Batched
 
+            # Loops that ended without a lifespan, as those of tests do, take their sockets along.
+            for other in [one for one in self._loops if one.is_closed()]:
+                self._loops.pop(other, None)
             opened = self._open_async()
             found = self._loops[loop] = opened, Batched(opened.claim, self._budget)
         return found[1]
@@ -149,8 +187,12 @@ class Asker:
 
     def stop(self) -> None:
         """The process ends; the next question opens anew."""
-        store = self._stores.pop(os.getpid(), None)
+        pid = os.getpid()
+        helpers, store = self._threads.pop(pid, None), self._stores.pop(pid, None)
+        self._threads.clear()
         self._stores.clear()
+        if helpers is not None:
+            helpers.shutdown(wait=False, cancel_futures=True)
         if store is not None:
             store.close()
 
@@ -164,7 +206,7 @@ def asker(engine: Engine, store: StateStore, budget: float) -> Asker:
 
     return Asker(
         engine,
-        blocking=lambda: quick(store, budget),
+        blocking=lambda: quick(store, PATIENCE),
         asynchronous=lambda: quick_async(store, budget),
         budget=budget,
         looked=(lambda: math.inf) if local is not None else looked,

@@ -9,13 +9,16 @@ FAILURES: Final = 3
 """Failures in a row that open it."""
 OPEN: Final = 1.0
 """Least seconds for which it stays open."""
+ANYWAY: Final = 15.0
+"""Seconds after which one request tries whatever the agent says: a process can be so busy that no
+look of its agent is quick, and one wait in so many seconds is no burden."""
 
 
 @dataclass(slots=True)
 class Circuit:
     """Closed while the store answers; who asks passes in the time.
 
-    No request is spent on trying whether the store is back: an agent looks at it anyway, and only
+    Hardly a request is spent on trying whether the store is back: an agent looks at it anyway, and
     a look that succeeded after the circuit opened closes it.
 
     Attributes:
@@ -35,7 +38,8 @@ class Circuit:
         """
         if self.opened is None:
             return True
-        if now - self.opened < OPEN or looked <= self.opened:
+        open_for = now - self.opened
+        if open_for < OPEN or (looked <= self.opened and open_for < ANYWAY):
             return False
         # One more failure opens it again.
         self.opened, self.failures = None, FAILURES - 1

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from canary_middleware.core.claims import Ask, Claim
-from canary_middleware.errors import StoreUnavailableError
+from canary_middleware.errors import Problem, StoreUnavailableError
 from canary_middleware.stores.memory import MemoryStore
 from canary_middleware.stores.protocol import Affinity, StateStore
 
@@ -29,6 +29,15 @@ class AsyncClaimer(Protocol):
 
     async def close(self) -> None:
         """Close what it opened."""
+
+
+@runtime_checkable
+class Addressed(Protocol):
+    """A store that others can reach, too."""
+
+    @property
+    def address(self) -> object:
+        """Where; raises ``ConfigurationError`` if only its own client can."""
 
 
 @runtime_checkable
@@ -101,3 +110,17 @@ class AtOnce:
 
     async def close(self) -> None:
         """Nothing to close."""
+
+
+def place_problems(store: StateStore) -> list[Problem]:
+    """Why a store cannot keep the places of shared affinity.
+
+    Raises:
+        ConfigurationError: it is a ready client whose server requests could not reach.
+    """
+    if not isinstance(store, Affinity):
+        hint = 'leave affinity="shared" out, or let the store implement Affinity (docs/stores.md)'
+        return [Problem("store", "keeps no claims, and a rollout has shared affinity", hint)]
+    if isinstance(store, Addressed):
+        _ = store.address
+    return []

@@ -78,8 +78,8 @@ class Wire:
 class Process:
     """A process whose users keep no cookies, and the store it asks."""
 
-    def __init__(self, weight: int = HALF) -> None:
-        self.server = Server()
+    def __init__(self, weight: int = HALF, server: Server | None = None) -> None:
+        self.server = server or Server()
         self.world: World = world(SHARED, identify=lambda view: view.header("x-user"))
         self.looked = -math.inf
         self.asker = Asker(

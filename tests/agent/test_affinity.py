@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import cast
 
 import pytest
 
 from canary_middleware.agent.affinity import BUDGET, asker
 from canary_middleware.agent.claiming import BATCH, TOUCH_EVERY
-from canary_middleware.core.circuit import FAILURES, OPEN
+from canary_middleware.core.circuit import ANYWAY, FAILURES, OPEN
+from canary_middleware.core.claims import Ask, Claim
 from canary_middleware.core.model import Assignment, Cohort, Reason
 from canary_middleware.core.state import RolloutState
 from canary_middleware.core.weight import FULL
 from canary_middleware.engine.claims import REMEMBERED, SHARE, WAITING
 from canary_middleware.stores import MemoryStore, StateStore
 from canary_middleware.stores.memory_affinity import MOST
-from tests.agent.asking import HALF, NONE, Process, at
+from tests.agent.asking import HALF, NONE, Process, Server, at
 from tests.core.control import KILL
 from tests.scenarios.virtual_time import run
 
@@ -70,7 +74,7 @@ def test_it_stops_after_three_failures_and_asks_again_only_after_a_look(ask: Ask
     for user in map(str, range(10)):
         assert ask(process, user).reason in (Reason.WEIGHT, Reason.PIN)
     assert process.server.asked == FAILURES
-    process.wait(3600.0)
+    process.wait(ANYWAY - 0.1)
     ask(process, "late")
     assert process.server.asked == FAILURES, "no request is spent on trying"
     process.server.answers = True
@@ -321,3 +325,61 @@ def test_the_page_has_the_numbers_of_the_program() -> None:
     ):
         assert words in text, words
     assert (SHARE, TOUCH_EVERY, FAILURES, OPEN) == (3, 5.0, 3, 1.0), "written as words"
+
+
+class Stumbling(Server):
+    """A store of others, with errors of its own."""
+
+    def claim(self, asks: Sequence[Ask]) -> list[Claim]:
+        self.asked += len(asks)
+        raise RuntimeError("the vault says: sesame")
+
+
+class Forgetful(Server):
+    """A store that does not answer each question."""
+
+    def claim(self, asks: Sequence[Ask]) -> list[Claim]:
+        self.asked += len(asks)
+        return []
+
+
+@pytest.mark.parametrize("kind", [Stumbling, Forgetful])
+def test_whatever_a_store_does_the_request_goes_on_and_no_text_of_others_is_told(
+    ask: Asking, kind: type[Server], caplog: pytest.LogCaptureFixture
+) -> None:
+    process = Process(server=kind())
+    versions = {ask(process, user).version for user in map(str, range(20))}
+    assert versions == {"1", "2"}
+    assert process.server.asked == FAILURES
+    assert "sesame" not in "".join(record.getMessage() for record in caplog.records)
+
+
+def test_no_request_of_a_thread_waits_for_longer_than_the_budget() -> None:
+    """However the store waits: for a name, for a file, for three servers one after the other."""
+    release = Event()
+
+    class Slow(Server):
+        def claim(self, asks: Sequence[Ask]) -> list[Claim]:
+            self.asked += 1
+            release.wait(10.0)
+            return super().claim(asks)
+
+    process = Process(server=Slow())
+    visits = [process.begin(user) for user in map(str, range(10))]
+    begun = time.monotonic()
+    for visit in visits:
+        process.asker.settle(visit)
+    waited = time.monotonic() - begun
+    release.set()
+    process.asker.stop()
+    assert process.server.asked <= FAILURES, "the circuit is open then"
+    assert waited < 5.0, "ten of them waited for less than one of them would have"
+
+
+def test_an_event_loop_that_ended_by_itself_is_let_go() -> None:
+    process = Process()
+    for number in range(30):
+        asyncio.run(process.asker.settle_async(process.begin(str(number))))
+    gc.collect()
+    loops = [one for one in gc.get_objects() if isinstance(one, asyncio.BaseEventLoop)]
+    assert len(loops) <= 2

@@ -7,7 +7,7 @@ import math
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from canary_middleware.core.circuit import FAILURES, OPEN, Circuit
+from canary_middleware.core.circuit import ANYWAY, FAILURES, OPEN, Circuit
 
 
 def opened(at: float = 10.0) -> Circuit:
@@ -31,7 +31,7 @@ def test_failures_in_a_row_open_it_and_a_success_begins_the_row_anew() -> None:
 
 def test_only_a_look_that_was_begun_after_it_opened_closes_it() -> None:
     for looked in (-math.inf, 9.0, 10.0):
-        assert not opened(10.0).allows(1_000_000.0, looked)
+        assert not opened(10.0).allows(10.0 + ANYWAY - 0.01, looked)
     assert opened(10.0).allows(12.0, 10.1)
 
 
@@ -41,11 +41,20 @@ def test_it_stays_open_for_a_while_whatever_the_look_says() -> None:
     assert circuit.allows(10.0 + OPEN, 10.1)
 
 
+def test_one_request_tries_in_a_while_though_no_look_was_quick() -> None:
+    circuit, tried = opened(10.0), 0
+    for second in range(10, 100):
+        if circuit.allows(float(second), -math.inf):
+            tried += 1
+            circuit.failed(float(second))
+    assert tried == 90 // ANYWAY - 1
+
+
 def test_one_more_failure_opens_it_again() -> None:
     circuit = opened(10.0)
     assert circuit.allows(20.0, 19.0)
     assert circuit.failed(20.0)
-    assert not circuit.allows(30.0, 19.0)
+    assert not circuit.allows(20.0 + ANYWAY - 0.1, 19.0)
     assert circuit.allows(30.0, 20.5)
     circuit.succeeded()
     assert not circuit.failed(31.0)
@@ -92,9 +101,11 @@ class Site(RuleBasedStateMachine):
         if not self.circuit.allows(self.now, self.looked):
             assert before is not None
             assert self.now - before < OPEN or self.looked <= before, "shut out for no reason"
+            assert self.now - before < ANYWAY or self.now - before < OPEN
             return
         if before is not None:
-            assert self.looked > before, "tried at the expense of a request"
+            late = self.now - before >= ANYWAY
+            assert self.looked > before or late, "tried at the expense of a request"
             self.in_a_row = FAILURES - 1
         if self.up:
             self.circuit.succeeded()

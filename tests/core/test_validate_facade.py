@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from redis.sentinel import Sentinel
 
 from canary_middleware import Audience, Canary, ConfigurationError, Ramp, Rollout
 from canary_middleware.core.model import Reason, Rescue
+from canary_middleware.stores import MemoryStore, StateStore
 from canary_middleware.telemetry import Telemetry
 from tests.engine.world import NONE, under
 
@@ -193,3 +195,19 @@ def test_debug_makes_up_a_key_and_nothing_else() -> None:
 def test_a_wsgi_process_has_no_event_loop_in_it() -> None:
     code = "import sys, canary_middleware.wsgi; sys.exit('asyncio' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+
+
+def test_shared_affinity_needs_a_store_that_keeps_claims(tmp_path: Path) -> None:
+    shared = replace(CHECKOUT, affinity="shared")
+    settings: dict[str, Any] = {"namespace": "shop", "secret_keys": [KEY]}
+    for store in ("memory://", f"sqlite:///{tmp_path}/shop.db", MemoryStore()):
+        Canary(shared, store=store, **settings).stop()
+    bare = type(
+        "Bare",
+        (),
+        {name: vars(MemoryStore)[name] for name in dir(StateStore) if name in vars(MemoryStore)},
+    )
+    Canary(CHECKOUT, store=bare(), **settings).stop()
+    assert places(shared, store=bare(), **settings) == ["store"]
+    replicas = Sentinel([("127.0.0.1", 1)]).slave_for("shop")
+    assert places(shared, store=replicas, **settings) == ["store"]
