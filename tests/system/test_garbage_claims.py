@@ -32,7 +32,7 @@ def test_the_checks_fail_for_whoever_takes_a_claim_as_it_stands(
     rig: Rig, redis_server: RedisServer
 ) -> None:
     rig.serve("gunicorn", variant=variants.CARELESS)
-    with pytest.raises(AssertionError, match="no request fails"):
+    with pytest.raises(AssertionError, match="counts as absent"):
         Hostile(rig, redis_server).absent()
 
 
