@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from canary_middleware.core.claims import Claim
+from canary_middleware.core.claims import Ask, Claim
 from canary_middleware.core.codec import printable
 from canary_middleware.core.model import Assignment, Cohort
 from canary_middleware.core.pins import Pin
@@ -27,6 +27,10 @@ from canary_middleware.verbs import ATTEMPTS
 
 UNDER_WAY: Final = 0.1
 """Seconds after which no request still asks about what it remembered; several claim budgets."""
+
+
+REVOKED: Final = 0
+"""The epoch of a claim that was revoked: before all others, so that it pins nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ class Count:
 def listed(store: StateStore, lane: Lane) -> Iterator[Held]:
     """The claims of a rollout, in no order; one that comes or goes meanwhile may be missing."""
     affinity = keeper(store)
-    return (_held(lane, found) for found in affinity.claims(lane.name))
+    return (_held(lane, one) for one in affinity.claims(lane.name) if one.claim.epoch != REVOKED)
 
 
 def first(held: Iterable[Held], limit: int) -> tuple[list[Held], bool]:
@@ -81,7 +85,8 @@ def first(held: Iterable[Held], limit: int) -> tuple[list[Held], bool]:
 
 def found(store: StateStore, lane: Lane, key: str) -> Held | None:
     """One claim."""
-    return next((_held(lane, listed) for listed in keeper(store).look(lane.name, [key])), None)
+    there = keeper(store).look(lane.name, [key])
+    return next((_held(lane, one) for one in there if one.claim.epoch != REVOKED), None)
 
 
 def count(store: StateStore, lane: Lane) -> Count:
@@ -116,7 +121,9 @@ def revoke(
 ) -> int:
     """Forget these claims (``None``: all of the rollout) in the store and in every process.
 
-    Whoever had one is placed anew at the next request: by the own bucket under the present weight.
+    Whoever had one is placed anew at the next request, by the bucket that it held, under the
+    present weight. Of single ones the bucket stays in the store, in a claim of no epoch: else a
+    user who had signed in would take over the browser's claim once more, with all that it pins.
 
     Args:
         store: keeps them.
@@ -139,10 +146,16 @@ def revoke(
         raise VerbRefusedError(
             f"{rollout}: was never started, so there are no claims", rollout=rollout
         )
+    held = _standing(affinity, rollout, keys)
     gone = affinity.forget(rollout, keys)
     # A request that was asking meanwhile may have brought one back, from its process's memory.
     pause(UNDER_WAY)
+    back = _standing(affinity, rollout, keys)
     gone = max(gone, affinity.forget(rollout, keys))
+    if keys is not None:
+        held = {**back, **held}
+        gone = len(held)
+        _void(affinity, rollout, document.lineage, held.values())
     try:
         _book(store, rollout, gone, by, why)
     except StoreError as error:
@@ -150,6 +163,24 @@ def revoke(
             f"{error}; {claims(gone)} revoked, but history does not say so"
         ) from error
     return gone
+
+
+def _standing(affinity: Affinity, rollout: str, keys: Sequence[str] | None) -> dict[str, Listed]:
+    found = affinity.look(rollout, keys) if keys is not None else ()
+    return {one.key: one for one in found if one.claim.epoch != REVOKED}
+
+
+def _void(affinity: Affinity, rollout: str, lineage: str, held: Iterable[Listed]) -> None:
+    for key, claim, left in held:
+        ask = Ask(
+            rollout, key, None, lineage, epoch=REVOKED, period=0, limit=0, bucket=claim.bucket,
+            raises=False, life=max(1000, int(left * 1000)),
+        )  # fmt: skip
+        for _ in range(ATTEMPTS):
+            (winner,) = affinity.claim([ask])
+            if winner.epoch == REVOKED:
+                break
+            affinity.forget(rollout, [key])  # a request was faster
 
 
 def claims(number: int) -> str:

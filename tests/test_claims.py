@@ -11,6 +11,7 @@ from canary_middleware import claims
 from canary_middleware.agent.affinity import BUDGET
 from canary_middleware.core.bucket import SPACE
 from canary_middleware.core.claims import Ask
+from canary_middleware.core.model import Cohort
 from canary_middleware.core.records import Audit
 from canary_middleware.core.state import Document
 from canary_middleware.errors import (
@@ -93,7 +94,7 @@ def test_a_revocation_without_its_history_says_so(kind: type[MemoryStore]) -> No
     store = started(kind())
     with pytest.raises(StoreUnavailableError, match="1 claim revoked, but history does not"):
         claims.revoke(store, "checkout", ["k"], by="bob", pause=at_once)
-    assert list(store.claims("checkout")) == []
+    assert [one.claim.epoch for one in store.claims("checkout")] == [claims.REVOKED]
 
 
 @pytest.mark.parametrize("found", [None, document(entry(), rollout="search")])
@@ -133,5 +134,18 @@ def test_what_a_request_under_way_brings_back_goes_too() -> None:
         assert [found.claim for found in store.claims("checkout")] == [held]
 
     assert claims.revoke(store, "checkout", ["k"], by="bob", pause=asking) == 1
-    assert list(store.claims("checkout")) == []
+    (left,) = store.claims("checkout")
+    assert (left.claim.epoch, left.claim.bucket) == (claims.REVOKED, held.bucket)
+    assert claims.found(store, lane(document(entry())), "k") is None
     assert pushes == [Forgotten("checkout", ("k",))] * 2
+
+
+def test_a_user_does_not_take_over_the_browsers_claim_once_more() -> None:
+    store = started(MemoryStore())
+    browser = replace(HELD, key="browser")
+    (pinned,) = store.claim([browser])
+    user = replace(HELD, key="user", origin="browser", limit=0)
+    assert store.claim([user]) == [pinned]
+    assert claims.revoke(store, "checkout", ["user"], by="bob", pause=at_once) == 1
+    (anew,) = store.claim([user])
+    assert (anew.bucket, anew.cohort) == (pinned.bucket, Cohort.STABLE), "by the present weight"
