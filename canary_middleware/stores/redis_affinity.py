@@ -13,7 +13,7 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
-from canary_middleware.core.claims import Ask, Claim, decode_claim, encode_claim
+from canary_middleware.core.claims import Ask, Claim, contend, decode_claim, encode_claim
 from canary_middleware.errors import StoreUnavailableError
 from canary_middleware.stores.forgotten import batches, encode_forgotten
 from canary_middleware.stores.protocol import Forgotten, Listed
@@ -62,11 +62,14 @@ class ClaimScript:
             keys.append(pin_key(self._tag, ask.rollout, ask.key))
             if ask.origin is not None:
                 keys.append(pin_key(self._tag, ask.rollout, ask.origin))
-            # One text per question: a client packs each argument at the cost of a line of ours.
-            arguments.append(
+            alone = ask.origin is None and ask.remembered is None
+            fresh = encode_claim(contend(None, None, ask)) if alone else b""
+            # One text for the rest: a client packs each argument at the cost of a line of ours.
+            rest = (
                 f"{ask.lineage} {ask.epoch} {ask.period} {ask.limit} {ask.bucket} {ask.raises:d}"
-                f" {ask.life} {ask.origin is not None:d} {_remembered(ask)}"
+                f" {ask.origin is not None:d} {_remembered(ask)}"
             )
+            arguments += (fresh, ask.life, rest)
         return Call(self._script, keys, arguments)
 
     @staticmethod
@@ -136,10 +139,13 @@ class RedisAffinity(Scripted):
         answer = self._evaluate(self._claiming.call(asks))
         return self._claiming.winners(answer, len(asks))
 
-    def touch(self, rollout: str, keys: Sequence[str], life: int) -> None:
+    def touch(self, rollout: str, keys: Sequence[str], life: int) -> list[str]:
         """One script per 500 claims."""
+        gone: list[str] = []
         for batch in batches(keys):
-            self._evaluate(Call(self._texts["touch"], self._pins(rollout, batch), [life]))
+            call = Call(self._texts["touch"], self._pins(rollout, batch), [life])
+            gone += (batch[_whole(place) - 1] for place in _list(self._evaluate(call)))
+        return gone
 
     def claims(self, rollout: str) -> Iterator[Listed]:
         """By ``SCAN``, for operators only; other people's values are left out."""
