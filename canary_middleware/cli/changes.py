@@ -17,9 +17,9 @@ from canary_middleware.cli.connection import (
     authored,
     connected,
 )
-from canary_middleware.cli.show import print_json, say, shown
-from canary_middleware.core.state import Document, Entry, Phase
-from canary_middleware.core.weight import FULL, format_weight
+from canary_middleware.cli.sentences import sentence
+from canary_middleware.cli.show import print_json, say
+from canary_middleware.core.state import Document
 from canary_middleware.errors import VerbRefusedError
 from canary_middleware.stores import StateStore
 from canary_middleware.verbs import Status
@@ -129,7 +129,7 @@ def _change(
     if connection.as_json:
         print_json(shapes.change(document, rollout, entry))
     else:
-        say(f"{sentence(rollout, entry)}; revision {document.revision}")
+        say(f"{sentence(rollout, state, entry)}; revision {document.revision}")
 
 
 def _unknown(store: StateStore, namespace: str, rollout: str) -> VerbRefusedError | None:
@@ -149,20 +149,3 @@ def known_rollouts(found: Status) -> list[str]:
     """Those in the state and those that processes declare, by name."""
     declared = {name for process in found.processes for name in process.plans}
     return sorted(declared.union(rollout.name for rollout in found.rollouts))
-
-
-def sentence(rollout: str, entry: Entry) -> str:
-    """Where a release stands and who gets what, in one line."""
-    phase = entry.phase.value.replace("_", " ")
-    return shown(f"{rollout}: {phase} at {format_weight(entry.weight)}: {_served(entry)}")
-
-
-def _served(entry: Entry) -> str:
-    if entry.phase is Phase.ROLLED_BACK:
-        return f"{entry.stable} for everybody"
-    if entry.weight == FULL:
-        return f"{entry.release} for everybody"
-    if entry.weight == 0:
-        return f"{entry.stable} for everybody, {entry.release} for testers only"
-    share = format_weight(entry.weight)
-    return f"{entry.release} for {share} of visitors, {entry.stable} for the others"

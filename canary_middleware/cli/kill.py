@@ -11,8 +11,8 @@ import click
 
 from canary_middleware import verbs
 from canary_middleware.cli import shapes
-from canary_middleware.cli.changes import sentence
 from canary_middleware.cli.connection import Author, Connection, a_rollout, authored, connected
+from canary_middleware.cli.sentences import sentence
 from canary_middleware.cli.show import Row, paint, print_json, print_table, say, shown
 from canary_middleware.core.records import ProcessReport
 from canary_middleware.core.snapshot import SERVING
@@ -81,7 +81,7 @@ def revive(connection: Connection, author: Author, rollout: str | None) -> None:
     say(f"revived {_named(scope)} in namespace {connection.namespace}")
     for name, entry in _current(document, scope):
         if not document.killed(name):
-            say(sentence(name, entry) + _next(name, entry))
+            say(sentence(name, document.rollouts[name], entry) + _next(name, entry))
     for other in sorted(document.kills):
         say(f"still killed: {_named(other)}; lift it with: {_revival(other)}")
 

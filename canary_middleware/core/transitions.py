@@ -32,9 +32,8 @@ KEPT_RELEASES: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a verb does not fit a phase, and what to do instead."""
+    """A verb does not fit a phase; what to do instead."""
 
-    message: str
     hint: str
 
 
@@ -100,14 +99,21 @@ _OWN_HINTS: Final[Mapping[tuple[Phase, Verb], str]] = {
     (Phase.IDLE, Verb.ROLLBACK): _NOTHING_BACK,
     (Phase.ROLLED_BACK, Verb.ROLLBACK): _NOTHING_BACK,
     (Phase.IDLE, Verb.WEIGHT): "begin it with `canary start ROLLOUT --weight WEIGHT`",
-    (Phase.PAUSED, Verb.PAUSE): "its share is still served; `canary weight ROLLOUT 0%` ends that",
+    (
+        Phase.PAUSED,
+        Verb.PAUSE,
+    ): "its share is still served; `canary weight ROLLOUT 0%` draws nobody "
+    "any more, `canary rollback ROLLOUT` takes everybody off",
 }
 """Where the hint of the phase would lead in a circle."""
 
 
 def _refusal(phase: Phase, verb: Verb) -> Refusal:
-    hint = _OWN_HINTS.get((phase, verb), _HINTS[phase])
-    return Refusal(f"`{verb.value}` does not fit: it is {_words(phase)}", hint)
+    return Refusal(_OWN_HINTS.get((phase, verb), _HINTS[phase]))
+
+
+def _unfit(verb: Verb, release: str, phase: Phase) -> str:
+    return f"`{verb.value}` does not fit: {release} is {_words(phase)}"
 
 
 def _words(phase: Phase) -> str:
@@ -169,7 +175,9 @@ def apply(document: Document, command: Command, now: float) -> Document:
         entry = _start(state, command, revision, now)
         state = RolloutState(entry.release, _prune({**state.entries, entry.release: entry}, entry))
     else:
-        entry = _moved(_addressed(state, command), command, revision, now)
+        entry = _addressed(state, command)
+        _check_meant(state, entry, command)
+        entry = _moved(entry, command, revision, now)
         state = replace(state, entries={**state.entries, entry.release: entry})
     return replace(
         document, revision=revision, rollouts={**document.rollouts, command.rollout: state}
@@ -210,7 +218,8 @@ def _next(entry: Entry, command: Command) -> Phase:
     if isinstance(cell, Phase):
         return cell
     stuck = cell.hint == _HINTS[Phase.PAUSED] and _step(entry) is None
-    raise _refused(command, cell.message, _WITHOUT_RAMP if stuck else cell.hint)
+    message = _unfit(command.verb, entry.release, entry.phase)
+    raise _refused(command, message, _WITHOUT_RAMP if stuck else cell.hint)
 
 
 def _addressed(state: RolloutState, command: Command) -> Entry:
@@ -219,10 +228,22 @@ def _addressed(state: RolloutState, command: Command) -> Entry:
         return entry
     idle = _refusal(Phase.IDLE, command.verb)
     if command.release is None:
-        raise _refused(command, idle.message, idle.hint)
+        raise _refused(command, _unfit(command.verb, "it", Phase.IDLE), idle.hint)
     known = ", ".join(sorted(state.entries)) or "none"
     never = f"release {command.release} was never started, known are: {known}"
     raise _refused(command, never, idle.hint)
+
+
+def _check_meant(state: RolloutState, entry: Entry, command: Command) -> None:
+    """Who closes the promoted release behind the current one must not be led to promote that."""
+    promoted = [e.release for e in state.entries.values() if e.phase is Phase.PROMOTED]
+    if command.verb is not Verb.FINISH or command.release or entry.phase is Phase.PROMOTED:
+        return
+    if promoted:
+        early = " --early" if command.early else ""
+        say = [f"`canary finish {_NAME} --release {release}{early}`" for release in promoted]
+        message = _unfit(command.verb, entry.release, entry.phase)
+        raise _refused(command, message, f"what is promoted is closed by {' or '.join(say)}")
 
 
 def _start(state: RolloutState, command: Command, revision: int, now: float) -> Entry:
@@ -271,7 +292,8 @@ def _moved(entry: Entry, command: Command, revision: int, now: float) -> Entry:
 def _check_window(entry: Entry, command: Command, now: float) -> None:
     left = entry.warm_until - now
     if left > 0:
-        raise _refused(command, f"its rollback window is open for another {_time(left)}", _EARLY)
+        window = f"the rollback window of {entry.release} is open for another {_time(left)}"
+        raise _refused(command, window, _EARLY)
 
 
 def _time(seconds: float) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from canary_middleware.cli.app import cli, main
+from canary_middleware.core.model import Policy
 from canary_middleware.core.state import Plan
 from canary_middleware.core.transitions import TABLE
 from canary_middleware.core.validate import NAME
@@ -37,6 +38,71 @@ def test_a_rollout_goes_all_the_way(canary: Shell) -> None:
         assert (answer.code, answer.out, answer.err) == (0, expected, "")
 
 
+OFF = "; `canary rollback checkout` or `canary kill checkout` takes everybody off"
+KEPT = "testers and those who have seen it (policy keep), 1.4.2 for the others"
+OPEN = "; open sessions stay where they are (policy session)"
+
+
+@pytest.mark.parametrize(
+    ("policy", "lines"),
+    [
+        (Policy.KEEP, (
+            "paused at 5%: 1.5.0 for 5% of visitors, 1.4.2 for the others",
+            f"paused at 0%: 1.5.0 for {KEPT}{OFF}",
+            f"paused at 1%: 1.5.0 for 1% of visitors{KEPT.removeprefix('testers')}",
+            "promoted at 100%: 1.5.0 for everybody",
+        )),
+        (Policy.SESSION, (
+            "paused at 5%: 1.5.0 for 5% of visitors, 1.4.2 for the others",
+            f"paused at 0%: 1.5.0 for testers, 1.4.2 for the others{OPEN}{OFF}",
+            f"paused at 1%: 1.5.0 for 1% of visitors, 1.4.2 for the others{OPEN}",
+            f"promoted at 100%: 1.5.0 for everybody{OPEN}",
+        )),
+        (Policy.REQUEST, (
+            "paused at 5%: 1.5.0 for 5% of requests, 1.4.2 for the others",
+            "paused at 0%: 1.4.2 for everybody, 1.5.0 for testers only",
+            "paused at 1%: 1.5.0 for 1% of requests, 1.4.2 for the others",
+            "promoted at 100%: 1.5.0 for everybody",
+        )),
+    ],
+)  # fmt: skip
+def test_the_sentence_says_whom_the_policy_holds(
+    canary: Shell, policy: Policy, lines: tuple[str, ...]
+) -> None:
+    canary.declare(replace(PLAN, policy=policy))
+    verbs = (
+        ("start", "checkout", "--weight", "5%"), ("weight", "checkout", "0%"),
+        ("weight", "checkout", "1%"), ("promote", "checkout"),
+        ("finish", "checkout", "--early"),
+    )  # fmt: skip
+    finished = "finished at 100%: 1.5.0 for everybody"
+    for revision, (words, line) in enumerate(zip(verbs, (*lines, finished), strict=True), 1):
+        assert canary(*words).out == f"checkout: {line}; revision {revision}\n"
+
+
+def test_a_rollback_takes_everybody_off_under_every_policy(canary: Shell) -> None:
+    canary.declare(replace(PLAN, policy=Policy.KEEP))
+    for words in (("start", "checkout"), ("weight", "checkout", "0%")):
+        canary(*words)
+    said = canary("rollback", "checkout").out
+    assert said == "checkout: rolled back at 0%: 1.4.2 for everybody; revision 3\n"
+
+
+def test_the_line_about_a_release_behind_the_current_one_is_about_that_one(started: Shell) -> None:
+    started("promote", "checkout")
+    started.declare(replace(PLAN, stable="1.5.0", canary="1.6.0"), id="p2")
+    assert started("start", "checkout", "--release", "1.6.0").code == 0
+    refused = started("finish", "checkout", "--early")
+    assert refused.err == (
+        "canary: checkout: `finish` does not fit: 1.6.0 is ramping (what is promoted is closed by "
+        "`canary finish checkout --release 1.5.0 --early`)\n"
+    )
+    assert started("rollback", "checkout", "--release", "1.5.0").out == (
+        "checkout 1.5.0: rolled back at 0%: where that is declared, 1.4.2 for everybody; "
+        "current is 1.6.0, which has 1.5.0 as its stable side; revision 4\n"
+    )
+
+
 def test_a_rolled_back_release_starts_again_only_knowingly(started: Shell) -> None:
     assert started("rollback", "checkout", "--why", "slow").out.startswith(
         "checkout: rolled back at 0%: 1.4.2 for everybody;"
@@ -52,8 +118,8 @@ def test_a_promoted_release_is_not_finished_while_its_rollback_is_warm(started: 
     refused = started("finish", "checkout")
     assert refused.code == 1
     assert refused.err == (
-        "canary: checkout: its rollback window is open for another 1h (`canary rollback checkout` "
-        "takes it back, `canary finish checkout --early` closes it)\n"
+        "canary: checkout: the rollback window of 1.5.0 is open for another 1h (`canary rollback "
+        "checkout` takes it back, `canary finish checkout --early` closes it)\n"
     )
     assert "checkout: 1.5.0 is promoted, a rollback is warm until 20" in started("status").out
     shape = started("status", "--json").json["rollouts"][0]["current"]
@@ -96,9 +162,9 @@ def test_who_and_why_stand_in_history_newest_first(started: Shell) -> None:
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (("pause", "checkout"), "it is paused"),
-        (("finish", "checkout"), "it is paused"),
-        (("start", "checkout"), "it is paused"),
+        (("pause", "checkout"), "1.5.0 is paused"),
+        (("finish", "checkout"), "1.5.0 is paused"),
+        (("start", "checkout"), "1.5.0 is paused"),
         (("start", "checkout", "--weight", "9%"), "`canary weight checkout 9%`"),
         (("weight", "nosuch", "5%"), "knows no such rollout (known are: checkout;"),
         (("start", "nosuch"), "knows no such rollout (known are: checkout;"),

@@ -24,8 +24,10 @@ freezes the phase. While it is in force only `revive` and `rollback` are accepte
 `paused` at the old weight, or in the phase that was closed anyway.
 
 `paused` is about the ramp and not about visitors: nothing raises the weight by itself any more, and
-the weight that it has is still served. To take visitors off the canary use `weight 0%` (testers
-stay), `rollback` or `kill`.
+the weight that it has is still served. To take everybody off the canary use `rollback` or `kill`.
+After `weight 0%` nobody is drawn any more; testers stay, and so does whom the policy holds: under
+`keep` those who have seen the canary, under `session` those whose session is open
+([policies.md](policies.md)).
 """
 
 

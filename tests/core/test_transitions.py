@@ -113,6 +113,14 @@ def test_a_hint_names_a_release_that_is_not_the_current_one() -> None:
     )
     assert closed is not None
     assert closed.phase is Phase.FINISHED
+    fourth = apply(document, Command(Verb.START, "checkout", plan=replace(RAMP, canary="4")), 3.0)
+    for early in (False, True):
+        refused = refusal(fourth, Command(Verb.FINISH, "checkout", early=early))
+        lines = named(refused)
+        assert [line.split()[4] for line in lines] == ["2", "3"]
+        for line in lines:
+            assert typed(line, RAMP).early is early
+            apply(fourth, typed(line, RAMP), AFTER_THE_WINDOW + 2)
     never = refusal(document, Command(Verb.PAUSE, "checkout", release="9"))
     assert "known are: 2, 3" in str(never)
     assert named(never) == ["canary start checkout --release 9"]
