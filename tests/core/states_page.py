@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import fill
 
+from canary_middleware.cli.app import cli
 from canary_middleware.core.state import ACTIVE, Phase, Verb
 from canary_middleware.core.transitions import TABLE, Refusal
 
 PAGE = Path(__file__).parents[2] / "docs" / "states.md"
+COMMANDS = frozenset(verb for verb in Verb if verb.value in cli.commands)
+"""The verbs that a person can type."""
 INTRODUCTION = """\
 # Phases and verbs
 
@@ -28,19 +32,39 @@ the weight that it has is still served. To take everybody off the canary use `ro
 After `weight 0%` nobody is drawn any more; testers stay, and so does whom the policy holds: under
 `keep` those who have seen the canary, under `session` those whose session is open
 ([policies.md](policies.md)).
+
 """
+
+
+def _who() -> str:
+    text = (
+        f"A person types {_listed(COMMANDS)} ([cli.md](cli.md)). The verbs marked ¹, "
+        f"{_listed(frozenset(Verb) - COMMANDS)}, are no commands: they belong to the controller "
+        "that will move ramps by itself. It is not there yet, so for now no release gets into "
+        "`holding` or `awaiting_approval`, and a `ramping` one stays at its step until somebody "
+        "moves it ([ramps](configuration.md#ramps))."
+    )
+    return fill(text, 100, break_long_words=False, break_on_hyphens=False) + "\n"
+
+
+def _listed(verbs: frozenset[Verb]) -> str:
+    return ", ".join(f"`{verb.value}`" for verb in Verb if verb in verbs)
+
+
+def _marked(verb: Verb, name: str) -> str:
+    return name if verb in COMMANDS else f"{name} ¹"
 
 
 def page() -> str:
     """The whole page."""
-    return "\n".join([INTRODUCTION, *_diagram(), "", *_table(), "", *_refusals(), ""])
+    return "\n".join([INTRODUCTION + _who(), *_diagram(), "", *_table(), "", *_refusals(), ""])
 
 
 def _diagram() -> list[str]:
     moves: dict[tuple[Phase, Phase], list[str]] = {}
     for (phase, verb), cell in TABLE.items():
         if isinstance(cell, Phase) and (cell is not phase or verb is Verb.ADVANCE):
-            moves.setdefault((phase, cell), []).append(verb.value)
+            moves.setdefault((phase, cell), []).append(_marked(verb, verb.value))
     arrows = [
         f"    {phase.value} --> {to.value}: {', '.join(verbs)}"
         for (phase, to), verbs in moves.items()
@@ -49,7 +73,7 @@ def _diagram() -> list[str]:
 
 
 def _table() -> list[str]:
-    head = "| phase | " + " | ".join(f"`{verb.value}`" for verb in Verb) + " |"
+    head = "| phase | " + " | ".join(_marked(verb, f"`{verb.value}`") for verb in Verb) + " |"
     rows = [
         f"| {'● ' if phase in ACTIVE else ''}`{phase.value}` | "
         + " | ".join(_cell(TABLE[phase, verb]) for verb in Verb)
@@ -67,7 +91,7 @@ def _refusals() -> list[str]:
     hints: dict[tuple[Phase, str], list[str]] = {}
     for (phase, verb), cell in TABLE.items():
         if isinstance(cell, Refusal):
-            hints.setdefault((phase, cell.hint), []).append(f"`{verb.value}`")
+            hints.setdefault((phase, cell.hint), []).append(_marked(verb, f"`{verb.value}`"))
     return [
         "A verb that does not fit (no) changes nothing and says what to do instead:",
         "",
