@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -30,11 +31,13 @@ PAGE = (Path(__file__).parents[2] / "docs" / "redis.md").read_text()
 
 def rules(user: str) -> list[str]:
     """What docs/redis.md lets this user do, for every namespace of these tests."""
-    found = re.search(rf"^user {user} on (.*?)```", PAGE, re.MULTILINE | re.DOTALL)
-    assert found, user
-    return (
-        found[1].replace("canary:{shop}", "canary:{test-*}").replace(":shop:", ":test-*:").split()
-    )
+    line = lines()[user].removeprefix(f"user {user} on ")
+    return line.replace("canary:{shop}", "canary:{test-*}").replace(":shop:", ":test-*:").split()
+
+
+def lines() -> dict[str, str]:
+    """Those for an aclfile, by user."""
+    return {line.split()[1]: line for line in re.findall(r"^user .*$", PAGE, re.MULTILINE)}
 
 
 def commands(user: str) -> set[str]:
@@ -147,6 +150,29 @@ def test_an_operator_lists_and_revokes_and_nothing_else(guarded: RedisServer) ->
     assert commands("shop-operator") - commands("shop-app") == {"scan", "unlink"}
     reach = [rule for rule in rules("shop-app") if not rule.startswith("+")]
     assert reach == [rule for rule in rules("shop-operator") if not rule.startswith("+")]
+
+
+@pytest.mark.parametrize("option", ["--aclfile", "--include"])
+def test_a_server_reads_the_lines_from_either_file(tmp_path: Path, option: str) -> None:
+    file = tmp_path / "users.acl"
+    file.write_text("\n".join(["user default on nopass ~* &* +@all", *lines().values(), ""]))
+    with RedisServer(tmp_path, option, str(file)) as server:
+        for user in lines():
+            with redis.Redis.from_url(as_user(server, user)) as client:
+                assert client.publish("canary:{shop}:push", "") == 0
+
+
+def test_a_shell_makes_the_same_of_the_commands(tmp_path: Path) -> None:
+    (commands,) = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+    program = tmp_path / "redis-cli"
+    program.write_text('#!/bin/sh\nshift 2; echo user "$@"\n')
+    program.chmod(0o755)
+    said = subprocess.run(
+        ["/bin/sh", "-euc", commands], cwd=tmp_path, env={"PATH": str(tmp_path)},
+        capture_output=True, text=True, timeout=10, check=True,
+    )  # fmt: skip
+    assert said.stdout.splitlines() == list(lines().values())
+    assert list(tmp_path.iterdir()) == [program], "no file is named secret"
 
 
 def test_a_cluster_needs_three_commands_more(cluster: Cluster) -> None:
