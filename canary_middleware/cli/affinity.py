@@ -39,7 +39,7 @@ def _a_key(ctx: click.Context, param: click.Parameter, value: str | None) -> str
 
 @click.group()
 def affinity() -> None:
-    """Whom the store remembers: list, count, revoke.
+    """Whom the store remembers: list, count, show, revoke.
 
     Subjects are stored as keyed hashes. --subject and --cookie compute them under
     CANARY_BUCKET_SECRET and CANARY_SECRET_KEYS, or what the file of --config says, and print none.

@@ -143,7 +143,10 @@ def _names(value: Iterable[str]) -> Iterable[str]:
 
 @dataclass(frozen=True, slots=True)
 class Ramp:
-    """The weights that a release goes through, in rising order.
+    """The weights that a release is meant to go through, in rising order.
+
+    Nothing advances by itself yet: ``start`` takes the first, ``resume`` the first at or above the
+    present weight, and a person moves it on.
 
     Args:
         steps: weights as strings, e.g. ``Ramp("1%", "5%", "25%", "100%")``. They are checked
