@@ -19,7 +19,8 @@ def current(rollout: str) -> Assignment:
 
     Returns:
         The stable assignment with reason ``no_request`` outside of a request that any rollout
-        covers, ``out_of_scope`` where this rollout does not cover it.
+        covers, and for a name that no rollout has, which is logged once; ``out_of_scope`` where
+        others cover the request and this rollout does not. docs/current.md has the attributes.
     """
     visit = active_visit.get()
     return visit.expose(rollout) if visit is not None else no_request(rollout)

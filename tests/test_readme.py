@@ -1,5 +1,6 @@
 """The README's code runs as it stands, but for the store's address and the cookie on plain HTTP."""
 
+import dataclasses
 import importlib
 import inspect
 import json
@@ -7,11 +8,12 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from canary_middleware import Canary, Rollout, verbs
+from canary_middleware import Assignment, Canary, Reason, Rollout, verbs
 from canary_middleware.asgi import CanaryMiddleware
 from canary_middleware.core.records import ProcessReport
 from canary_middleware.core.state import Plan
@@ -23,6 +25,7 @@ from tests.support.servers import Process, free_port, wait_until
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+DOCS = sorted((ROOT / "docs").glob("*.md"))
 BLOCKS: list[str] = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 CONSOLES: list[str] = re.findall(r"```console\n(.*?)```", README.read_text(), re.DOTALL)
 SERVERS = {"FastAPI": "uvicorn", "Flask": "gunicorn"}
@@ -154,7 +157,48 @@ def test_keys_survive_a_copy_into_a_variable() -> None:
         assert not re.search(r"[\s,]", key)
 
 
-def test_every_link_leads_somewhere() -> None:
-    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", README.read_text())
-    missing = [link for link in links if not (README.parent / link).exists()]
+def anchors(page: Path) -> set[str]:
+    """Of its headings, as the usual renderers make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in headings}
+
+
+@pytest.mark.parametrize("page", [README, *DOCS], ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    missing = []
+    for link, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text()):
+        target = page.parent / link if link else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            missing.append(f"{link}#{anchor}")
     assert not missing
+
+
+def test_every_page_is_linked() -> None:
+    text = README.read_text()
+    assert [page.name for page in DOCS if f"](docs/{page.name})" not in text] == []
+
+
+def test_the_extras_are_those_of_the_package() -> None:
+    listed = re.search(r"Extras: (.*?)\. ", README.read_text(), re.DOTALL)
+    assert listed
+    told = re.findall(r"`(\w+)`", re.sub(r"\(.*?\)", "", listed[1]))
+    package = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert told == list(package["optional-dependencies"])
+
+
+def test_the_page_of_current_names_every_attribute_and_reason() -> None:
+    text = (ROOT / "docs" / "current.md").read_text()
+    attributes, _, reasons = text.partition("\n## ")
+    shown = set(re.findall(r"^\| `(\w+)` \|", attributes, re.MULTILINE))
+    assert shown == {field.name for field in dataclasses.fields(Assignment)}
+    words = re.findall(r"^\| `(\w+)` \| (?:stable|canary|either) \|", reasons, re.MULTILINE)
+    assert words == [reason.value for reason in Reason]
+
+
+def test_the_example_of_current_runs_outside_of_a_request() -> None:
+    text = (ROOT / "docs" / "current.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    scope: dict[str, object] = {"new_price": 2, "old_price": 1}
+    exec(compile(example, "current.md", "exec"), scope)
+    assert scope["price"] == 1
+    assert json.loads(json.dumps(scope["answer"])) == {"version": "", "reason": "no_request"}
