@@ -51,6 +51,9 @@ class Remembered(Protocol):
     def forget(self, rollout: str, keys: Sequence[str]) -> None:
         """Somebody revoked them."""
 
+    def lost(self, keys: Sequence[str]) -> None:
+        """The store does not have them any more."""
+
     def doubt(self) -> None:
         """Somebody may have revoked any of them."""
 
@@ -92,7 +95,9 @@ class Claiming:
         if now - self._touched_at >= TOUCH_EVERY:
             self._touched_at = now
             for seen in claims.sightings(BATCH):
-                self._store.touch(seen.rollout, seen.keys, seen.life)
+                gone = self._store.touch(seen.rollout, seen.keys, seen.life)
+                # A new process would ask for them before we do, a third of their life from now.
+                claims.lost(gone)
 
     def forget(self, forgotten: Forgotten) -> None:
         """A push said so."""

@@ -5,6 +5,7 @@ No I/O: the shells ask the store, the agent's chores write what may wait.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -228,6 +229,14 @@ class Claims:
                 self._entries.pop(key, None)
                 self._hot.pop(key, None)
                 self._later.pop(key, None)
+
+    def lost(self, keys: Sequence[str]) -> None:
+        """The store does not have these any more: the next sight of each brings it back."""
+        with self._lock:
+            for key in keys:
+                entry = self._entries.get(key)
+                if entry is not None:
+                    entry.until = -math.inf
 
     def doubt(self) -> None:
         """Pushes were missed, and one of them may have revoked any claim."""

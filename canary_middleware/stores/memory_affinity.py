@@ -32,13 +32,17 @@ class MemoryAffinity:
         with self._claims_lock:
             return [self._settle(ask) for ask in asks]
 
-    def touch(self, rollout: str, keys: Sequence[str], life: int) -> None:
+    def touch(self, rollout: str, keys: Sequence[str], life: int) -> list[str]:
         """Those that are there live on."""
+        gone = []
         with self._claims_lock:
             for key in keys:
                 claim = self._found((rollout, key))
                 if claim is not None:
                     self._keep((rollout, key), claim, life)
+                else:
+                    gone.append(key)
+        return gone
 
     def claims(self, rollout: str) -> Iterator[Listed]:
         """As they are at the first step."""

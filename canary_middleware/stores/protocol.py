@@ -154,8 +154,13 @@ class Affinity(Protocol):
         was found, as it was just seen.
         """
 
-    def touch(self, rollout: str, keys: Sequence[str], life: int) -> None:
-        """These were seen lately: those that exist live for ``life`` milliseconds from now on."""
+    def touch(self, rollout: str, keys: Sequence[str], life: int) -> Sequence[str]:
+        """These were seen lately: those that exist live for ``life`` milliseconds from now on.
+
+        Returns:
+            Those that do not exist: the store has lost them, and who remembers them may bring them
+            back.
+        """
 
     def claims(self, rollout: str) -> Iterator[Listed]:
         """All claims of a rollout, in no order; one that comes or goes meanwhile may be missing."""

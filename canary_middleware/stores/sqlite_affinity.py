@@ -76,10 +76,12 @@ class SqliteAffinity(SqlitePart):
 
         return self._file.write(change)
 
-    def touch(self, rollout: str, keys: Sequence[str], life: int) -> None:
+    def touch(self, rollout: str, keys: Sequence[str], life: int) -> list[str]:
         """One transaction per 500 claims."""
+        gone: list[str] = []
         for batch in batches(keys):
-            self._file.write(partial(self._extend, rollout=rollout, keys=batch, life=life))
+            gone += self._file.write(partial(self._extend, rollout=rollout, keys=batch, life=life))
+        return gone
 
     def claims(self, rollout: str) -> Iterator[Listed]:
         """In steps, in the order of their keys."""
@@ -144,12 +146,11 @@ class SqliteAffinity(SqlitePart):
 
     def _extend(
         self, connection: sqlite3.Connection, rollout: str, keys: Iterable[str], life: int
-    ) -> None:
+    ) -> list[str]:
         now = self._now()
         _sweep(connection, now)
-        connection.executemany(
-            _EXTEND, [(now + life, self._namespace, rollout, key, now) for key in keys]
-        )
+        values = ((key, (now + life, self._namespace, rollout, key, now)) for key in keys)
+        return [key for key, value in values if connection.execute(_EXTEND, value).rowcount == 0]
 
     def _forget(self, rollout: str, keys: Sequence[str]) -> int:
         def change(connection: sqlite3.Connection) -> int:

@@ -103,7 +103,8 @@ class AffinityContract(Contract):
     def test_claims_expire_when_they_are_not_seen(self, store: Affinity) -> None:
         short = replace(FIRST, life=SHORT)
         store.claim([short, replace(short, key="bob"), replace(short, key="carol")])
-        store.touch("checkout", ["bob", "nobody"], LIFE)
+        gone = store.touch("checkout", ["bob", "nobody"], LIFE)
+        assert list(gone) == ["nobody"], "who remembers it may bring it back"
         store.claim([replace(FIRST, key="carol")])
         left = {listed.key: listed.left for listed in store.claims("checkout")}
         assert left["alice"] <= SHORT / 1000 < left["bob"] <= LIFE / 1000

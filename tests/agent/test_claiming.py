@@ -43,9 +43,9 @@ class Troubled(MemoryStore):
             raise StoreUnavailableError("out of memory")
         return super().claim(asks)
 
-    def touch(self, rollout: str, keys: Sequence[str], life: int) -> None:
+    def touch(self, rollout: str, keys: Sequence[str], life: int) -> list[str]:
         self.touched.append((rollout, len(keys), life))
-        super().touch(rollout, keys, life)
+        return super().touch(rollout, keys, life)
 
 
 class Time:
@@ -96,6 +96,20 @@ def test_a_flood_of_visitors_does_not_keep_the_chores_from_what_else_is_due() ->
         claims.later(ask(-number))
     Claiming(store, lambda: claims, time).tell()
     assert len(store.asked) == BATCHES
+
+
+def test_a_claim_that_the_store_has_lost_is_brought_back_at_the_next_sight() -> None:
+    world = World()
+    world.claims.learn([ask()], world.store.claim([ask()]))
+    world.claims.known(ask())
+    world.store.forget("checkout", None)
+    world.time.now += TOUCH_EVERY
+    assert world.claims.known(ask()) is not None
+    world.claiming.tell()
+    assert world.claims.known(ask()) is None, (
+        "the store is asked, and what is remembered goes along"
+    )
+    assert world.claims.remembered(ask().key) is not None
 
 
 @pytest.fixture

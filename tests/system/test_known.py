@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from canary_middleware.agent.claiming import TOUCH_EVERY
 from tests.support.clients import Pool
 from tests.support.fault_proxy import FaultProxy
 from tests.support.redis import RedisServer
@@ -58,12 +59,11 @@ def test_r4_a_slow_network(known: Known, server: RedisServer, proxy: FaultProxy)
 def test_r10_a_store_that_lost_its_claims_gets_them_from_whoever_remembers(
     tmp_path: Path, redis_server: RedisServer
 ) -> None:
-    """A claim is asked for again in the third part of its life, and then it is brought along."""
-    plans = {"shop": {**SHARED["shop"], "claim_life": "9s"}}
-    with Rig(tmp_path, redis_server.url, "known", identified=True, plans=plans) as rig:
+    """Who prolongs a claim hears that it is lost, and brings it along with the next question."""
+    with Rig(tmp_path, redis_server.url, "known", identified=True, plans=SHARED) as rig:
         users = acquainted(rig, rig.serve(*SERVERS), 60)
-        outage(users, redis_server, flushed, 3.5).check("brought back")
-        (newcomer,) = rig.serve("uvicorn")
+        outage(users, redis_server, flushed, TOUCH_EVERY).check("brought back")
+        (newcomer,) = rig.serve("uvicorn", budget=1.0)
         found = asyncio.run(versions(newcomer.port, crowd(Pool(0, 0), 60)))
         assert found == users.versions, "a process that never knew them knows them now"
 
