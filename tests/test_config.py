@@ -380,3 +380,15 @@ def test_the_complete_example_loads_and_is_complete(file: Path, tmp_path: Path) 
 def test_the_table_names_every_variable() -> None:
     text = DOCS.read_text()
     assert [name for name in VARIABLES if f"`{name}`" not in text] == []
+
+
+def test_the_ramp_of_the_page_is_one_in_code_and_in_the_file(file: Path) -> None:
+    (example,) = (text for text in blocks("python") if "Ramp(" in text)
+    scope: dict[str, object] = {}
+    exec(compile(f"{example.replace('Rollout(', 'made = Rollout(')}", str(DOCS), "exec"), scope)
+    written = re.search(r"`(ramp = \[.*?\])`", DOCS.read_text())
+    assert written
+    file.write_text(MINIMAL + written[1])
+    (loaded,) = load(file, {}).rollouts
+    assert loaded == scope["made"]
+    assert loaded.ramp.weights == (10_000, 50_000)

@@ -87,7 +87,7 @@ NOTES = """\
 6. Of a user who was signed in from the first request on, and so is drawn by the user id; the same
    on another device. Under `follow` all devices of such a user agree without any memory.
 
-An automatic ramp only ever raises the weight, so that under `follow` and `keep` it takes nobody
+The steps of a ramp only ever raise the weight, so that under `follow` and `keep` they take nobody
 off the canary. Testers, denied visitors, overrides and calling services come before pin and
 weight ([architecture.md](architecture.md)); no policy changes what they get.
 
