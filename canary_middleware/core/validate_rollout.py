@@ -99,9 +99,7 @@ def _problems_of(rollout: Rollout) -> Iterator[Problem]:
     yield from duration_problems(rollout.session, f"{place}, session")
     yield from duration_problems(rollout.claim_life, f"{place}, claim_life")
     yield from duration_problems(rollout.rollback_window, f"{place}, rollback_window", least=0)
-    if (rollout.policy, rollout.affinity) == (Policy.REQUEST.value, Memory.SHARED.value):
-        hint = 'leave affinity out, or use policy="follow"'
-        yield Problem(f"{place}, affinity", "has nothing to remember under request", hint)
+    yield from _idle_problems(rollout, place)
     for name, (kind, problems) in _PARTS.items():
         part = getattr(rollout, name)
         if isinstance(part, kind):
@@ -109,6 +107,28 @@ def _problems_of(rollout: Rollout) -> Iterator[Problem]:
         else:
             wrong = f"is {type(part).__name__}, not {kind.__name__}"
             yield Problem(f"{place}, {name}", wrong, f"write {kind.__name__}(...)")
+
+
+_DEFAULT: Final = Rollout("any", stable="1", canary="2")
+
+
+def _idle_problems(rollout: Rollout, place: str) -> Iterator[Problem]:
+    """Settings that would do nothing beside the others."""
+    policy, affinity = rollout.policy, rollout.affinity
+    if (policy, affinity) == (Policy.REQUEST.value, Memory.SHARED.value):
+        hint = 'leave affinity out, or use policy="follow"'
+        yield Problem(f"{place}, affinity", "has nothing to remember under request", hint)
+    if rollout.session != _DEFAULT.session and policy != Policy.SESSION.value:
+        hint = 'leave it out, or use policy="session"'
+        yield Problem(f"{place}, session", f"has no meaning under {policy}", hint)
+    if rollout.claim_life == _DEFAULT.claim_life:
+        return
+    if affinity != Memory.SHARED.value:
+        hint = 'leave it out, or use affinity="shared"'
+        yield Problem(f"{place}, claim_life", "has no meaning without shared affinity", hint)
+    elif policy == Policy.SESSION.value:
+        hint = "leave it out: a session is remembered for as long as session= says"
+        yield Problem(f"{place}, claim_life", "has no meaning under session", hint)
 
 
 def _path_problems(paths: object, place: str) -> Iterator[Problem]:

@@ -51,6 +51,10 @@ def texts(problems: list[Problem]) -> list[str]:
     return [f"{problem.place}: {problem.message}" for problem in problems]
 
 
+def affinities(**changes: Any) -> list[str]:
+    return texts(rollout_problems([good(**changes)]))
+
+
 async def later(visitor: Visitor) -> bool:
     return False
 
@@ -451,3 +455,26 @@ def test_telemetry_is_a_switch_or_answers_to_every_name() -> None:
     for telemetry in bad_ones:
         (found,) = observer_problems(telemetry, Whole)
         assert found.place == "telemetry"
+
+
+# --- settings that would do nothing -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", ["follow", "keep", "request"])
+def test_a_session_belongs_to_its_policy(policy: str) -> None:
+    assert affinities(policy=policy) == affinities(policy="session", session="2h") == []
+    assert affinities(policy=policy, session="2h") == [
+        f"rollout 'checkout', session: has no meaning under {policy}"
+    ]
+
+
+def test_the_life_of_a_claim_belongs_to_shared_affinity() -> None:
+    for policy in ("follow", "keep"):
+        assert affinities(policy=policy, affinity="shared", claim_life="7d") == []
+        assert affinities(policy=policy, claim_life="7d") == [
+            "rollout 'checkout', claim_life: has no meaning without shared affinity"
+        ]
+    assert affinities(policy="session", affinity="shared") == []
+    assert affinities(policy="session", affinity="shared", session="2h", claim_life="7d") == [
+        "rollout 'checkout', claim_life: has no meaning under session"
+    ]
