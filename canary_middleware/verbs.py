@@ -10,14 +10,14 @@ import getpass
 import secrets
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from canary_middleware.core.adoption import with_kill_key
 from canary_middleware.core.codec import printable
 from canary_middleware.core.declared import Waiting, declared_plan, declared_stable, waiting
-from canary_middleware.core.drift import Odd, odd
+from canary_middleware.core.drift import Odd, Scoped, labelled, odd, scoped, undoes
 from canary_middleware.core.records import Audit, ProcessReport
 from canary_middleware.core.state import EVERYTHING, Document, Entry, Kill, Phase, Plan, Verb
 from canary_middleware.core.transitions import TABLE, Command, apply
@@ -29,6 +29,8 @@ from canary_middleware.stores.protocol import Loaded, StateStore
 
 ATTEMPTS: Final = 10
 """How often a verb looks again after a lost race."""
+LOOK_BACK: Final = 1_000
+"""Lines of history in which an earlier rebase is sought."""
 
 
 def whoami() -> str:
@@ -194,6 +196,12 @@ class RolloutStatus:
     entries: tuple[Entry, ...]
     killed: Kill | None
 
+    @property
+    def stable_rolled_back(self) -> bool:
+        """Whether the stable side of the current release is a release that was rolled back."""
+        back = [entry.release for entry in self.entries if entry.phase is Phase.ROLLED_BACK]
+        return self.current is not None and self.current.stable in back
+
 
 @dataclass(frozen=True, slots=True)
 class Status:
@@ -207,6 +215,7 @@ class Status:
         processes: who lives, with the revision that each follows.
         waiting: declared releases that are idle.
         odd: declarations that differ from what is in force.
+        scopes: who has what in scope, of releases whose processes do not agree.
         warnings: what of the store's server endangers the state.
     """
 
@@ -218,10 +227,23 @@ class Status:
     waiting: tuple[Waiting, ...]
     odd: tuple[Odd, ...]
     warnings: tuple[str, ...] = ()
+    scopes: tuple[Scoped, ...] = ()
 
     def behind(self, process: ProcessReport) -> bool:
         """Whether a process does not follow the present state."""
         return self.document is not None and process.revision != self.document.revision
+
+    @property
+    def declared(self) -> frozenset[tuple[str, str]]:
+        """Rollout and canary label of everything that a process declares."""
+        plans = (process.plans.items() for process in self.processes)
+        return frozenset((name, plan.canary) for items in plans for name, plan in items)
+
+    @property
+    def known(self) -> frozenset[str]:
+        """Every rollout in the state or in a process."""
+        names = {name for name, _ in self.declared}
+        return frozenset(names.union(rollout.name for rollout in self.rollouts))
 
 
 def status(store: StateStore) -> Status:
@@ -240,8 +262,9 @@ def status(store: StateStore) -> Status:
         rollouts=_rollouts(document) if document else (),
         processes=tuple(reports),
         waiting=tuple(waiting(document, reports)),
-        odd=tuple(odd(document, reports)),
+        odd=tuple(_odd(store, document, reports)),
         warnings=warnings_of(store),
+        scopes=tuple(scoped(reports)),
     )
 
 
@@ -263,6 +286,16 @@ def _with_kill_key(loaded: Loaded, now: float) -> Document | None:
     # Perhaps no process runs that turns the key into a record; it must count all the same.
     lineage = secrets.token_hex(8)
     return with_kill_key(loaded.document, _reason(loaded), lineage=lineage, now=now)
+
+
+def _odd(
+    store: StateStore, document: Document | None, reports: Sequence[ProcessReport]
+) -> Iterator[Odd]:
+    for found in odd(document, reports):
+        # Only who would be told to rebase has to know what earlier ones did.
+        lines = store.history(found.rollout, LOOK_BACK) if found.command else []
+        rebased = {line.old for line in lines if line.action == Verb.REBASE.value}
+        yield undoes(found, reports, rebased)
 
 
 def _named(rollout: str) -> str:
@@ -309,7 +342,7 @@ def _describe(document: Document, command: Command) -> str:
     if entry is None:
         return Phase.IDLE.value
     if command.verb is Verb.REBASE:
-        return f"{entry.release} stable {entry.stable}"
+        return labelled(entry.release, entry.stable)
     return f"{entry.release} {entry.phase.value} {format_weight(entry.weight)}"
 
 

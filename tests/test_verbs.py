@@ -125,7 +125,7 @@ def test_rebase_says_what_fits_where_it_does_not(store: MemoryStore) -> None:
         verbs.rebase(store, "checkout", by="me")
     verbs.start(store, "checkout", by="me", plan=PLAN)
     verbs.promote(store, "checkout", by="me")
-    with pytest.raises(VerbRefusedError, match="it is promoted"):
+    with pytest.raises(VerbRefusedError, match="2 is promoted"):
         verbs.rebase(store, "checkout", by="me")
 
 
@@ -137,6 +137,7 @@ def test_status_names_who_declares_something_else(store: MemoryStore) -> None:
     declare(store, "fix too", stable="1a")
     declare(store, "next", canary="3")
     store.report(report("plan", replace(PLAN, steps=(9_000,), paths=("/a", "/b"), session=90)))
+    store.report(report("scope", replace(PLAN, paths=("/c",), methods=("GET",), exclude=())))
     found = verbs.status(store).odd
     assert [([process.id for process in odd.processes], odd.command) for odd in found] == [
         (["fix", "fix too"], "canary rebase checkout --stable 1a"),
@@ -147,11 +148,50 @@ def test_status_names_who_declares_something_else(store: MemoryStore) -> None:
         ["stable 1a (in force: 1)"],
         ["release 3 (in force: 2)"],
         [
-            "paths /a, /b (in force: /)",
             "steps 9% (in force: 1%, 5%)",
             "session 90s (in force: 30m)",
         ],
     ]
+
+
+def test_what_is_in_scope_is_told_and_never_odd(store: MemoryStore) -> None:
+    declare(store, "web")
+    declare(store, "web too")
+    verbs.start(store, "checkout", by="me")
+    assert verbs.status(store).scopes == ()
+    store.report(report("orders", replace(PLAN, paths=("/orders",), methods=("POST",))))
+    declare(store, "next", canary="3", paths=("/new",))
+    found = verbs.status(store)
+    assert [str(one) for odd in found.odd for one in odd.differs] == ["release 3 (in force: 2)"]
+    assert [([p.id for p in one.processes], str(one)) for one in found.scopes] == [
+        (["web", "web too"], "paths /"),
+        (["orders"], "paths /orders; methods POST"),
+    ]
+
+
+def test_status_does_not_propose_to_undo_a_rebase(store: MemoryStore) -> None:
+    declare(store, "old")
+    verbs.start(store, "checkout", by="me")
+    declare(store, "new", stable="1a")
+    (odd,) = verbs.status(store).odd
+    assert (odd.command, odd.replaced) == ("canary rebase checkout --stable 1a", False)
+    verbs.rebase(store, "checkout", by="me")
+    (odd,) = verbs.status(store).odd
+    assert [process.id for process in odd.processes] == ["old"]
+    assert (odd.command, odd.replaced) == (None, True)
+    # The hot-fix was taken back: nobody serves the label in force.
+    store.withdraw("new")
+    (odd,) = verbs.status(store).odd
+    assert (odd.command, odd.replaced) == ("canary rebase checkout --stable 1", False)
+
+
+def test_a_rolled_back_release_below_the_current_one_is_told(store: MemoryStore) -> None:
+    verbs.start(store, "checkout", by="me", plan=PLAN)
+    verbs.promote(store, "checkout", by="me")
+    verbs.start(store, "checkout", by="me", plan=replace(PLAN, stable="2", canary="3"))
+    assert not verbs.status(store).rollouts[0].stable_rolled_back
+    verbs.rollback(store, "checkout", by="me", release="2")
+    assert verbs.status(store).rollouts[0].stable_rolled_back
 
 
 def test_rollback_needs_acknowledgement(store: MemoryStore) -> None:

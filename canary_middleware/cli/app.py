@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+from canary_middleware import __version__
 from canary_middleware.cli import affinity, changes, demo, explain, kill, looks, token
 from canary_middleware.cli.show import say, shown
 from canary_middleware.errors import (
@@ -51,6 +52,7 @@ Exit codes:
 @click.group(
     help=_HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
+@click.version_option(__version__, message="%(prog)s %(version)s")
 def cli() -> None:
     """All verbs."""
 

@@ -19,6 +19,7 @@ from canary_middleware.cli.connection import (
 )
 from canary_middleware.cli.sentences import sentence
 from canary_middleware.cli.show import print_json, say
+from canary_middleware.core.declared import FIRST_REPORT
 from canary_middleware.core.state import Document
 from canary_middleware.errors import VerbRefusedError
 from canary_middleware.stores import StateStore
@@ -140,12 +141,12 @@ def _unknown(store: StateStore, namespace: str, rollout: str) -> VerbRefusedErro
     if known:
         hint = f"known are: {', '.join(known)}; a new one needs a process that declares it"
     else:
-        hint = "nothing is known there: start an application that declares it, or check --namespace"
+        start = "start an application that declares it, or check --namespace"
+        hint = f"nothing is known there: {start}; {FIRST_REPORT}"
     message = f"{rollout}: namespace {namespace} knows no such rollout"
     return VerbRefusedError(message, rollout=rollout, hint=hint)
 
 
 def known_rollouts(found: Status) -> list[str]:
     """Those in the state and those that processes declare, by name."""
-    declared = {name for process in found.processes for name in process.plans}
-    return sorted(declared.union(rollout.name for rollout in found.rollouts))
+    return sorted(found.known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import socket
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -167,7 +168,9 @@ def _warn(connection: Connection, scope: str, struck: Document) -> None:
     known = sorted({*struck.rollouts, *declared})
     if scope != EVERYTHING and scope not in known:
         names = ", ".join(map(shown, known)) or "none"
-        say(f"canary: nobody knows a rollout {scope} (known: {names})", err=True)
+        near = difflib.get_close_matches(scope, known, 1)
+        meant = f"; did you mean {shown(near[0])}?" if near else ""
+        say(f"canary: nobody knows a rollout {scope} (known: {names}){meant}", err=True)
     if not reports:
         say(
             f"canary: no process has reported in namespace {connection.namespace} in the last "

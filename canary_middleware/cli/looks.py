@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import click
@@ -12,6 +12,7 @@ from canary_middleware import verbs
 from canary_middleware.cli import shapes
 from canary_middleware.cli.connection import Connection, a_rollout, connected
 from canary_middleware.cli.show import Row, ago, instant, paint, print_json, print_table, say, shown
+from canary_middleware.core.declared import FIRST_REPORT
 from canary_middleware.core.drift import Odd
 from canary_middleware.core.records import Audit, ProcessReport
 from canary_middleware.core.state import ACTIVE, EVERYTHING, Entry, Kill, Phase
@@ -59,12 +60,11 @@ def _print_status(namespace: str, found: Status, now: float) -> None:
         say(f"namespace {namespace}, revision {found.document.revision}")
     for warning in found.warnings:
         say(paint(f"WARNING: {shown(warning)}", "yellow"))
-    for scope, kill in sorted(found.kills.items()):
-        _print_kill(scope, kill, now)
-    rows = [row for rollout in found.rollouts for row in _rows(rollout, now)]
+    _print_kills(found, now)
+    rows = [row for rollout in found.rollouts for row in _rows(found, rollout, now)]
     if rows:
         say()
-        head = ("ROLLOUT", "PHASE", "WEIGHT", "RELEASE", "STABLE", "SINCE", "OWNER")
+        head = ("ROLLOUT", "PHASE", "WEIGHT", "RELEASE", "STABLE", "POLICY", "SINCE", "OWNER")
         print_table(head, rows)
     if found.waiting:
         say()
@@ -73,10 +73,12 @@ def _print_status(namespace: str, found: Status, now: float) -> None:
     for name, entry in _warm(found, now):
         until = f"a rollback is warm until {instant(entry.warm_until)} UTC"
         say(shown(f"{name}: {entry.release} is promoted, {until}"))
+    _print_rolled_back(found)
     say()
     _print_processes(found)
     for odd in found.odd:
         _print_odd(odd)
+    _print_scopes(found)
 
 
 def _warm(found: Status, now: float) -> Iterator[tuple[str, Entry]]:
@@ -86,17 +88,53 @@ def _warm(found: Status, now: float) -> Iterator[tuple[str, Entry]]:
                 yield rollout.name, entry
 
 
+def _print_rolled_back(found: Status) -> None:
+    for rollout in found.rollouts:
+        entry = rollout.current
+        if entry and rollout.stable_rolled_back:
+            stable = f"{entry.stable}, the stable side of {entry.release}, was rolled back"
+            served = f"processes of {entry.release} serve it all the same"
+            say(paint(shown(f"{rollout.name}: {stable}; {served}"), "yellow"))
+
+
+def _print_scopes(found: Status) -> None:
+    told = ("", "")
+    for one in found.scopes:
+        if told != (told := (one.rollout, one.release)):
+            say()
+            say(shown(f"{one.rollout} {one.release}: each process goes by its own scope"))
+        say(f"  {_names(one.processes)}: {shown(str(one))}")
+
+
+def _names(processes: Sequence[ProcessReport]) -> str:
+    names = [f"{process.host} {process.pid}" for process in processes[:NAMED]]
+    more = [f"and {len(processes) - NAMED} more"] if len(processes) > NAMED else []
+    return shown(", ".join(names + more))
+
+
 def _print_odd(odd: Odd) -> None:
     count = len(odd.processes)
     who = "1 process declares" if count == 1 else f"{count} processes declare"
     what = "; ".join(map(str, odd.differs))
     say()
     say(paint(f"{shown(odd.rollout)}: {who} {shown(what)}", "yellow"))
-    names = [f"{process.host} {process.pid}" for process in odd.processes[:NAMED]]
-    more = [f"and {count - NAMED} more"] if count > NAMED else []
-    say(f"  {shown(', '.join(names + more))}")
+    say(f"  {_names(odd.processes)}")
+    if odd.replaced:
+        say("  that is the label from before the rebase, there is nothing to type")
     if odd.command:
         say(f"  to put the new stable label in force: {shown(odd.command)}")
+
+
+def _print_kills(found: Status, now: float) -> None:
+    for scope, kill in sorted(found.kills.items()):
+        _print_kill(scope, kill, now)
+        if scope != EVERYTHING and scope not in found.known:
+            say("  no process declares a rollout of this name, and none was ever started")
+    files = {(p.host, p.kill_file) for p in found.processes if p.kill_file is not None}
+    for host, text in sorted(files):
+        why = f": {shown(text)}" if text else ""
+        say(paint(f"KILLED on host {shown(host)} by its kill file{why}", "red"))
+        say("  everybody is on stable there until that file is removed")
 
 
 def _print_kill(scope: str, kill: Kill, now: float) -> None:
@@ -107,11 +145,13 @@ def _print_kill(scope: str, kill: Kill, now: float) -> None:
     say(f"  everybody is on stable; lift it with: canary revive{'' if everything else ' ' + name}")
 
 
-def _rows(rollout: RolloutStatus, now: float) -> Iterator[Row]:
+def _rows(found: Status, rollout: RolloutStatus, now: float) -> Iterator[Row]:
     current = rollout.current
     others = [entry for entry in rollout.entries if entry is not current]
     for entry in ([current] if current else []) + others:
-        if entry is current or entry.phase in ACTIVE or entry.phase is Phase.PROMOTED:
+        declared = (rollout.name, entry.release) in found.declared
+        back = entry.phase is Phase.ROLLED_BACK and declared
+        if entry is current or back or entry.phase in ACTIVE or entry.phase is Phase.PROMOTED:
             yield Row(_cells(rollout, entry, now), "red" if rollout.killed else "")
 
 
@@ -123,6 +163,7 @@ def _cells(rollout: RolloutStatus, entry: Entry, now: float) -> tuple[str, ...]:
         format_weight(entry.weight),
         entry.release,
         entry.stable,
+        f"{entry.plan.policy.value}, {entry.plan.affinity.value}",
         f"{ago(now - entry.since)} ago",
         entry.plan.owner or "-",
     )
@@ -132,6 +173,7 @@ def _print_processes(found: Status) -> None:
     if not found.processes:
         doubt = "" if found.document else "; is the namespace right?"
         say(f"no process reports: none was heard in the last {REPORT_LIFE:g} s{doubt}")
+        say(f"  {FIRST_REPORT}")
         return
     head = ("HOST", "PID", "KIND", "REVISION", "HEARD", "RUNNING", "DECLARES")
     print_table(head, [_process(found, process) for process in found.processes])

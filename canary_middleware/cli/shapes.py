@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from canary_middleware.core.drift import Odd
+from canary_middleware.core.drift import SCOPE, Odd, Scoped
 from canary_middleware.core.records import Audit, ProcessReport
-from canary_middleware.core.state import Document, Entry, Kill, Phase
+from canary_middleware.core.state import EVERYTHING, Document, Entry, Kill, Phase
 from canary_middleware.core.weight import format_weight
 from canary_middleware.verbs import Status
 
@@ -22,6 +22,8 @@ def release(entry: Entry) -> Shape:
         "phase": entry.phase.value,
         "weight": format_weight(entry.weight),
         "owner": entry.plan.owner,
+        "policy": entry.plan.policy.value,
+        "affinity": entry.plan.affinity.value,
         "since": entry.since,
         "why": entry.why,
         "epoch": entry.epoch,
@@ -55,7 +57,10 @@ def status(namespace: str, found: Status) -> Shape:
         "revision": document.revision if document else None,
         "kill_key": found.kill_key,
         "warnings": list(found.warnings),
-        "kills": [kill(scope, struck) for scope, struck in found.kills.items()],
+        "kills": [
+            {**kill(scope, struck), "known": scope == EVERYTHING or scope in found.known}
+            for scope, struck in found.kills.items()
+        ],
         "rollouts": [
             {
                 "rollout": rollout.name,
@@ -70,6 +75,7 @@ def status(namespace: str, found: Status) -> Shape:
             for waiting in found.waiting
         ],
         "odd": [_odd(odd) for odd in found.odd],
+        "scopes": [_scoped(scoped) for scoped in found.scopes],
         "processes": [_process(found, process) for process in found.processes],
     }
 
@@ -87,6 +93,15 @@ def _odd(odd: Odd) -> Shape:
     }
 
 
+def _scoped(scoped: Scoped) -> Shape:
+    return {
+        "rollout": scoped.rollout,
+        "release": scoped.release,
+        **{name: list(getattr(scoped.plan, name)) for name in SCOPE},
+        "processes": [process.id for process in scoped.processes],
+    }
+
+
 def _process(found: Status, process: ProcessReport) -> Shape:
     return {
         "id": process.id,
@@ -98,6 +113,7 @@ def _process(found: Status, process: ProcessReport) -> Shape:
         "staleness": process.staleness,
         "in_flight": process.in_flight,
         "at": process.at,
+        "kill_file": process.kill_file,
         "declares": {name: plan.canary for name, plan in process.plans.items()},
     }
 

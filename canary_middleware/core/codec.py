@@ -143,9 +143,10 @@ def decode_report(data: bytes) -> ProcessReport:
         StoreCorruptError: anything else.
     """
     fields = parse(data, MAX_BYTES, "report").fields(
-        "id", "host", "pid", "kind", "revision", "staleness", "plans", "in_flight", "at"
-    )
-    staleness = fields["staleness"]
+        "id", "host", "pid", "kind", "revision", "staleness", "plans", "in_flight", "at",
+        "kill_file",
+    )  # fmt: skip
+    staleness, kill_file = fields["staleness"], fields["kill_file"]
     return ProcessReport(
         id=fields["id"].text(),
         host=fields["host"].text(),
@@ -156,6 +157,7 @@ def decode_report(data: bytes) -> ProcessReport:
         plans={name: _plan(at) for name, at in fields["plans"].items()},
         in_flight=fields["in_flight"].integer(0, MAX_REVISION),
         at=fields["at"].seconds(),
+        kill_file=None if kill_file.value is None else kill_file.text(empty=True),
     )
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from canary_middleware.core.records import ProcessReport
 from canary_middleware.core.state import Document, Entry, Plan
 from canary_middleware.errors import VerbRefusedError
+
+FIRST_REPORT: Final = "a WSGI worker reports after its first request"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,8 @@ def declared_plan(
         names = sorted({name for report in reports for name in report.plans})
         known = f"declared are: {', '.join(labels or names)}" if names else "no process reports"
         message = f"no running process declares {f'release {release}' if release else 'it'}"
-        raise _refused(rollout, message, f"{known}; start an application that declares it")
+        start = f"start an application that declares it; {FIRST_REPORT}"
+        raise _refused(rollout, message, f"{known}; {start}")
     if release is None and len(labels) > 1:
         message = f"running processes declare several releases: {', '.join(labels)}"
         hint = f"say which: `canary start {rollout} --release {labels[-1]}`"

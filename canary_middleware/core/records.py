@@ -47,6 +47,7 @@ class ProcessReport:
         plans: by rollout, what it declares.
         in_flight: canary requests running.
         at: wall-clock seconds of the store when it was written; 0 before.
+        kill_file: text of the kill file that its host has; ``None`` without one.
     """
 
     id: str
@@ -58,3 +59,4 @@ class ProcessReport:
     plans: Mapping[str, Plan] = field(default_factory=dict)
     in_flight: int = 0
     at: float = 0.0
+    kill_file: str | None = None

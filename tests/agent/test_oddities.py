@@ -28,6 +28,11 @@ def test_each_difference_is_logged_once(caplog: pytest.LogCaptureFixture) -> Non
     ]
 
 
+def test_paths_of_its_own_are_nothing_to_tell(caplog: pytest.LogCaptureFixture) -> None:
+    Oddities().look({"checkout": replace(PLAN, paths=("/orders",), methods=("GET",))}, STARTED)
+    assert caplog.messages == []
+
+
 def test_a_release_that_waits_beside_the_current_one_is_told(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

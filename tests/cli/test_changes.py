@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from canary_middleware import __version__
 from canary_middleware.cli.app import cli, main
 from canary_middleware.core.model import Policy
 from canary_middleware.core.state import Plan
@@ -15,7 +16,7 @@ from tests.cli.conftest import PLAN, Shell
 
 RELEASE = {
     "release", "stable", "phase", "weight", "owner", "since", "why", "epoch", "period",
-    "rollback_until",
+    "rollback_until", "policy", "affinity",
 }  # fmt: skip
 
 
@@ -194,6 +195,7 @@ def test_a_rollout_that_nobody_knows_is_told_from_one_that_nobody_started(canary
     empty = canary("weight", "checkout", "5%")
     assert (empty.code, empty.err.count("\n")) == (1, 1)
     assert "nothing is known there: start an application" in empty.err
+    assert "; a WSGI worker reports after its first request)" in empty.err
     canary.declare()
     idle = canary("weight", "checkout", "5%")
     assert idle.err == (
@@ -259,3 +261,8 @@ def test_hints_name_verbs_that_exist() -> None:
     named = {part.split("`")[0].split()[0] for part in hints.split("`canary ")[1:]}
     assert named <= set(cli.commands)
     assert all(NAME.fullmatch(verb) for verb in named)
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"canary {__version__}\n"

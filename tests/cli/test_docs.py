@@ -49,7 +49,7 @@ def test_every_shape_has_the_promised_names(
     monkeypatch.setenv("CANARY_BUCKET_SECRET", SECRET)
     monkeypatch.setenv("CANARY_SECRET_KEYS", SECRET)
     started.declare(Plan("1", "2"), rollout="search", id="p2")
-    started.declare(replace(PLAN, stable="1.4.3"), id="p3")
+    started.declare(replace(PLAN, stable="1.4.3", paths=("/orders",)), id="p3")
     said = {
         "weight": started("weight", "checkout", "5%", "--json"),
         "token": started("token", "checkout", "canary", "--for", "2h", "--json"),

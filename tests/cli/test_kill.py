@@ -75,8 +75,20 @@ def test_a_kill_without_any_application_holds_for_the_next_one(started: Shell) -
 def test_a_kill_of_an_unknown_name_holds_and_says_so(started: Shell) -> None:
     answer = started("kill", "chekout")
     assert answer.code == 0
-    assert answer.err == "canary: nobody knows a rollout chekout (known: checkout)\n"
+    known = "canary: nobody knows a rollout chekout (known: checkout)"
+    assert answer.err == f"{known}; did you mean checkout?\n"
+    unknown = "  no process declares a rollout of this name, and none was ever started\n"
+    assert started("status").out.count(unknown) == 1
+    started("kill", "checkout")
+    assert started("status").out.count(unknown) == 1
+    kills = started("status", "--json").json["kills"]
+    assert sorted((kill["scope"], kill["known"]) for kill in kills) == [
+        ("checkout", True), ("chekout", False),
+    ]  # fmt: skip
     assert started("revive", "chekout").code == 0
+    assert (
+        started("kill", "orders").err == "canary: nobody knows a rollout orders (known: checkout)\n"
+    )
 
 
 def test_a_declared_rollout_is_known_although_it_is_idle(canary: Shell) -> None:

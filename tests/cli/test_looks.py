@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import pytest
 
+from canary_middleware.core.model import Memory, Policy
 from canary_middleware.core.state import Plan
 from tests.cli.conftest import PLAN, Shell
 from tests.support.redis import connect
@@ -76,7 +77,10 @@ def test_status_shows_rollouts_processes_and_what_waits(started: Shell) -> None:
     populate(started)
     text = started("status").out
     assert text.startswith(f"namespace {started.namespace}, revision 1\n")
-    row = r"^checkout  paused  5%      1\.5\.0    1\.4\.2   \d+ s ago  pay@example\.com$"
+    row = (
+        r"^checkout  paused  5%      1\.5\.0    1\.4\.2   follow, cookie  "
+        r"\d+ s ago  pay@example\.com$"
+    )
     assert re.search(row, text, re.MULTILINE)
     assert "search: idle, run: canary start search\n" in text
     processes = table(text, "HOST")
@@ -92,7 +96,7 @@ def test_status_of_an_empty_namespace(canary: Shell) -> None:
     assert "nothing was ever started or killed" in answer.out
     assert (
         "no process reports: none was heard in the last 15 s; is the namespace right?\n"
-        in answer.out
+        "  a WSGI worker reports after its first request\n" in answer.out
     )
     shape = canary("status", "--json").json
     assert (shape["revision"], shape["lineage"], shape["kill_key"]) == (None, None, None)
@@ -115,10 +119,10 @@ def test_status_has_one_shape_for_machines(started: Shell) -> None:
     shape = started("status", "--json").json
     assert shape.keys() == {
         "namespace", "lineage", "revision", "kill_key", "warnings", "kills", "rollouts", "waiting",
-        "odd", "processes",
+        "odd", "scopes", "processes",
     }  # fmt: skip
     (kill,) = shape["kills"]
-    assert kill.keys() == {"scope", "by", "why", "at", "revision"}
+    assert kill.keys() == {"scope", "by", "why", "at", "revision", "known"}
     (rollout,) = shape["rollouts"]
     assert rollout.keys() == {"rollout", "killed", "current", "releases"}
     assert rollout["current"] == rollout["releases"][0]
@@ -126,7 +130,7 @@ def test_status_has_one_shape_for_machines(started: Shell) -> None:
     first = shape["processes"][1]
     assert first.keys() == {
         "id", "host", "pid", "kind", "revision", "behind", "staleness", "in_flight", "at",
-        "declares",
+        "kill_file", "declares",
     }  # fmt: skip
     assert (first["behind"], first["declares"]) == (True, {"checkout": "1.5.0"})
 
@@ -149,6 +153,69 @@ def test_status_names_processes_that_declare_something_else(started: Shell) -> N
         "run": None,
     }
     assert len(odd[0]["processes"]) == 7
+
+
+def test_status_says_policy_and_affinity(canary: Shell) -> None:
+    canary.declare(replace(PLAN, policy=Policy.KEEP, affinity=Memory.SHARED))
+    canary("start", "checkout")
+    assert "  keep, shared  " in canary("status").out
+    current = canary("status", "--json").json["rollouts"][0]["current"]
+    assert (current["policy"], current["affinity"]) == ("keep", "shared")
+
+
+def test_status_keeps_showing_a_rolled_back_release_while_processes_declare_it(
+    started: Shell,
+) -> None:
+    started("promote", "checkout")
+    started.declare(replace(PLAN, stable="1.5.0", canary="1.6.0"), id="p2")
+    started("start", "checkout", "--release", "1.6.0")
+    assert "checkout  promoted  100%    1.5.0" in started("status").out
+    started("rollback", "checkout", "--release", "1.5.0")
+    told = (
+        "checkout: 1.5.0, the stable side of 1.6.0, was rolled back; "
+        "processes of 1.6.0 serve it all the same\n"
+    )
+    text = started("status").out
+    assert "checkout  rolled back  0%      1.5.0" in text
+    assert told in text
+    started.declare(replace(PLAN, stable="1.5.0", canary="1.6.0"))
+    text = started("status").out
+    assert "rolled back  0%" not in text
+    assert told in text
+
+
+def test_status_of_services_with_paths_of_their_own_is_no_warning(started: Shell) -> None:
+    started.declare(replace(PLAN, paths=("/orders",)), id="p2", host="orders-1", pid=12)
+    text = started("status").out
+    assert "checkout 1.5.0: each process goes by its own scope\n" in text
+    assert "  web-1 4711: paths /checkout\n" in text
+    assert "  orders-1 12: paths /orders\n" in text
+    assert "declares paths" not in text
+    shape = started("status", "--json").json
+    assert shape["odd"] == []
+    assert [(one["paths"], one["processes"]) for one in shape["scopes"]] == [
+        (["/orders"], ["p2"]), (["/checkout"], ["p1"]),
+    ]  # fmt: skip
+
+
+def test_status_says_that_a_label_is_from_before_the_rebase(started: Shell) -> None:
+    started.declare(replace(PLAN, stable="1.4.3"), id="p2")
+    assert started("rebase", "checkout").code == 0
+    text = started("status").out
+    assert "checkout: 1 process declares stable 1.4.2 (in force: 1.4.3)\n  web-1 4711\n" in text
+    assert "  that is the label from before the rebase, there is nothing to type\n" in text
+    assert "canary rebase" not in text
+
+
+@pytest.mark.parametrize(("text", "why"), [("", ""), ("disk full", ": disk full")])
+def test_a_kill_file_of_a_host_is_shown_once(started: Shell, text: str, why: str) -> None:
+    for number in range(2):
+        started.declare(id=f"k{number}", host="web-7", kill_file=text)
+    shown = started("status").out
+    assert shown.count("KILLED on host") == 1
+    assert f"KILLED on host web-7 by its kill file{why}\n" in shown
+    processes = started("status", "--json").json["processes"]
+    assert [process["kill_file"] for process in processes] == [None, text, text]
 
 
 @pytest.mark.parametrize("columns", [80, 120])

@@ -238,6 +238,13 @@ def test_audit_and_report_survive_the_round_trip() -> None:
     assert decode_report(encode_report(report)) == report
     heard = replace(report, revision=5, staleness=0.25)
     assert decode_report(encode_report(heard)) == heard
+    for text in ("", "disk full"):
+        killed = replace(report, kill_file=text)
+        assert decode_report(encode_report(killed)) == killed
+    for odd in (b"7", b'"\\u001b[2J"'):
+        data = encode_report(report).replace(b'"kill_file":null', b'"kill_file":' + odd)
+        with pytest.raises(StoreCorruptError, match="kill_file"):
+            decode_report(data)
 
 
 @given(st.text())
