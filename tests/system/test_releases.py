@@ -131,7 +131,7 @@ def entry(shop: Shop, release: str) -> Entry:
 
 def promoted_and_finished(shop: Shop, release: str) -> None:
     shop.do(verbs.promote, release, CANARY)
-    shop.refused(verbs.finish, "the rollback window of 1.5 is open for another 1h", release=release)
+    shop.refused(verbs.finish, f"window of {release} is open for another 1h", release=release)
     shop.do(verbs.finish, release, CANARY, early=True)
 
 
