@@ -172,8 +172,8 @@ class SqliteStore(SqliteAffinity, SqliteLease, SqliteTotals):
                 (self._namespace, report.id, now, data),
             )
 
-        self._file.write(change)
         self._file.tidy()
+        self._file.write(change)
 
     def processes(self) -> list[ProcessReport]:
         """Who lives; reports that are not ours are left out."""

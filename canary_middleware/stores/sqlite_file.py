@@ -9,6 +9,8 @@ How it is used, and why:
 * ``synchronous=FULL`` for the control state: a kill that was confirmed outlives a power failure.
   ``NORMAL`` for all else: what a failure takes of claims, reports and totals is drawn, reported and
   counted again, and a sync of the disk per claim would hold the lock for milliseconds.
+* No change brings the log back into the database, which takes two syncs: SQLite would do so in
+  whichever change fills a thousand pages, that of a request too. :meth:`SqliteFile.tidy` does it.
 * One connection per process, its threads take turns: they would wait for the file's lock anyway,
   and there in steps of SQLite's sleeps.
 * No connection is open while the process forks. A child that inherits one believes that it holds
@@ -40,7 +42,7 @@ _PAUSE: Final = (0.0002, 0.002)
 """Seconds between two tries for the lock, instead of SQLite's own waits: those grow to 100 ms, so
 that whoever waited longest would be served last."""
 LONG_LOG: Final = 8 * 1024 * 1024
-"""Bytes; about twice what SQLite lets a log grow to where it can."""
+"""Bytes; about twice what SQLite lets a log grow to by itself."""
 _PASSING: Final = ("SQLITE_BUSY", "SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_FSYNC")
 """Failures in which the connection is kept. It still reads from a disk that is full, where a new
 one would find no room for the shared memory that even readers need."""
@@ -147,9 +149,9 @@ class SqliteFile:
         return Version(self._identity, self._openings, number)
 
     def tidy(self) -> None:
-        """Bring a log that has grown back into the database.
+        """Bring a log that has grown back into the database; then write something.
 
-        SQLite does so itself, but while others write all the time it never gets to the end.
+        Whoever writes next begins the log anew, with a sync of the disk.
         """
         with suppress(OSError):
             if self._log.stat().st_size <= LONG_LOG:
@@ -157,7 +159,11 @@ class SqliteFile:
         until = time.monotonic() + self._patience
         with self._turns(self._patience), self._errors():
             connection = self._connect(create=False)
-            while connection is not None and _is_late(connection) and time.monotonic() < until:
+            if connection is None:
+                return
+            # Most of it while others write; only the rest keeps them from it.
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            while _is_late(connection) and time.monotonic() < until:
                 time.sleep(random.uniform(*_PAUSE))
 
     def close(self) -> None:
@@ -245,6 +251,7 @@ class SqliteFile:
             # Keys of other people's making need not be texts.
             connection.text_factory = bytes
             connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute("PRAGMA wal_autocheckpoint=0")
             if _is_ours(connection) or create:
                 _create(connection)
                 return connection

@@ -14,21 +14,26 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from canary_middleware.core.claims import Claim
+from canary_middleware.core.records import ProcessReport
 from canary_middleware.core.state import EVERYTHING
 from canary_middleware.errors import (
     StoreError,
     StoreUnavailableError,
 )
+from canary_middleware.stores.quick import quick
+from canary_middleware.stores.sqlite_file import LONG_LOG
 from canary_middleware.stores.sqlite_subscription import LOOK_EVERY
 from canary_middleware.testing.affinity import FIRST
-from canary_middleware.testing.contract import audit, receive
+from canary_middleware.testing.contract import PLAN, audit, receive
 from tests.stores.sqlite_shop import STARTED, Shop, played
 
+REPORT = ProcessReport("p1", "host", 7, "asgi", 3, 0.5, {"checkout": PLAN}, 2)
 SEEN_WITHIN = 0.25
 IDLE_AT_MOST = 0.01
 
@@ -39,6 +44,26 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
     yield shop
     for store in shop.opened:
         store.close()
+
+
+def test_no_claim_writes_into_the_database_or_begins_its_log_anew(shop: Shop) -> None:
+    """Both wait for the disk; reports do so instead."""
+    shop.start()
+    agent, requests = shop.open(), quick(shop.open(), 5.0)
+    log = shop.path.with_name(f"{shop.path.name}-wal")
+    agent.report(REPORT)
+    before, number = shop.path.stat(), 0
+    while log.stat().st_size <= LONG_LOG:
+        number += 100
+        requests.claim([replace(FIRST, key=f"{number - n:022}") for n in range(100)])
+    after = shop.path.stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    agent.report(REPORT)
+    assert shop.path.stat().st_size > after.st_size
+    assert 0 < log.stat().st_size < 100_000, "a report has begun it"
+    requests.close()
+    (left,) = agent.look("checkout", [FIRST.key, f"{1:022}"])
+    assert left.key == f"{1:022}"
 
 
 # --- time -------------------------------------------------------------------------------------
