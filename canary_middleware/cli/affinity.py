@@ -157,6 +157,7 @@ def revoke(
     else:
         said = f"{rollout}: {claims.claims(gone)} revoked"
         say(said if gone else f"{said}, the store had none; every process was told all the same")
+        _note(lane)
 
 
 def _be_sure(rollout: str, *, yes: bool) -> None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from canary_middleware.cli.changes import known_rollouts
 from canary_middleware.config import Configuration
 from canary_middleware.core import cookie as cookies
-from canary_middleware.core.model import Ramp, Rollout, Visitor
+from canary_middleware.core.duration import format_duration
+from canary_middleware.core.model import Rollout, Visitor
 from canary_middleware.core.routing import Drawn
 from canary_middleware.core.snapshot import Lane, Track, compile_snapshot
 from canary_middleware.core.state import Document, Plan
@@ -138,5 +139,7 @@ def _rollout(
 
 def _undeclared(name: str, plan: Plan) -> Rollout:
     return Rollout(
-        name, plan.stable, plan.canary, plan.paths, plan.methods, plan.exclude, ramp=Ramp()
-    )
+        name, plan.stable, plan.canary, plan.paths, plan.methods, plan.exclude,
+        policy=plan.policy, session=format_duration(plan.session),
+        affinity=plan.affinity, claim_life=format_duration(plan.claim_life),
+    )  # fmt: skip

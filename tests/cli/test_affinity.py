@@ -339,6 +339,29 @@ def test_a_pin_in_a_cookie_is_explained(canary: Shell, monkeypatch: pytest.Monke
         assert "note: a browser of this subject may carry a pin" in subject.out
 
 
+OPERATIONS = (
+    ("list", "checkout"), ("count", "checkout"), ("show", "checkout", "--subject", NAME),
+    ("revoke", "checkout", "--subject", NAME), ("revoke", "checkout", "--all", "--yes"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("memory", Memory)
+@pytest.mark.parametrize("words", OPERATIONS, ids=" ".join)
+def test_the_note_about_cookies_is_for_rollouts_that_remember_there(
+    canary: Shell, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], memory: Memory
+) -> None:
+    monkeypatch.setenv("CANARY_BUCKET_SECRET", BUCKETS)
+    canary.declare(replace(SHARED, affinity=memory))
+    note = "note: checkout remembers places in the visitor's cookie, not in the store\n"
+    before = canary("affinity", *words)
+    canary("start", "checkout")
+    # What was never started has nothing to revoke, and that is refused.
+    looks = [] if words[0] == "revoke" else [before]
+    for answer in (*looks, canary("affinity", *words)):
+        assert (answer.code, answer.err) == (0, "")
+        assert answer.out.endswith(note) == (note in answer.out) == (memory is Memory.COOKIE)
+
+
 def test_what_is_drawn_per_request_is_explained_as_such(shop: Shell) -> None:
     shop.declare(Plan("1", "2", policy=Policy.REQUEST), rollout="search", id="p2")
     shop("start", "search", "--weight", "50%")
