@@ -10,12 +10,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from threading import RLock
-from types import TracebackType
 from typing import Final, Self
 
 from canary_middleware.core.records import Audit, ProcessReport
 from canary_middleware.core.state import Document
 from canary_middleware.core.transitions import strike
+from canary_middleware.stores.leaving import Leaving
 from canary_middleware.stores.memory_affinity import MemoryAffinity
 from canary_middleware.stores.memory_totals import MemoryLease, MemoryTotals
 from canary_middleware.stores.protocol import REPORT_LIFE, Forgotten, Key, Loaded
@@ -107,7 +107,7 @@ class MemoryStore(MemoryAffinity, MemoryLease, MemoryTotals):
             subscriber(document)
 
 
-class MemorySubscription:
+class MemorySubscription(Leaving):
     """Pushed states and revoked claims in a queue."""
 
     def __init__(self, store: MemoryStore) -> None:
@@ -119,12 +119,7 @@ class MemorySubscription:
         self._store.watch(self._pushes.put)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def _leave(self) -> None:
         self._store.unsubscribe(self._pushes.put)
         self._store.unwatch(self._pushes.put)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from types import TracebackType
 from typing import Any, Final, Self
 
 import redis
@@ -14,6 +13,7 @@ from redis.retry import Retry
 from canary_middleware.core.state import Document
 from canary_middleware.errors import StoreUnavailableError
 from canary_middleware.stores.forgotten import decode_forgotten
+from canary_middleware.stores.leaving import Leaving
 from canary_middleware.stores.protocol import Forgotten
 from canary_middleware.stores.redis_answers import as_bytes, store_errors, strange
 
@@ -21,7 +21,7 @@ PING_AFTER: Final = 1.0
 """Seconds of silence after which a subscription asks whether its server is still there."""
 
 
-class RedisSubscription:
+class RedisSubscription(Leaving):
     """Pushes, and the certainty that a silent server is noticed."""
 
     def __init__(
@@ -50,12 +50,7 @@ class RedisSubscription:
             self._pubsub.connection.retry = _Never(NoBackoff(), 0)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def _leave(self) -> None:
         # It goes back to its pool, which may be the host's.
         self._pubsub.connection.retry = self._retry
         with suppress(redis.RedisError, OSError):

@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from threading import Event
-from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from canary_middleware.core.codec import MAX_BYTES
 from canary_middleware.core.state import Document
 from canary_middleware.errors import StoreUnavailableError
 from canary_middleware.stores.forgotten import decode_forgotten
+from canary_middleware.stores.leaving import Leaving
 from canary_middleware.stores.protocol import Forgotten
 from canary_middleware.stores.sqlite_file import SqliteFile, Version
 
@@ -38,7 +38,7 @@ class _Seen(NamedTuple):
     last: int = 0
 
 
-class SqliteSubscription:
+class SqliteSubscription(Leaving):
     """Looks for what was written, and hands on what is new.
 
     Args:
@@ -71,16 +71,11 @@ class SqliteSubscription:
             self._version = self.file.version()
             self._state, _, self._told = self.file.read(self._present, _Seen())
         except BaseException:
-            self.__exit__(None, None, None)
+            self._leave()
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def _leave(self) -> None:
         with suppress(ValueError):
             self._listening.remove(self)
         self.file.close()
