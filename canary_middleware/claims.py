@@ -34,7 +34,7 @@ REVOKED: Final = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Placed:
     """A claim as it stands in the store, and what it is worth.
 
     Attributes:
@@ -67,15 +67,15 @@ class Count:
         return sum(self.pinned.values()) + self.older
 
 
-def listed(store: StateStore, lane: Lane) -> Iterator[Held]:
+def listed(store: StateStore, lane: Lane) -> Iterator[Placed]:
     """The claims of a rollout, in no order; one that comes or goes meanwhile may be missing."""
     affinity = keeper(store)
     return (_held(lane, one) for one in affinity.claims(lane.name) if one.claim.epoch != REVOKED)
 
 
-def first(held: Iterable[Held], limit: int) -> tuple[list[Held], bool]:
+def first(held: Iterable[Placed], limit: int) -> tuple[list[Placed], bool]:
     """At most so many of them, and whether there are more."""
-    some: list[Held] = []
+    some: list[Placed] = []
     for one in held:
         if len(some) == limit:
             return some, True
@@ -83,7 +83,7 @@ def first(held: Iterable[Held], limit: int) -> tuple[list[Held], bool]:
     return some, False
 
 
-def found(store: StateStore, lane: Lane, key: str) -> Held | None:
+def found(store: StateStore, lane: Lane, key: str) -> Placed | None:
     """One claim."""
     there = keeper(store).look(lane.name, [key])
     return next((_held(lane, one) for one in there if one.claim.epoch != REVOKED), None)
@@ -200,9 +200,9 @@ def keeper(store: StateStore) -> Affinity:
     raise ConfigurationError([Problem("store", "keeps no claims", hint)])
 
 
-def _held(lane: Lane, found: Listed) -> Held:
+def _held(lane: Lane, found: Listed) -> Placed:
     stands = place(lane, found.claim)
-    return Held(found, None if stands.pin is None else route(lane, None, stands))
+    return Placed(found, None if stands.pin is None else route(lane, None, stands))
 
 
 def _book(store: StateStore, rollout: str, gone: int, by: str, why: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from canary_middleware import claims, verbs
-from canary_middleware.claims import Count, Held
+from canary_middleware.claims import Count, Placed
 from canary_middleware.cli import whom
 from canary_middleware.cli.connection import Author, Connection, a_rollout, authored, connected
 from canary_middleware.cli.show import Row, ago, print_json, print_table, say
@@ -196,7 +196,7 @@ def _note(lane: Lane, *, quiet: bool = False) -> None:
 _COLUMNS: Final = ("KEY", "PINNED", "SERVED", "EPOCH", "PERIOD", "FORGOTTEN IN")
 
 
-def _row(held: Held) -> Row:
+def _row(held: Placed) -> Row:
     claim = held.listed.claim
     return Row((
         held.listed.key,
@@ -213,7 +213,7 @@ def _head(lane: Lane) -> Mapping[str, Any]:
     return {"rollout": lane.name, "release": rollout.canary, "epoch": lane.epoch}
 
 
-def _claim(held: Held) -> Mapping[str, Any]:
+def _claim(held: Placed) -> Mapping[str, Any]:
     claim = held.listed.claim
     return {
         "key": held.listed.key,
