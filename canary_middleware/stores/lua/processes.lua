@@ -12,7 +12,8 @@ end
 if ARGV[2] then
   redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
   redis.call('ZADD', KEYS[2], string.format('%.3f', now), ARGV[2])
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now - ARGV[1], 'LIMIT', 0, 100)) do
+  local silent = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now - ARGV[1], 'LIMIT', 0, 100)
+  for _, id in ipairs(silent) do
     redis.call('HDEL', KEYS[1], id)
     redis.call('ZREM', KEYS[2], id)
   end
@@ -22,7 +23,8 @@ if ARGV[2] then
   return {}
 end
 local alive, size = {}, 0
-local heard = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. (now - ARGV[1]), '+inf', 'WITHSCORES', 'LIMIT', 0, 5000)
+local since = '(' .. (now - ARGV[1])
+local heard = redis.call('ZRANGEBYSCORE', KEYS[2], since, '+inf', 'WITHSCORES', 'LIMIT', 0, 5000)
 for i = 1, #heard, 2 do
   local length = redis.call('HSTRLEN', KEYS[1], heard[i])
   if length <= MAX_REPORT and size + length <= MAX_ANSWER then
