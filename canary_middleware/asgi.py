@@ -76,6 +76,9 @@ class CanaryMiddleware:
                 if match is not None:
                     if not self._canary.awake or self._lifespans.waiting:
                         await self._arrive()
+                        # What was started says where places are kept, and is known only now.
+                        method = scope.get("method", "GET")
+                        match = self._engine.snapshot.match(path, method) or match
                     outer = scope.get(SCOPE_KEY)
                     if outer is not None and outer.engine is self._engine:
                         # This canary wraps the application twice; the outer one has decided.

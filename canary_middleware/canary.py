@@ -277,6 +277,7 @@ class Canary:
         self._lock = Lock()
         self.awake = False
         self.engine.after_fork()
+        self.asker.forked()
 
     def _announce(self) -> None:
         for lane in self.engine.snapshot.lanes:

@@ -89,6 +89,9 @@ class CanaryMiddleware:
         engine = self._engine
         if not self._canary.awake:
             self._canary.arrive_blocking()
+            # What was started says where places are kept, and is known only now.
+            found = engine.snapshot.match(wsgi_path(environ), environ["REQUEST_METHOD"])
+            match = found or match
         visit = Visit(engine, match, WsgiView(environ), outer, given)
         pristine = None
         if environ["REQUEST_METHOD"] in match.replay_methods:

@@ -185,6 +185,10 @@ class Asker:
             await batched.stop()
             await opened.close()
 
+    def forked(self) -> None:
+        """Leave the parent's connections to the parent, in a loop that goes on in both."""
+        self._loops = {}
+
     def stop(self) -> None:
         """The process ends; the next question opens anew."""
         pid = os.getpid()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -152,7 +153,11 @@ def as_visitor(found: Any) -> Visitor | None:
     """
     if found is None or isinstance(found, Visitor):
         return found
+    if inspect.iscoroutine(found):
+        found.close()  # or Python warns of it at each request
+        raise TypeError("identify returned a coroutine: write it with `async def`, for ASGI")
     if isinstance(found, str):
+        found = str(found)  # of a subclass only the text
         if len(found) > MAX_REMEMBERED:
             return Visitor(found)
         return _plain(found) if found else None

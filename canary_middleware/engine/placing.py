@@ -97,7 +97,7 @@ class Placing(Caller):
         for ask in asks:
             origin = claims.remembered(ask.origin) if ask.origin else None
             claim = contend(None, origin, ask)
-            if ask.remembered is None:
+            if claim != ask.remembered:
                 claims.later(ask, claim)
             self._claims[ask.rollout] = Held(claim, overruled(ask, claim))
 

@@ -205,9 +205,9 @@ class Batched:
 
 
 def stumbled(error: Exception) -> str:
-    """What to say of a failure that nobody foresaw."""
-    logger.error("claims could not be asked for", exc_info=error)
-    return type(error).__name__
+    """What to say of a failure that nobody foresaw; who opens the circuit tells it once."""
+    logger.debug("claims could not be asked for", exc_info=error)
+    return f"{type(error).__name__} (at level DEBUG the log has more)"
 
 
 def fail(waiting: Sequence[Waiting], why: str) -> None:

@@ -35,6 +35,7 @@ class AsyncRedisClaims:
     def __init__(self, address: RedisAddress, namespace: str) -> None:
         self._client: Any = address.connect_async(connect_timeout=PATIENCE, timeout=PATIENCE)
         self._script = ClaimScript(namespace)
+        self._closed = False
         self._connection: Any = None
         self._connecting: asyncio.Task[Any] | None = None
 
@@ -49,7 +50,17 @@ class AsyncRedisClaims:
         return self._script.winners(answer, len(asks))
 
     async def _evaluate(self, call: Call) -> object:
-        connection = self._connection or await self._connected()
+        kept = self._connection
+        try:
+            return await self._tried_on(kept or await self._connected(), call)
+        except (redis.ConnectionError, OSError):
+            # One that was kept may have been closed by the server or on the way while nobody asked.
+            # The same question may be asked twice: its answer is the same.
+            if kept is None:
+                raise
+            return await self._tried_on(await self._connected(), call)
+
+    async def _tried_on(self, connection: Any, call: Call) -> object:
         # Whatever goes wrong from here on: an answer that is still to come must not be taken for
         # that of the next question.
         self._connection = None
@@ -64,7 +75,10 @@ class AsyncRedisClaims:
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
-        self._connection = connection
+        if self._closed:
+            await connection.disconnect(nowait=True)
+        else:
+            self._connection = connection
         return answer
 
     async def _asked(self, connection: Any, call: Call) -> object:
@@ -111,7 +125,8 @@ class AsyncRedisClaims:
         return connection
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; what is under way closes its own."""
+        self._closed = True
         connecting, self._connecting = self._connecting, None
         connection, self._connection = self._connection, None
         if connecting is not None:

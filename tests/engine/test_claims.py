@@ -83,6 +83,8 @@ class Memory(RuleBasedStateMachine):
         _, held = self.held.get(key, ("", None))
         lives = held is not None and self.now[0] - self.used[key] < LIFE
         assert self.claims.remembered(key) == (held if lives else None)
+        if lives:
+            self.used[key] = self.now[0]
 
     @rule(number=NAMES, rollout=st.sampled_from(ROLLOUTS))
     def a_new_browser_comes(self, number: int, rollout: str) -> None:

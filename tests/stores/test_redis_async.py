@@ -66,8 +66,6 @@ def test_a_server_that_has_forgotten_the_script_or_was_restarted_is_asked_again(
             client.script_flush()
         assert await claims.claim([ask("bob")]) == [winner(ask("bob"))]
         redis_server.restart(empty=True)
-        with pytest.raises(StoreUnavailableError):
-            await claims.claim([ask()])
         assert await claims.claim([ask("carol", 12)]) == [winner(ask("carol", 12))]
 
     played(redis_server.url, namespace, play)
@@ -122,19 +120,46 @@ def test_a_server_that_is_not_there_says_so_each_time(namespace: str) -> None:
     played("redis://127.0.0.1:1/0", namespace, play)
 
 
-def test_an_error_of_the_server_keeps_the_connection(
+def test_without_memory_known_claims_count_and_the_connection_is_kept(
     redis_server: RedisServer, namespace: str
 ) -> None:
     async def play(claims: AsyncRedisClaims) -> None:
-        await claims.claim([ask()])
+        held = await claims.claim([ask("alice", 5)])
         with redis_server.client() as client:
             before = client.info("clients")["connected_clients"]
             client.config_set("maxmemory", "1")
             for _ in range(3):
-                with pytest.raises(StoreUnavailableError, match="maxmemory"):
-                    await claims.claim([ask("bob")])
+                assert await claims.claim([ask("alice", 50)]) == held
+                assert await claims.claim([ask("bob", 50)]) == [winner(ask("bob", 50))]
             client.config_set("maxmemory", "0")
-            assert await claims.claim([ask("bob")]) == [winner(ask("bob"))]
+            # It was told to bob, but could not be kept.
+            assert await claims.claim([ask("bob", 5)]) == [winner(ask("bob", 5))]
             assert client.info("clients")["connected_clients"] == before
+
+    played(redis_server.url, namespace, play)
+
+
+def test_an_error_of_the_server_is_told(redis_server: RedisServer, namespace: str) -> None:
+    async def play(claims: AsyncRedisClaims) -> None:
+        with redis_server.client() as client:
+            await claims.claim([ask()])
+            client.replicaof("127.0.0.1", "1")
+            with pytest.raises(StoreUnavailableError):
+                await claims.claim([ask("bob")])
+            client.replicaof("NO", "ONE")
+            assert await claims.claim([ask("bob")]) == [winner(ask("bob"))]
+
+    played(redis_server.url, namespace, play)
+
+
+def test_a_connection_that_was_closed_while_nobody_asked_costs_nobody_the_answer(
+    redis_server: RedisServer, namespace: str
+) -> None:
+    async def play(claims: AsyncRedisClaims) -> None:
+        for number in range(5):
+            one = ask(f"user-{number}", number)
+            assert await claims.claim([one]) == [winner(one)]
+            with redis_server.client() as client:
+                client.client_kill_filter(_type="normal", skipme=True)
 
     played(redis_server.url, namespace, play)

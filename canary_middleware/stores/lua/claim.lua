@@ -29,6 +29,14 @@ local function drawn(ask, side, bucket)
   return '1:' .. ask.lineage .. ':' .. ask.epoch .. ':' .. ask.period .. ':' .. side .. ':' .. bucket
 end
 
+-- Returns the text, or the server's refusal. Without memory for what is new the claims that there are
+-- still count; of the others the winner is told, and who prolongs it hears that it is not there.
+local function written(key, text, life)
+  local answer = redis.pcall('SET', key, text, 'PX', life)
+  local refused = answer and answer.err
+  return refused and not refused:find('maxmemory', 1, true) and answer or text
+end
+
 local function contend(held, ask)
   local epoch, limit = tonumber(ask.epoch), tonumber(ask.limit)
   if held and held.lineage == ask.lineage then
@@ -57,20 +65,22 @@ local function settle(life, text)
   local winner = contend(held or parsed(remembered) or origin, ask)
   if held and held.text == winner then
     redis.call('PEXPIRE', key, life)
-  else
-    redis.call('SET', key, winner, 'PX', life)
+    return winner
   end
-  return winner
+  return written(key, winner, life)
 end
 
 local winners = {}
 for i = 1, #ARGV, 3 do
   local fresh, life = ARGV[i], ARGV[i + 1]
   -- Most subjects come for the first time: nothing is read for them, which halves the time.
-  if fresh ~= '' and redis.call('SET', KEYS[place], fresh, 'PX', life, 'NX') then
+  local first = fresh ~= '' and redis.pcall('SET', KEYS[place], fresh, 'PX', life, 'NX')
+  if first and first.ok then
     winners[#winners + 1] = fresh
   else
-    winners[#winners + 1] = settle(life, ARGV[i + 2])
+    local winner = settle(life, ARGV[i + 2])
+    if type(winner) == 'table' then return winner end
+    winners[#winners + 1] = winner
   end
   place = place + 1
 end
