@@ -19,7 +19,7 @@ from canary_middleware.agent.affinity import asker
 from canary_middleware.core.model import Reason
 from canary_middleware.engine.claims import Claims
 from canary_middleware.telemetry import Telemetry
-from tests.system import spoiled
+from tests.system import spoiled, spoiled_claims
 
 __all__ = ["CHOOSERS", "POLLS", "RESCUES", "current", "spoil"]
 
@@ -89,14 +89,14 @@ STORES: Final[Mapping[str, type[spoiled.Between]]] = {
     TIMELESS: spoiled.Timeless,
     IN_STEP: spoiled.InStep,
 }
-CLAIMERS: Final[Mapping[str, type[spoiled.Careless]]] = {
-    CARELESS: spoiled.Careless,
-    AGELESS: spoiled.Ageless,
+CLAIMERS: Final[Mapping[str, type[spoiled_claims.Careless]]] = {
+    CARELESS: spoiled_claims.Careless,
+    AGELESS: spoiled_claims.Ageless,
 }
 CLAIMS: Final[Mapping[str, type[Claims]]] = {
-    FORGETS_CLAIMS: spoiled.Amnesic,
-    HOARDS: spoiled.Hoarding,
-    PLAIN_KEYS: spoiled.Bare,
+    FORGETS_CLAIMS: spoiled_claims.Amnesic,
+    HOARDS: spoiled_claims.Hoarding,
+    PLAIN_KEYS: spoiled_claims.Bare,
 }
 WRAPPERS: Final[Mapping[str, type[spoiled.Around]]] = {
     EVERYBODY_DRAWS: spoiled.WithoutMetadata,
@@ -128,7 +128,7 @@ def spoil(variant: str, canary: Canary, store_url: str) -> None:
     if variant in CLAIMS:
         engine.claims = CLAIMS[variant](engine.clock, engine.recorder.count)
     if variant == FUSELESS:
-        engine.claims.circuit = spoiled.Fuseless()
+        engine.claims.circuit = spoiled_claims.Fuseless()
     if variant == LOYAL:
         loyal = spoiled.loyal(store_url, canary.namespace)
         canary.agent = Agent(canary.engine, loyal, namespace=canary.namespace)
