@@ -8,6 +8,7 @@ from itertools import combinations, pairwise
 from typing import Any, Final
 
 from canary_middleware.core.codec import MAX_BYTES
+from canary_middleware.core.cookie import MAX_PINS
 from canary_middleware.core.model import Audience, Memory, Policy, Ramp, Rescue, Rollout
 from canary_middleware.core.scope import Scope
 from canary_middleware.core.state import Plan
@@ -54,7 +55,22 @@ def rollout_problems(rollouts: Sequence[object], *, identified: bool = True) -> 
         found += _problems_of(rollout)
         if not identified:
             found += _unknowable(rollout)
-    return found or _size_problems(declared)
+    return found or [*_size_problems(declared), *_pin_problems(declared)]
+
+
+def _pin_problems(rollouts: Iterable[Rollout]) -> list[Problem]:
+    kept = [
+        rollout.name
+        for rollout in rollouts
+        if rollout.policy in _PINNING and rollout.affinity == Memory.COOKIE.value
+    ]
+    if len(kept) <= MAX_PINS:
+        return []
+    wrong = f"{len(kept)} keep places in the cookie, which has room for {MAX_PINS}"
+    return [Problem("rollouts", wrong, f'give some of {", ".join(kept)} affinity="shared"')]
+
+
+_PINNING: Final = frozenset({Policy.KEEP.value, Policy.SESSION.value})
 
 
 def _unknowable(rollout: Rollout) -> Iterator[Problem]:

@@ -79,7 +79,8 @@ NOTES = """\
    what it has left.
 3. Nothing was heard of anybody for as long as `session` says.
 4. Somebody else in the same browser, drawn by the own user id. Of several users each has an own
-   pin; a cookie has room for four.
+   pin; a cookie has room for four, and no application may declare more than four rollouts that
+   keep places there.
 5. Of a user who signed in on a first device after having been seen there. With cookies the second
    device knows nothing of the first: the user id decides. In the store the first draw became the
    user's, and the second device takes it over. A second device that had a draw of its own before

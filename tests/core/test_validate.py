@@ -478,3 +478,12 @@ def test_the_life_of_a_claim_belongs_to_shared_affinity() -> None:
     assert affinities(policy="session", affinity="shared", session="2h", claim_life="7d") == [
         "rollout 'checkout', claim_life: has no meaning under session"
     ]
+
+
+def test_the_cookie_has_room_for_few_pins() -> None:
+    many = [Rollout(f"r{n}", "1", "2", paths=[f"/{n}"], policy="keep") for n in range(5)]
+    (found,) = rollout_problems(many)
+    assert "5 keep places in the cookie, which has room for 4" in found.message
+    assert rollout_problems(many[:4]) == []
+    shared = [replace(rollout, affinity="shared") for rollout in many]
+    assert rollout_problems([*many[:4], *shared[4:]]) == []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from canary_middleware.core.cookie import MAX_AGE, Cookie, CookieFormat, new_cookie, write
 from canary_middleware.core.model import Visitor
 from canary_middleware.core.token import TokenCodec
-from canary_middleware.engine.identity import CACHE_SIZE, Known, Visitors
+from canary_middleware.engine.identity import CACHE_SIZE, Known, Visitors, as_visitor
 from canary_middleware.engine.recorder import Recorder
 from tests.engine.world import NEW, OLD, Numbers, Time, pair, value
 
@@ -254,3 +255,12 @@ def test_bindings_are_keyed_and_opaque() -> None:
     assert "alice" not in line
     assert value(line).split(b".")[3] == b"b" + binding.encode()
     assert process.visitors.binding(Visitor("bob")) != binding
+
+
+def test_a_coroutine_is_no_visitor_and_leaves_no_warning_behind() -> None:
+    async def later() -> str:
+        return "alice"
+
+    with pytest.raises(TypeError, match="async def"):
+        as_visitor(later())
+    gc.collect()

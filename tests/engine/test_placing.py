@@ -104,3 +104,17 @@ def test_a_session_goes_on_while_only_claims_fail(process: World) -> None:
         assert arrived(process, None, "alice").expose("checkout").is_canary
     process.time.monotonic += 1801.0
     assert not arrived(process, None, "alice").expose("checkout").is_canary
+
+
+def test_a_known_user_who_rises_while_the_store_is_slow_is_kept(process: World) -> None:
+    store = Store()
+    process.engine.adopt(state(Policy.KEEP, TENTH, 4))
+    for user in USERS:
+        arrived(process, store, user).expose("checkout")
+    process.engine.adopt(state(Policy.KEEP, HALF, 5))
+    exposed = [user for user in USERS if arrived(process, None, user).expose("checkout").is_canary]
+    assert len(exposed) > 30
+    process.engine.adopt(state(Policy.KEEP, TENTH, 6))
+    assert all(arrived(process, None, user).expose("checkout").is_canary for user in exposed)
+    tell(process, store)
+    assert all(arrived(process, store, user).expose("checkout").is_canary for user in exposed)
