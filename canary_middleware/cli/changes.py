@@ -124,7 +124,7 @@ def _change(
         try:
             document = verb(store, rollout, by=author.by, why=author.why, **options)
         except VerbRefusedError as error:
-            raise _unknown(store, connection.namespace, rollout) or error from None
+            raise _unknown(store, connection, rollout) or error from None
     state = document.rollouts[rollout]
     entry = state.entries[options["release"] or state.current or ""]
     if connection.as_json:
@@ -133,17 +133,19 @@ def _change(
         say(f"{sentence(rollout, state, entry)}; revision {document.revision}")
 
 
-def _unknown(store: StateStore, namespace: str, rollout: str) -> VerbRefusedError | None:
+def _unknown(store: StateStore, connection: Connection, rollout: str) -> VerbRefusedError | None:
     """The better refusal where neither the state nor any process knows the rollout."""
     known = known_rollouts(verbs.status(store))
     if rollout in known:
         return None
-    if known:
+    if connection.missing is not None:
+        hint = f"there is no such file yet: {connection.missing}; {FIRST_REPORT}"
+    elif known:
         hint = f"known are: {', '.join(known)}; a new one needs a process that declares it"
     else:
         start = "start an application that declares it, or check --namespace"
         hint = f"nothing is known there: {start}; {FIRST_REPORT}"
-    message = f"{rollout}: namespace {namespace} knows no such rollout"
+    message = f"{rollout}: namespace {connection.namespace} knows no such rollout"
     return VerbRefusedError(message, rollout=rollout, hint=hint)
 
 

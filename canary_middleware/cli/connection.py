@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -15,17 +16,23 @@ from canary_middleware import config, verbs
 from canary_middleware.config import Configuration
 from canary_middleware.core.validate import NAME, namespace_problems
 from canary_middleware.core.weight import parse_weight
-from canary_middleware.errors import ConfigurationError, Problem
+from canary_middleware.errors import ConfigurationError, Problem, StoreUnavailableError
 from canary_middleware.stores import StateStore, open_store
 
 PATIENCE: Final = 2.0
 """Seconds in which a store has to connect, and in which it has to answer."""
 
 _HINT: Final = "--store redis://host:6379/0 or sqlite:///path, or CANARY_STORE"
+_NAMESPACE: Final = "--namespace NAME or CANARY_NAMESPACE, as in the application"
 _MEMORY: Final = "lives inside one process, which nobody else can reach"
 _OTHERS: Final = "sqlite:///path, redis://, rediss:// or unix://"
+_SLASHES: Final = re.compile(r"(rediss?(\+\w+)?|unix|sqlite):/")
 # Host, port and database: nothing else is repeated, it may be a password.
 _ADDRESS: Final = re.compile(r"([\w.-]+|\[[\da-fA-F:]+\])(:\d+)?(/\d*)?")
+
+
+class NoDirectoryError(StoreUnavailableError):
+    """There is no directory in which the file of the store could be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +62,24 @@ class Connection:
 
         Raises:
             ConfigurationError: no store or namespace is named, or one that cannot be.
+            NoDirectoryError: the store is a file, and its directory is missing.
         """
         url, namespace = self._where()
         store = open_store(url, namespace, connect_timeout=patience, timeout=patience)
+        file = _file(url)
+        if file is not None and not file.parent.is_dir():
+            # Whoever only looks would be told that nothing was ever started.
+            raise NoDirectoryError(f"there is no directory {file.parent}")
         try:
             yield store
         finally:
             store.close()
+
+    @property
+    def missing(self) -> Path | None:
+        """The file of the store, where there is none yet."""
+        file = _file(self._where()[0])
+        return None if file is None or file.exists() else file
 
     @property
     def namespace(self) -> str:
@@ -78,10 +96,16 @@ class Connection:
             # What else is wrong with the file must not stand in the way of a kill.
             problems += () if url and namespace else found.problems
         problems += _store_problems(url)
-        problems += namespace_problems(namespace or None, shared=True)
+        missing = [Problem("namespace", "is missing", _NAMESPACE)]
+        problems += namespace_problems(namespace, shared=True) if namespace else missing
         if problems:
             raise ConfigurationError(problems)
         return url, namespace
+
+
+def _file(url: str) -> Path | None:
+    path = url.removeprefix("sqlite:///")
+    return None if path == url else Path(path).resolve()
 
 
 def _store_problems(url: str) -> list[Problem]:
@@ -89,6 +113,9 @@ def _store_problems(url: str) -> list[Problem]:
         return [Problem("store", "is missing", _HINT)]
     if url.startswith("memory:"):
         return [Problem("store", f"memory:// {_MEMORY}", _OTHERS)]
+    if "://" not in url and (short := _SLASHES.match(url)):
+        wrong = f"has too few slashes after {short[1]}:"
+        return [Problem("store", wrong, "sqlite:///path, redis://host:6379/0, unix:///path")]
     if "://" not in url:
         meant = f"did you mean redis://{url}?" if _ADDRESS.fullmatch(url) else _OTHERS
         return [Problem("store", "does not say what it is", meant)]

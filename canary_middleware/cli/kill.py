@@ -12,7 +12,14 @@ import click
 
 from canary_middleware import verbs
 from canary_middleware.cli import shapes
-from canary_middleware.cli.connection import Author, Connection, a_rollout, authored, connected
+from canary_middleware.cli.connection import (
+    Author,
+    Connection,
+    NoDirectoryError,
+    a_rollout,
+    authored,
+    connected,
+)
 from canary_middleware.cli.sentences import sentence
 from canary_middleware.cli.show import Row, paint, print_json, print_table, say, shown
 from canary_middleware.core.records import ProcessReport
@@ -28,6 +35,9 @@ _STRIKE = 1.5
 
 _NEVER_SENT: Final = (ConnectionRefusedError, FileNotFoundError, socket.gaierror)
 """What ends a connection before it is one; after anything else a command may have arrived."""
+_UNHEARD: Final = frozenset({"AuthenticationError", "BusyLoadingError", "NoPermissionError"})
+"""redis-py's names of what a server answers before it runs anything; redis-py is an extra."""
+_REFUSED: Final = ("DB index is out of range", "Protocol error: unauthenticated")
 
 Hit = tuple[str, Entry]
 """A rollout and the release of it that a kill moves."""
@@ -44,18 +54,21 @@ def kill(connection: Connection, author: Author, rollout: str | None) -> None:
     running and when the store is empty. Lift it with `canary revive`.
     """
     scope = rollout or EVERYTHING
-    before = _glance(connection)
+    before, missing = _glance(connection), connection.missing
     if not connection.as_json:
         _announce(_hits(before, scope))
-    with connection.store(_STRIKE) as store:
-        try:
+    try:
+        with connection.store(_STRIKE) as store:
             struck = verbs.kill(store, scope, by=author.by, why=author.why)
-        except NotPersistedError:
-            _report(connection, scope, before, persisted=False)
-            raise
-        except StoreError as error:
-            raise StoreUnavailableError(f"{error}; {_fate(error)}") from error
+    except NotPersistedError:
+        _report(connection, scope, before, persisted=False)
+        raise
+    except StoreError as error:
+        raise StoreUnavailableError(f"{error}; {_fate(error)}") from error
     _report(connection, scope, struck, persisted=True)
+    if missing is not None:
+        created = f"canary: the store did not exist and was created: {shown(str(missing))}"
+        say(f"{created}; is that the application's?", err=True)
     _warn(connection, scope, struck)
 
 
@@ -99,12 +112,20 @@ def _fate(error: BaseException) -> str:
     """What became of a kill that was not confirmed, as far as it can be known."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, sqlite3.Error):
+        if isinstance(cause, sqlite3.Error | NoDirectoryError):
             return "nothing was written, so nothing was killed"
         if isinstance(cause, _NEVER_SENT):
             return "there was no connection, so nothing was killed"
+        if _is_refusal(cause):
+            return "the server refused it, so nothing was killed"
         cause = cause.__cause__ or cause.__context__
     return "whether it arrived is unknown: look at `canary status`, or kill again"
+
+
+def _is_refusal(cause: BaseException) -> bool:
+    # What our script meets while it runs may come after the kill.
+    named = type(cause).__name__ in _UNHEARD and "script" not in str(cause)
+    return named or str(cause).startswith(_REFUSED)
 
 
 def _hits(document: Document | None, scope: str) -> list[Hit]:

@@ -30,6 +30,7 @@ def status(connection: Connection) -> None:
     """Rollouts, kills and processes at one glance."""
     with connection.store() as store:
         found = verbs.status(store)
+    say_missing(connection)
     if connection.as_json:
         print_json(shapes.status(connection.namespace, found))
     else:
@@ -44,6 +45,7 @@ def history(connection: Connection, rollout: str | None, limit: int) -> None:
     """Who changed what, when and why; the newest first."""
     with connection.store() as store:
         lines = verbs.history(store, rollout, limit)
+    say_missing(connection)
     if connection.as_json:
         print_json([shapes.audit(line) for line in lines])
         return
@@ -51,6 +53,12 @@ def history(connection: Connection, rollout: str | None, limit: int) -> None:
         _print_audit(line)
     if not lines:
         say(f"no history of {rollout or f'namespace {connection.namespace}'}")
+
+
+def say_missing(connection: Connection) -> None:
+    """An empty answer from a file that nobody wrote may be that of a wrong path."""
+    if connection.missing is not None:
+        say(f"canary: there is no such file yet: {shown(str(connection.missing))}", err=True)
 
 
 def _print_status(namespace: str, found: Status, now: float) -> None:

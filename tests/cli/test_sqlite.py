@@ -30,7 +30,31 @@ def test_a_rollout_from_its_start_to_its_end(shell: Shell) -> None:
 def test_looking_creates_no_file(shell: Shell, tmp_path: Path) -> None:
     assert shell("status", "--json").json["revision"] is None
     assert shell("history").code == 0
+    for words in (("status",), ("status", "--json"), ("history",)):
+        assert shell(*words).err == f"canary: there is no such file yet: {tmp_path}/canary.db\n"
+    refused = shell("weight", "checkout", "5%")
+    assert refused.code == 1
+    assert f"(there is no such file yet: {tmp_path}/canary.db; a WSGI worker" in refused.err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [("status",), ("history",), ("start", "checkout"), ("revive",)])
+def test_a_directory_that_is_missing_is_an_error_for_every_verb(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    answer = Shell(f"sqlite:///{tmp_path}/gone/canary.db", "shop", capsys)(*words)
+    expected = f"canary: cannot use the store: there is no directory {tmp_path}/gone\n"
+    assert (answer.code, answer.out, answer.err) == (3, "", expected)
+
+
+def test_a_kill_that_makes_the_file_says_where(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shell.url = "sqlite:///canary.db"
+    created = f"canary: the store did not exist and was created: {tmp_path}/canary.db; "
+    assert shell("kill").err.startswith(f"{created}is that the application's?\n")
+    assert "created" not in shell("kill").err
 
 
 @pytest.mark.parametrize("place", ["gone/canary.db", "folder"])

@@ -37,6 +37,51 @@ def test_a_kill_that_was_never_sent_says_that_nothing_was_killed(
         assert answer.err.endswith("; there was no connection, so nothing was killed\n")
 
 
+@pytest.mark.parametrize(
+    ("who", "database"),
+    [("", "99"), ("noeval:wrong@", "0"), ("noeval:secret@", "0"), ("nokeys:secret@", "0")],
+)
+def test_a_kill_that_the_server_refused_says_that_nothing_was_killed(
+    redis_server: RedisServer,
+    namespace: str,
+    capsys: pytest.CaptureFixture[str],
+    who: str,
+    database: str,
+) -> None:
+    with redis_server.client() as client:
+        for user, rule in (("noeval", "-eval"), ("nokeys", "resetkeys")):
+            client.execute_command(
+                "ACL", "SETUSER", user, *f"on >secret ~* &* +@all {rule}".split()
+            )
+        where = f"redis://{who}127.0.0.1:{redis_server.port}/{database}"
+        answer = Shell(where, namespace, capsys)("kill")
+        assert (answer.code, answer.out) == (3, "")
+        assert answer.err.endswith("; the server refused it, so nothing was killed\n")
+        assert client.dbsize() == 0
+
+
+def test_a_kill_without_a_password_says_that_nothing_was_killed(
+    redis_server: RedisServer, namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with redis_server.client() as client:
+        client.config_set("requirepass", SECRET)
+        answer = Shell(redis_server.url, namespace, capsys)("kill")
+        assert answer.err.endswith("; the server refused it, so nothing was killed\n")
+        assert client.dbsize() == 0
+
+
+def test_a_kill_whose_script_was_ended_is_not_said_to_be_refused(
+    redis_server: RedisServer, namespace: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with redis_server.client() as client:
+        rules = ["on", ">secret", "~*", "&*", "+@all", "-type"]
+        client.execute_command("ACL", "SETUSER", "half", *rules)
+    where = f"redis://half:secret@127.0.0.1:{redis_server.port}/0"
+    answer = Shell(where, namespace, capsys)("kill")
+    assert answer.code == 3
+    assert "; whether it arrived is unknown:" in answer.err
+
+
 def test_a_kill_that_may_have_arrived_says_that_this_is_unknown(
     redis_server: RedisServer, namespace: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -68,6 +113,22 @@ def test_a_store_without_a_scheme_is_told_which_was_meant(
 ) -> None:
     answer = Shell(url, namespace, capsys)("status")
     expected = f"canary: store: does not say what it is ({hint})\n"
+    assert (answer.code, answer.err) == (2, expected)
+
+
+@pytest.mark.parametrize(
+    ("url", "scheme"),
+    [
+        (f"redis:/{SECRET}@localhost", "redis:"), ("sqlite:/canary.db", "sqlite:"),
+        ("redis+sentinel:/one", "redis+sentinel:"), ("unix:/run/redis.sock", "unix:"),
+    ],
+)  # fmt: skip
+def test_a_store_with_too_few_slashes_is_told_so(
+    namespace: str, capsys: pytest.CaptureFixture[str], url: str, scheme: str
+) -> None:
+    answer = Shell(url, namespace, capsys)("status")
+    forms = "sqlite:///path, redis://host:6379/0, unix:///path"
+    expected = f"canary: store: has too few slashes after {scheme} ({forms})\n"
     assert (answer.code, answer.err) == (2, expected)
 
 
@@ -111,6 +172,8 @@ def test_what_is_missing_is_said_at_once(canary: Shell) -> None:
         "store",
         "namespace",
     ]
+    named = "namespace: is missing (--namespace NAME or CANARY_NAMESPACE, as in the application)"
+    assert answer.err.endswith(f"canary: {named}\n")
 
 
 def test_a_file_names_store_and_namespace_and_a_flag_wins(started: Shell, tmp_path: Path) -> None:
