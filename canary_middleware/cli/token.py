@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 import click
 
@@ -16,6 +17,7 @@ from canary_middleware.core.cookie import CookieFormat
 from canary_middleware.core.duration import parse_duration
 from canary_middleware.core.model import Cohort
 from canary_middleware.core.override import HEADER, KIND, LONGEST, PARAMETER, Override, mint
+from canary_middleware.core.state import EVERYTHING, Phase
 from canary_middleware.core.token import TokenCodec
 from canary_middleware.core.validate import (
     LABEL,
@@ -25,8 +27,17 @@ from canary_middleware.core.validate import (
     secure_problems,
 )
 from canary_middleware.engine.overrides import cookie_names
-from canary_middleware.errors import ConfigurationError, Problem, VerbRefusedError
+from canary_middleware.errors import (
+    ConfigurationError,
+    MissingExtraError,
+    Problem,
+    StoreError,
+    VerbRefusedError,
+)
 from canary_middleware.verbs import Status
+
+_GLANCE: Final = 0.5
+"""Seconds for a look that is only a courtesy."""
 
 
 def a_life(ctx: click.Context, param: click.Parameter, value: str) -> int:
@@ -70,7 +81,7 @@ def token(
     """
     configuration = connection.configuration
     codec, cookie = _signing(connection.name, configuration)
-    release = release or _current(connection, rollout)
+    release, found = _addressed(connection, rollout, release)
     now = int(time.time())
     override = Override(rollout, release, Cohort(cohort), now, now + life, debug)
     ways = _ways(mint(codec, override), cookie)
@@ -78,6 +89,10 @@ def token(
         print_json({**_said(override), **ways})
     else:
         _print(override, ways)
+        for note in _notes(configuration):
+            say(f"note: {note}")
+    for why in _hindrances(found, override) if found else ():
+        say(f"canary: it does not work now: {why}", err=True)
 
 
 def _signing(name: str | None, configuration: Configuration) -> tuple[TokenCodec, CookieFormat]:
@@ -101,9 +116,26 @@ def _signing(name: str | None, configuration: Configuration) -> tuple[TokenCodec
     return codec, CookieFormat(str(namespace), secure)
 
 
-def _current(connection: Connection, rollout: str) -> str:
+def _addressed(
+    connection: Connection, rollout: str, release: str | None
+) -> tuple[str, Status | None]:
+    """The release, and the state if it can be looked at."""
+    if release is not None:
+        return release, _glance(connection)
     with connection.store() as store:
         found = verbs.status(store)
+    return _current(found, rollout), found
+
+
+def _glance(connection: Connection) -> Status | None:
+    try:
+        with connection.store(_GLANCE) as store:
+            return verbs.status(store)
+    except (ConfigurationError, MissingExtraError, StoreError):
+        return None
+
+
+def _current(found: Status, rollout: str) -> str:
     for known in found.rollouts:
         if known.name == rollout and known.current is not None:
             return known.current.release
@@ -120,6 +152,30 @@ def _current(connection: Connection, rollout: str) -> str:
 def _declared(found: Status, rollout: str) -> list[str]:
     plans = [process.plans[rollout] for process in found.processes if rollout in process.plans]
     return sorted({plan.canary for plan in plans})
+
+
+def _notes(configuration: Configuration) -> Iterator[str]:
+    settings = configuration.settings
+    ways = ", ".join(settings.get("overrides", ()))
+    taken = f"is {ways} here" if ways else "is set nowhere here"
+    yield f"the application takes a token in the ways of its setting `overrides`, which {taken}"
+    secure = settings.get("secure", True)
+    source = "here" if "secure" in settings else "by default, and set nowhere here"
+    yield f"the cookie's name follows its setting `secure`, which is {str(secure).lower()} {source}"
+
+
+def _hindrances(found: Status, override: Override) -> Iterator[str]:
+    """What of the present state keeps a token from deciding; docs/overrides.md has the table."""
+    rollout, release = override.rollout, override.release
+    entry = found.document.entry(rollout, release) if found.document else None
+    if rollout in found.kills or EVERYTHING in found.kills:
+        yield f"{rollout} is killed"
+    if entry is None and not override.debug:
+        yield f"{release} was never started; before that only a token of --debug decides"
+    if entry is not None and entry.phase is Phase.ROLLED_BACK and not override.debug:
+        yield f"{release} is rolled back"
+    if (rollout, release) not in found.declared:
+        yield f"no running process declares {release}"
 
 
 def _ways(text: str, cookie: CookieFormat) -> Mapping[str, str]:

@@ -25,6 +25,8 @@ PRINTED = re.compile(
     r"  header  X-Canary-Override: (?P<token>\S+)\n"
     r"  cookie  (?P<cookie>\S+)=(?P=token)\n"
     r"  query   \?canary-override=(?P=token)\n"
+    r"note: the application takes a token in the ways of its setting `overrides`, (?P<ways>.*)\n"
+    r"note: the cookie's name follows its setting `secure`, (?P<secure>.*)\n"
 )
 WAYS = ("header", "cookie", "query")
 
@@ -34,9 +36,9 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CANARY_SECRET_KEYS", f"{OLD},{KEY}")
 
 
-def printed(canary: Shell, *arguments: str) -> dict[str, str]:
+def printed(canary: Shell, *arguments: str, err: str = "") -> dict[str, str]:
     answer = canary("token", "checkout", *arguments)
-    assert (answer.code, answer.err) == (0, "")
+    assert (answer.code, answer.err) == (0, err)
     found = PRINTED.fullmatch(answer.out)
     assert found, answer.out
     return found.groupdict()
@@ -119,13 +121,64 @@ def test_json(started: Shell) -> None:
 
 def test_before_the_first_start_it_is_what_all_processes_declare(canary: Shell) -> None:
     canary.declare()
-    assert printed(canary, "canary", "--for", "2h")["what"] == "canary, release 1.5.0"
+    assert printed(canary, "canary", "--for", "2h", err=idle("1.5.0"))["what"] == (
+        "canary, release 1.5.0"
+    )
     canary.declare(Plan("1.5.0", "1.6.0"), id="p2")
     answer = canary("token", "checkout", "canary", "--for", "2h")
     assert answer.code == 1
     assert "declared are: 1.5.0, 1.6.0" in answer.err
-    said = printed(canary, "canary", "--for", "2h", "--release", "1.6.0")
+    said = printed(canary, "canary", "--for", "2h", "--release", "1.6.0", err=idle("1.6.0"))
     assert said["what"] == "canary, release 1.6.0"
+    printed(canary, "canary", "--for", "2h", "--release", "1.6.0", "--debug")
+
+
+def idle(release: str) -> str:
+    before = f"{release} was never started; before that only a token of --debug decides"
+    return f"canary: it does not work now: {before}\n"
+
+
+def test_what_keeps_a_token_from_deciding_is_said(started: Shell) -> None:
+    ask = ("canary", "--for", "2h")
+    printed(started, *ask)
+    nobody = "canary: it does not work now: no running process declares 9\n"
+    printed(started, *ask, "--release", "9", err=idle("9") + nobody)
+    started("kill")
+    killed = "canary: it does not work now: checkout is killed\n"
+    printed(started, *ask, "--debug", err=killed)
+    started("revive")
+    started("rollback", "checkout")
+    back = "canary: it does not work now: 1.5.0 is rolled back\n"
+    printed(started, *ask, err=back)
+    printed(started, *ask, "--debug")
+    answer = started("token", "checkout", *ask, "--json")
+    assert (answer.code, answer.json["release"], answer.err) == (0, "1.5.0", back)
+
+
+@pytest.mark.parametrize(
+    ("variables", "ways", "secure", "cookie"),
+    [
+        ({}, "which is set nowhere here", "which is true by default, and set nowhere here",
+         "__Host-canary-override-"),
+        ({"CANARY_OVERRIDES": "header,cookie", "CANARY_SECURE": "false"},
+         "which is header, cookie here", "which is false here", "canary-override-"),
+        ({"CANARY_SECURE": "auto"}, "which is set nowhere here", "which is auto here",
+         "__Host-canary-override-"),
+    ],
+)  # fmt: skip
+def test_what_the_ways_depend_on_is_said(
+    started: Shell,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    ways: str,
+    secure: str,
+    cookie: str,
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    said = printed(started, "canary", "--for", "2h")
+    assert (said["ways"], said["secure"]) == (ways, secure)
+    assert said["cookie"] == cookie + started.namespace
 
 
 def test_a_rollout_that_nobody_knows(started: Shell) -> None:
@@ -134,7 +187,7 @@ def test_a_rollout_that_nobody_knows(started: Shell) -> None:
     assert "known: checkout" in answer.err
 
 
-def test_with_a_release_no_store_is_asked(
+def test_with_a_release_no_store_is_needed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
