@@ -26,11 +26,12 @@ local function read(key)
 end
 
 local function drawn(ask, side, bucket)
-  return table.concat({'1', ask.lineage, ask.epoch, ask.period, side, bucket}, ':')
+  local since = ask.epoch .. ':' .. ask.period
+  return '1:' .. ask.lineage .. ':' .. since .. ':' .. side .. ':' .. bucket
 end
 
 -- Returns the text, or the server's refusal. Without memory for what is new the claims that there
--- are still count; of the others the winner is told, and who prolongs it hears that it is not there.
+-- are still count; of the others the winner is told, and who prolongs it hears that it is missing.
 local function written(key, text, life)
   local answer = redis.pcall('SET', key, text, 'PX', life)
   local refused = answer and answer.err
