@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations, pairwise
 from typing import Any, Final
@@ -147,6 +148,10 @@ def _idle_problems(rollout: Rollout, place: str) -> Iterator[Problem]:
         yield Problem(f"{place}, claim_life", "has no meaning under session", hint)
 
 
+_MARK: Final = re.compile(r"[*{<]")
+"""What routers and shells mean something by; an address that has it is seldom meant."""
+
+
 def _path_problems(paths: object, place: str) -> Iterator[Problem]:
     yield from list_problems(paths, place)
     for path in items(paths):
@@ -154,6 +159,10 @@ def _path_problems(paths: object, place: str) -> Iterator[Problem]:
             yield Problem(place, f"{path!r} is not a path", f"write {'/' + str(path)!r}")
         elif not is_line(path):
             yield Problem(place, f"{path[:80]!r} cannot be shared", LINE)
+        elif mark := _MARK.search(path):
+            meant = path[: mark.start()].rpartition("/")[0].rstrip("/") or "/"
+            wrong = f"{path[:80]!r} is no pattern: {mark[0]} would have to stand in the address"
+            yield Problem(place, wrong, f"write {meant!r}, which covers everything below it")
 
 
 def _audience_problems(audience: Audience, place: str) -> Iterator[Problem]:

@@ -101,6 +101,8 @@ class Heir(Later):
         (good(paths="/x"), "rollout 'checkout', paths", "'/x' is not a list"),
         (good(paths=[]), "rollout 'checkout', paths", "is empty"),
         (good(paths=["x"]), "rollout 'checkout', paths", "'x' is not a path"),
+        (good(paths=["/a/*"]), "rollout 'checkout', paths", "'/a/*' is no pattern: * would have"),
+        (good(exclude=["/a/{b}"]), "rollout 'checkout', exclude", "'/a/{b}' is no pattern: {"),
         (good(paths=[5]), "rollout 'checkout', paths", "5 is not a path"),
         (good(paths=["/x", "/x"]), "rollout 'checkout', paths", "'/x' stands there twice"),
         (good(paths=[["/x"]]), "rollout 'checkout', paths", "['/x'] is not a path"),
@@ -487,3 +489,15 @@ def test_the_cookie_has_room_for_few_pins() -> None:
     assert rollout_problems(many[:4]) == []
     shared = [replace(rollout, affinity="shared") for rollout in many]
     assert rollout_problems([*many[:4], *shared[4:]]) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("/checkout/*", "/checkout"), ("/checkout/{basket}", "/checkout"), ("/*", "/"),
+        ("/a/b/<int:number>/c", "/a/b"), ("/checkout-*", "/"), ("/a//{b}", "/a"), ("/a*/{b}", "/"),
+    ],
+)  # fmt: skip
+def test_a_pattern_is_answered_with_the_prefix_that_was_meant(path: str, meant: str) -> None:
+    (found,) = rollout_problems([replace(GOOD, paths=[path])])
+    assert found.hint == f"write {meant!r}, which covers everything below it"
