@@ -214,11 +214,16 @@ class _Asked(redis.CredentialProvider):
 
     def get_credentials(self) -> tuple[str, str]:
         """User and password."""
-        return self._ask()
+        try:
+            return self._ask()
+        # Whatever the client of a secret manager raises, and its text may hold the secret.
+        except Exception as error:  # noqa: BLE001  # it is the host's own function
+            why = f"credentials= raised {type(error).__name__}"
+            raise redis.ConnectionError(why) from None
 
     async def get_credentials_async(self) -> tuple[str, str]:
         """Likewise; it may read a file or call a service, so the event loop does not wait."""
-        return await asyncio.to_thread(self._ask)
+        return await asyncio.to_thread(self.get_credentials)
 
 
 def _probe(address: RedisAddress) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import redis
 
 from canary_middleware.core.claims import Ask
 from canary_middleware.errors import StoreError
@@ -74,10 +75,25 @@ def test_a_server_that_repeats_what_it_does_not_know(tmp_path: Path, way: Way) -
         assert "unknown command" in refused(way, open_store(url, "shop"))
 
 
-def test_a_secret_that_cannot_be_fetched(tmp_path: Path, way: Way) -> None:
+@pytest.mark.parametrize("kind", [ConnectionRefusedError, KeyError, RuntimeError])
+def test_a_secret_that_cannot_be_fetched(tmp_path: Path, way: Way, kind: type[Exception]) -> None:
     def fetch() -> tuple[str, str]:
-        raise ConnectionRefusedError(f"https://vault.example/?token={SECRET}")
+        raise kind(f"https://vault.example/?token={SECRET}")
 
     with RedisServer(tmp_path) as server:
         store = open_store(server.url, "shop", credentials=fetch)
-        assert refused(way, store) == "ConnectionRefusedError"
+        assert refused(way, store) == f"credentials= raised {kind.__name__}"
+
+
+class Vault(redis.CredentialProvider):
+    """Of a ready client, asked by redis-py itself."""
+
+    def get_credentials(self) -> tuple[str, str]:
+        raise ConnectionRefusedError(f"https://vault.example/?token={SECRET}")
+
+
+def test_a_secret_that_a_ready_client_cannot_fetch(tmp_path: Path, way: Way) -> None:
+    with RedisServer(tmp_path) as server:
+        client = redis.Redis(port=server.port, credential_provider=Vault())
+        assert refused(way, open_store(client, "shop")) == "ConnectionRefusedError"
+        client.close()
