@@ -69,12 +69,12 @@ def test_a_known_subject_costs_no_question(shop: Shop, shared_redis: SharedRedis
 
 def test_a_client_without_cookies_gets_none_and_one_claim(any_shop: Shop) -> None:
     (process,) = any_shop.open(50)
-    browsers = [Browser(f"user-{n}") for n in range(8)]
+    browsers = [Browser(f"user-{n}") for n in range(32)]
     first = on_canary(process, browsers)
     assert on_canary(process, browsers) == first
     assert set(first) == {True, False}
-    assert [browser.jar for browser in browsers] == [{}] * 8
-    assert len(any_shop.claims()) == 8
+    assert [browser.jar for browser in browsers] == [{}] * 32
+    assert len(any_shop.claims()) == 32
 
 
 def test_a_new_browser_waits_for_no_store_and_is_in_it_soon(any_shop: Shop) -> None:
@@ -174,18 +174,18 @@ def test_policies_under_moves_of_the_weight(
     any_shop: Shop, affinity: str, identified: bool
 ) -> None:
     (process,) = any_shop.open(50, Policy.KEEP, affinity)
-    browsers = [Browser(f"user-{n}" if identified else "") for n in range(16)]
+    browsers = [Browser(f"user-{n}" if identified else "") for n in range(32)]
     first = on_canary(process, browsers)
     any_shop.weigh(10)
     assert on_canary(process, browsers) == first
     any_shop.weigh(100)
-    assert on_canary(process, browsers) == [True] * 16
+    assert on_canary(process, browsers) == [True] * 32
     any_shop.weigh(0)
-    assert on_canary(process, browsers) == [True] * 16
+    assert on_canary(process, browsers) == [True] * 32
     any_shop.do(verbs.kill)
-    assert on_canary(process, browsers) == [False] * 16
+    assert on_canary(process, browsers) == [False] * 32
     any_shop.do(verbs.revive)
-    assert on_canary(process, browsers) == [False] * 16, "the weight is 0, and no pin is left"
+    assert on_canary(process, browsers) == [False] * 32, "the weight is 0, and no pin is left"
     any_shop.weigh(50)
     assert on_canary(process, browsers) == first, "the draw outlives the epoch"
 
@@ -193,7 +193,7 @@ def test_policies_under_moves_of_the_weight(
 @pytest.mark.parametrize("affinity", ["shared", "cookie"])
 def test_a_session_stays_on_either_side(any_shop: Shop, affinity: str) -> None:
     (process,) = any_shop.open(50, Policy.SESSION, affinity)
-    browsers = [Browser(f"user-{n}" if n % 2 else "") for n in range(16)]
+    browsers = [Browser(f"user-{n}" if n % 2 else "") for n in range(32)]
     first = on_canary(process, browsers)
     assert set(first) == {True, False}
     for weight in (0, 100, 10):
@@ -202,13 +202,13 @@ def test_a_session_stays_on_either_side(any_shop: Shop, affinity: str) -> None:
     any_shop.do(verbs.promote)
     assert on_canary(process, browsers) == first
     any_shop.do(verbs.rollback)
-    assert on_canary(process, browsers) == [False] * 16
+    assert on_canary(process, browsers) == [False] * 32
 
 
 @pytest.mark.parametrize("affinity", ["shared", "cookie"])
 def test_who_follows_goes_both_ways(any_shop: Shop, affinity: str) -> None:
     (process,) = any_shop.open(50, Policy.FOLLOW, affinity)
-    browsers = [Browser(f"user-{n}" if n % 2 else "") for n in range(16)]
+    browsers = [Browser(f"user-{n}" if n % 2 else "") for n in range(32)]
     first = on_canary(process, browsers)
     any_shop.weigh(10)
     fewer = on_canary(process, browsers)

@@ -97,6 +97,8 @@ class Follower:
             held = self._engine.document
             foreign = held is not None and held.lineage != document.lineage
             adoption = decide(document, held) if foreign else decide(held, document)
+            if held is not None and not foreign and document.revision > held.revision + 1:
+                self._engine.claims.doubt()  # a push between them never came
             news = self._adopt(adoption.document)
             if news:
                 self._pushed_at = self._clock()

@@ -239,10 +239,14 @@ class Claims:
                     entry.until = -math.inf
 
     def doubt(self) -> None:
-        """Pushes were missed, and one of them may have revoked any claim."""
+        """Pushes were missed, and one of them may have revoked any claim.
+
+        What the store was not told yet cannot have been revoked there.
+        """
         with self._lock:
-            for waiting in (self._entries, self._hot, self._later):
-                waiting.clear()
+            kept = [(key, self._entries[key]) for key in self._later if key in self._entries]
+            self._entries = OrderedDict(kept)
+            self._hot = {}
 
     def counts(self) -> Mapping[str, int]:
         """How many claims are remembered, by rollout."""

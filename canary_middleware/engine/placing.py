@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from canary_middleware.core.bucket import ANONYMOUS, IDENTIFIED
+from canary_middleware.core.bucket import IDENTIFIED
 from canary_middleware.core.claims import Ask, Claim, contend
 from canary_middleware.core.cookie import NOBODY, pin_tag
 from canary_middleware.core.fetch import may_draw
@@ -70,13 +70,16 @@ class Placing(Caller):
             return  # nobody yet
         drawn = sole(visitor, known)
         if drawn is not None:
-            entry = claims.fresh(lane, claims.key(lane.track.key, drawn.kind, drawn.subject))
+            if known is not None and known.reissue:
+                self.issue = True
+            key = claims.key(lane.track.key, drawn.kind, drawn.subject)
+            entry = claims.fresh(lane, key)
             if entry is not None:
-                if known is not None and known.reissue:
-                    self.issue = True
                 self._claims[lane.name] = Held(entry.claim, entry=entry)
                 return
-        ask = self._ask(lane, visitor)
+            ask = self._question(lane, drawn, key, None)
+        else:
+            ask = self._ask(lane, visitor)
         claim = claims.known(ask)
         if claim is None:
             wanted.append(ask)
@@ -166,19 +169,15 @@ class Placing(Caller):
         own = origin = claims.key(key, drawn.kind, drawn.subject)
         if visitor is not None:
             own = claims.key(key, IDENTIFIED, visitor.subject)
+        return self._question(lane, drawn, own, origin if origin != own else None)
+
+    def _question(self, lane: Lane, drawn: Drawn, key: str, origin: str | None) -> Ask:
+        # By position: a first sight makes one, and naming each costs a third of it.
         return Ask(
-            rollout=lane.name,
-            key=own,
-            origin=origin if drawn.kind == ANONYMOUS and origin != own else None,
-            lineage=lane.lineage,
-            epoch=lane.epoch,
-            period=lane.period,
-            limit=lane.limit,
-            bucket=bucket_of(lane, drawn),
-            raises=lane.policy is Policy.KEEP,
-            life=lane.life,
-            remembered=claims.remembered(own),
-        )
+            lane.name, key, origin, lane.lineage, lane.epoch, lane.period, lane.limit,
+            bucket_of(lane, drawn), lane.policy is Policy.KEEP, lane.life,
+            self.engine.claims.remembered(key),
+        )  # fmt: skip
 
     def _unwritten(self, lane: Lane, place: Place, decided: Assignment) -> bool:
         """Whether the store does not know yet what is served: nobody waits for that.

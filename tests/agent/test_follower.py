@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from canary_middleware.agent.follower import Follower, Restore
-from canary_middleware.core.claims import Ask
+from canary_middleware.core.claims import Ask, contend
 from canary_middleware.core.state import EVERYTHING, Document, Verb
 from canary_middleware.core.transitions import Command, apply, strike
 from canary_middleware.errors import StoreCorruptError
@@ -204,7 +204,7 @@ def test_who_missed_a_push_doubts_its_claims_and_nobody_else_does(
         return held.claims.remembered("alice") is not None
 
     follower.pushed(FIRST)
-    held.claims.later(ask)
+    held.claims.learn([ask], [contend(None, None, ask)])
     follower.loaded(Loaded(FIRST), 100.0)
     assert remembers(), "nothing was missed"
     follower.loaded(Loaded(None), 100.0)
@@ -213,3 +213,10 @@ def test_who_missed_a_push_doubts_its_claims_and_nobody_else_does(
     assert remembers(), "revocations come on the same way"
     follower.loaded(Loaded(REVIVED), 101.0)
     assert not remembers()
+    held.claims.learn([ask], [contend(None, None, ask)])
+    later = replace(REVIVED, revision=REVIVED.revision + 2)
+    follower.pushed(later)
+    assert not remembers(), "a push between them never came"
+    held.claims.later(ask)
+    follower.loaded(Loaded(replace(later, revision=later.revision + 1)), 102.0)
+    assert remembers(), "what the store was not told yet cannot have been revoked there"
