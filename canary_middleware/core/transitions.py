@@ -12,6 +12,18 @@ from math import ceil
 from typing import Final
 
 from canary_middleware.core.duration import format_duration
+from canary_middleware.core.refusals import (
+    EARLY,
+    END,
+    HINTS,
+    NAME,
+    WEIGHT,
+    WITHOUT_RAMP,
+    Refusal,
+    refusal,
+    unfit,
+    words,
+)
 from canary_middleware.core.state import (
     ACTIVE,
     EVERYTHING,
@@ -28,13 +40,6 @@ from canary_middleware.errors import VerbRefusedError
 
 KEPT_RELEASES: Final = 8
 """Entries remembered per rollout; the oldest closed ones go first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A verb does not fit a phase; what to do instead."""
-
-    hint: str
 
 
 _LEAVE: Final = {
@@ -74,54 +79,8 @@ _MOVES: Final[Mapping[Phase, Mapping[Verb, Phase]]] = {
     Phase.FINISHED: {Verb.REVIVE: Phase.FINISHED},
     Phase.ROLLED_BACK: {Verb.START: Phase.RAMPING, Verb.REVIVE: Phase.ROLLED_BACK},
 }
-_NAME: Final = "ROLLOUT"
-_WEIGHT: Final = "WEIGHT"
-"""Stand in hints for what the caller said."""
-_SET: Final = "set a share with `canary weight ROLLOUT WEIGHT`"
-_END: Final = "end it with `canary promote ROLLOUT` or `canary rollback ROLLOUT`"
-_WITHOUT_RAMP: Final = f"{_SET}, or {_END}"
-_HINTS: Final[Mapping[Phase, str]] = {
-    Phase.IDLE: "begin it with `canary start ROLLOUT`",
-    Phase.RAMPING: f"stop its ramp with `canary pause ROLLOUT`, or {_SET}",
-    Phase.PAUSED: f"go on with `canary resume ROLLOUT`, or {_SET}",
-    Phase.HOLDING: f"stop with `canary pause ROLLOUT`, or {_SET}",
-    Phase.AWAITING_APPROVAL: f"stop with `canary pause ROLLOUT`, or {_END}",
-    Phase.PROMOTED: "`canary finish ROLLOUT` closes it after its rollback window, "
-    "`canary rollback ROLLOUT` takes it back",
-    Phase.FINISHED: "ship the next change under a new canary label",
-    Phase.ROLLED_BACK: "start it again knowingly with `canary start ROLLOUT --again`",
-}
-_NOTHING_BACK: Final = "there is nothing to take back: everybody is on stable"
-_EARLY: Final = "`canary rollback ROLLOUT` takes it back, `canary finish ROLLOUT --early` closes it"
-_CLOSE: Final = "it closes what is promoted: `canary promote ROLLOUT` first"
-_OWN_HINTS: Final[Mapping[tuple[Phase, Verb], str]] = {
-    **{(phase, Verb.FINISH): _CLOSE for phase in ACTIVE},
-    (Phase.IDLE, Verb.ROLLBACK): _NOTHING_BACK,
-    (Phase.ROLLED_BACK, Verb.ROLLBACK): _NOTHING_BACK,
-    (Phase.IDLE, Verb.WEIGHT): "begin it with `canary start ROLLOUT --weight WEIGHT`",
-    (
-        Phase.PAUSED,
-        Verb.PAUSE,
-    ): "its share is still served; `canary weight ROLLOUT 0%` draws nobody "
-    "any more, `canary rollback ROLLOUT` takes everybody off",
-}
-"""Where the hint of the phase would lead in a circle."""
-
-
-def _refusal(phase: Phase, verb: Verb) -> Refusal:
-    return Refusal(_OWN_HINTS.get((phase, verb), _HINTS[phase]))
-
-
-def _unfit(verb: Verb, release: str, phase: Phase) -> str:
-    return f"`{verb.value}` does not fit: {release} is {_words(phase)}"
-
-
-def _words(phase: Phase) -> str:
-    return phase.value.replace("_", " ")
-
-
 TABLE: Final[Mapping[tuple[Phase, Verb], Phase | Refusal]] = {
-    (phase, verb): _MOVES[phase].get(verb) or _refusal(phase, verb)
+    (phase, verb): _MOVES[phase].get(verb) or refusal(phase, verb)
     for phase in Phase
     for verb in Verb
 }
@@ -194,11 +153,11 @@ def strike(document: Document, scope: str, *, by: str, why: str, now: float) -> 
 def _refused(command: Command, message: str, hint: str) -> VerbRefusedError:
     release = f" --release {command.release}" if command.release else ""
     if command.weight is not None:
-        hint = hint.replace(_WEIGHT, format_weight(command.weight))
+        hint = hint.replace(WEIGHT, format_weight(command.weight))
     return VerbRefusedError(
         f"{command.rollout}: {message}",
         rollout=command.rollout,
-        hint=hint.replace(_NAME, command.rollout + release),
+        hint=hint.replace(NAME, command.rollout + release),
     )
 
 
@@ -217,18 +176,18 @@ def _next(entry: Entry, command: Command) -> Phase:
     cell = TABLE[entry.phase, command.verb]
     if isinstance(cell, Phase):
         return cell
-    stuck = cell.hint == _HINTS[Phase.PAUSED] and _step(entry) is None
-    message = _unfit(command.verb, entry.release, entry.phase)
-    raise _refused(command, message, _WITHOUT_RAMP if stuck else cell.hint)
+    stuck = cell.hint == HINTS[Phase.PAUSED] and _step(entry) is None
+    message = unfit(command.verb, entry.release, entry.phase)
+    raise _refused(command, message, WITHOUT_RAMP if stuck else cell.hint)
 
 
 def _addressed(state: RolloutState, command: Command) -> Entry:
     entry = state.entries.get(command.release or state.current or "")
     if entry is not None:
         return entry
-    idle = _refusal(Phase.IDLE, command.verb)
+    idle = refusal(Phase.IDLE, command.verb)
     if command.release is None:
-        raise _refused(command, _unfit(command.verb, "it", Phase.IDLE), idle.hint)
+        raise _refused(command, unfit(command.verb, "it", Phase.IDLE), idle.hint)
     known = ", ".join(sorted(state.entries)) or "none"
     never = f"release {command.release} was never started, known are: {known}"
     raise _refused(command, never, idle.hint)
@@ -241,8 +200,8 @@ def _check_meant(state: RolloutState, entry: Entry, command: Command) -> None:
         return
     if promoted:
         early = " --early" if command.early else ""
-        say = [f"`canary finish {_NAME} --release {release}{early}`" for release in promoted]
-        message = _unfit(command.verb, entry.release, entry.phase)
+        say = [f"`canary finish {NAME} --release {release}{early}`" for release in promoted]
+        message = unfit(command.verb, entry.release, entry.phase)
         raise _refused(command, message, f"what is promoted is closed by {' or '.join(say)}")
 
 
@@ -254,14 +213,14 @@ def _start(state: RolloutState, command: Command, revision: int, now: float) -> 
         )
     for other in state.entries.values():
         if other.phase in ACTIVE and other.release != plan.canary:
-            first = f"release {other.release} is {_words(other.phase)}"
-            raise _refused(_naming(command, state, other.release), first, f"first {_END}")
+            first = f"release {other.release} is {words(other.phase)}"
+            raise _refused(_naming(command, state, other.release), first, f"first {END}")
     before = state.entries.get(plan.canary)
     if before:
         command = _naming(command, state, plan.canary)
     phase = _next(before, command) if before else _MOVES[Phase.IDLE][Verb.START]
     if before and before.phase is Phase.ROLLED_BACK and not command.acknowledge:
-        raise _refused(command, f"{plan.canary} was rolled back", _HINTS[Phase.ROLLED_BACK])
+        raise _refused(command, f"{plan.canary} was rolled back", HINTS[Phase.ROLLED_BACK])
     entry = Entry(
         release=plan.canary, stable=plan.stable, phase=phase, weight=0, step=-1,
         epoch=revision, period=revision, since=now, why=command.why, plan=plan,
@@ -293,7 +252,7 @@ def _check_window(entry: Entry, command: Command, now: float) -> None:
     left = entry.warm_until - now
     if left > 0:
         window = f"the rollback window of {entry.release} is open for another {_time(left)}"
-        raise _refused(command, window, _EARLY)
+        raise _refused(command, window, EARLY)
 
 
 def _time(seconds: float) -> str:
@@ -314,12 +273,12 @@ def _weight(entry: Entry, command: Command) -> Entry:
 
 def _resume(entry: Entry, command: Command) -> Entry:
     if not entry.plan.steps:
-        raise _refused(command, "it has no ramp to resume", _WITHOUT_RAMP)
+        raise _refused(command, "it has no ramp to resume", WITHOUT_RAMP)
     step = _step(entry)
     if step is None:
         last = format_weight(entry.plan.steps[-1])
         over = f"its weight {format_weight(entry.weight)} is above the last step, {last}"
-        raise _refused(command, over, f"go back to `canary weight {_NAME} {last}`, or {_END}")
+        raise _refused(command, over, f"go back to `canary weight {NAME} {last}`, or {END}")
     return replace(entry, weight=entry.plan.steps[step], step=step)
 
 
@@ -332,7 +291,7 @@ def _step(entry: Entry) -> int | None:
 def _advance(entry: Entry, command: Command) -> Entry:
     step = entry.step + 1
     if step >= len(entry.plan.steps):
-        raise _refused(command, "it is at its last step", _END)
+        raise _refused(command, "it is at its last step", END)
     return replace(entry, weight=entry.plan.steps[step], step=step)
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from textwrap import fill
 
 from canary_middleware.cli.app import cli
+from canary_middleware.core.refusals import Refusal
 from canary_middleware.core.state import ACTIVE, Phase, Verb
-from canary_middleware.core.transitions import TABLE, Refusal
+from canary_middleware.core.transitions import TABLE
 
 PAGE = Path(__file__).parents[2] / "docs" / "states.md"
 COMMANDS = frozenset(verb for verb in Verb if verb.value in cli.commands)

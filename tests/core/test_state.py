@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canary_middleware.core.model import Ramp, Rollout
+from canary_middleware.core.refusals import Refusal
 from canary_middleware.core.state import ACTIVE, EVERYTHING, Document, Entry, Phase, Plan, Verb
 from canary_middleware.core.transitions import (
     KEPT_RELEASES,
     TABLE,
     Command,
-    Refusal,
     apply,
     strike,
 )

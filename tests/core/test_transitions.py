@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from canary_middleware.core.refusals import Refusal
 from canary_middleware.core.state import ACTIVE, EVERYTHING, Document, Phase, Plan, Verb
-from canary_middleware.core.transitions import TABLE, Command, Refusal, apply, strike
+from canary_middleware.core.transitions import TABLE, Command, apply, strike
 from canary_middleware.core.weight import parse_weight
 from canary_middleware.errors import VerbRefusedError
 
