@@ -97,7 +97,7 @@ class Agent:
         chores = Chores(
             self._store,
             follower,
-            report=lambda: self._report(identity, host),
+            report=lambda: self._report(identity, host, follower.kill_file),
             held=lambda: self._engine.document,
             disk=self._disk,
             poll=self._poll,
@@ -126,7 +126,7 @@ class Agent:
     def _count(self, event: str) -> None:
         self._engine.recorder.count(event)
 
-    def _report(self, identity: str, host: str) -> ProcessReport:
+    def _report(self, identity: str, host: str, kill_file: str | None) -> ProcessReport:
         document = self._engine.document
         age = self._clock() - self._engine.confirmed_at
         return ProcessReport(
@@ -138,6 +138,7 @@ class Agent:
             staleness=max(0.0, age) if age != float("inf") else None,
             plans={rollout.name: Plan.from_rollout(rollout) for rollout in self._engine.rollouts},
             in_flight=self._in_flight(),
+            kill_file=kill_file,
         )
 
 

@@ -126,6 +126,11 @@ class Follower:
             if self._engine.document is None:
                 self._adopt(document)
 
+    @property
+    def kill_file(self) -> str | None:
+        """Text of the kill file of this host; ``None`` without one."""
+        return self._local_kill.why if self._local_kill is not None else None
+
     def set_local_kill(self, reason: str | None) -> bool:
         """The kill file of this host says so, or is gone; the answer says whether that is news."""
         with self._lock:

@@ -456,3 +456,16 @@ def test_forked_processes_hear_on_connections_of_their_own(site: Site, tmp_path:
         verbs.kill(site.people, by="me")
         wait_until(lambda: len(list(folder.glob("*.killed"))) == 4, timeout=HEARD + 0.5)
         wait_until(lambda: site.people.processes() == [], what="all withdrew")
+
+
+def test_the_kill_file_of_a_host_is_in_the_report_of_its_processes(
+    site: Site, tmp_path: Path
+) -> None:
+    (tmp_path / "shop.kill").write_text("smoke")
+    site.agent(snapshot_path=tmp_path)
+    site.agent()
+
+    def told() -> set[str | None]:
+        return {report.kill_file for report in site.people.processes()}
+
+    wait_until(lambda: told() == {"smoke", None}, what="both reports")

@@ -165,7 +165,9 @@ def test_the_kill_file_kills_here_and_its_removal_lifts_only_itself(
     held: Held, follower: Follower
 ) -> None:
     def reason() -> str | None:
-        return held.local_kill.why if held.local_kill else None
+        why = held.local_kill.why if held.local_kill else None
+        assert follower.kill_file == why
+        return why
 
     assert not follower.set_local_kill(None)
     follower.pushed(FIRST)
