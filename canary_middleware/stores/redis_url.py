@@ -27,6 +27,8 @@ _OPTIONS: Final = (
     "sentinel_username", "sentinel_password",
 )  # fmt: skip
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::(\d{1,5}))?", re.ASCII)
+_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+):[\w.-]*", re.ASCII)
+_SOCKET: Final = "write unix:///run/redis/redis.sock"
 _ESCAPED: Final = "is no address: escape special characters of the password, %23 for #"
 
 
@@ -82,6 +84,8 @@ def read(url: str) -> Parts:
     place, _, query = rest.partition("?")
     authority, _, path = place.partition("/")
     who, _, hosts = authority.rpartition("@")
+    if scheme == "unix" and (hosts or not path):
+        raise refusal("names a socket without the whole path from / on", _SOCKET)
     if scheme == "unix":
         return Parts(kind, False, (), "", _options(url, kind), {})
     # A character of a password that was not escaped ends the authority too early.
@@ -121,10 +125,14 @@ def _service(path: str) -> tuple[str, str]:
 
 def _hosts(text: str, kind: Kind) -> tuple[tuple[str, int], ...]:
     usual = 26379 if kind is Kind.SENTINEL else 6379
-    found = [_HOST.fullmatch(one) for one in (text or "localhost").split(",")]
+    named = (text or "localhost").split(",")
+    found = [_HOST.fullmatch(one) for one in named]
     places = [(match[1].strip("[]"), int(match[2] or usual)) for match in found if match]
-    if len(places) < len(found) or any(not 0 < port < 65536 for _, port in places):
+    strange = [one for one, match in zip(named, found, strict=True) if not match]
+    if not all(map(_PORT.fullmatch, strange)):
         raise refusal(_ESCAPED, _FORMS[kind])
+    if strange or any(not 0 < port < 65536 for _, port in places):
+        raise refusal("names a port that is no number from 1 to 65535", _FORMS[kind])
     if kind is Kind.SERVER and len(places) > 1:
         several = f"{_FORMS[Kind.CLUSTER]}, or {_FORMS[Kind.SENTINEL].removeprefix('write ')}"
         raise refusal("names several servers", several)
