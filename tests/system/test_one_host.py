@@ -34,11 +34,12 @@ class Host:
             namespace=namespace,
             heard=str(directory / "heard"),
         )
-        self.ports = [free_port(), free_port()]
+        self.ports: list[int] = []
 
     @contextmanager
     def serving(self) -> Iterator[None]:
-        asgi, wsgi = self.ports
+        # Each time others: a worker of the last time may answer for a moment still.
+        asgi, wsgi = self.ports = [free_port(), free_port()]
         env = {**self.setup.environment(), "PYTHONPATH": str(ROOT)}
         uvicorn = f"uvicorn tests.system.asgi_site:app --port {asgi} --workers 2"
         gunicorn = f"gunicorn tests.system.wsgi_site:app --bind {LOCALHOST}:{wsgi} --workers 2"
