@@ -29,6 +29,8 @@ NEW_KEY = "the-second-key-of-these-tests-is-long-enough"
 ADD_NEW = (NEW_KEY, KEY)  # the last one signs: everybody learns the new key before it signs
 SIGN_NEW = (KEY, NEW_KEY)
 BOTH = ("shop", "blog")
+DRAIN = 0.2
+"""Seconds from leaving the front to the end: the last ones that it let in have yet to ask."""
 
 
 @dataclass
@@ -72,6 +74,7 @@ def restart_all(workers: list[Worker], front: Front, keys: tuple[tuple[str, ...]
     for ring in keys:
         for worker in workers:
             front.only(other.port for other in workers if other is not worker)
+            time.sleep(DRAIN)
             worker.renew(keys=ring)
             front.only(other.port for other in workers)
 
