@@ -269,6 +269,11 @@ def test_a_stopped_server_confirms_nothing_and_is_followed_within_2_seconds_of_i
 ) -> None:
     site.agents(2)
     document = site.start()
+    # A report under way would be one more thing that fails.
+    wait_until(
+        lambda: [r.revision for r in site.people.processes()] == [document.revision] * 2,
+        what="both have said that they follow",
+    )
     threads = threading.active_count()
     site.server.pause()
     stopped = time.monotonic()
