@@ -72,7 +72,7 @@ class AsyncRedisClaims:
             else:  # the next connection finds the master of then
                 await connection.disconnect(nowait=True)
             raise
-        except BaseException:
+        except BaseException:  # a cancellation, too: nobody may read what is still to come
             await connection.disconnect(nowait=True)
             raise
         if self._closed:
@@ -117,7 +117,7 @@ class AsyncRedisClaims:
         except TimeoutError as error:
             await connection.disconnect(nowait=True)
             raise redis.TimeoutError("no connection within the time for it") from error
-        except BaseException:
+        except BaseException:  # a cancellation, too, leaves no open socket behind
             await connection.disconnect(nowait=True)
             raise
         # Each question would be a task of its own; the budget of those who wait is shorter.

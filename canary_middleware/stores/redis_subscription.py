@@ -43,7 +43,7 @@ class RedisSubscription(Leaving):
             self._pubsub = self._open()
             try:
                 self._pubsub.subscribe(*self._channels)
-            except BaseException:
+            except BaseException:  # whatever it was: `__exit__` is not called then
                 self._pubsub.close()
                 raise
             self._retry = self._pubsub.connection.retry

@@ -137,7 +137,7 @@ class SqliteFile:
             try:
                 answer = change(connection)
                 connection.execute("COMMIT")
-            except BaseException:
+            except BaseException:  # an interrupt, too: a transaction left open locks everybody out
                 _end(connection, "ROLLBACK")
                 raise
             return answer
@@ -255,7 +255,7 @@ class SqliteFile:
             if _is_ours(connection) or create:
                 _create(connection)
                 return connection
-        except BaseException:
+        except BaseException:  # nobody else holds it yet who could close it
             connection.close()
             raise
         connection.close()

@@ -70,7 +70,7 @@ class SqliteSubscription(Leaving):
         try:
             self._version = self.file.version()
             self._state, _, self._told = self.file.read(self._present, _Seen())
-        except BaseException:
+        except BaseException:  # whatever it was: `__exit__` is not called then
             self._leave()
             raise
         return self
