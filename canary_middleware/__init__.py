@@ -6,16 +6,17 @@ and ``canary_middleware.wsgi.CanaryMiddleware``.
 
 from canary_middleware.canary import Canary
 from canary_middleware.context import current
+from canary_middleware.core.guards import Guard, Precaution
 from canary_middleware.core.model import (
     Assignment,
     Audience,
     Cohort,
-    Ramp,
     Reason,
     Rescue,
     Rollout,
     Visitor,
 )
+from canary_middleware.core.ramp import Ramp, Step
 from canary_middleware.core.service import Callers
 from canary_middleware.errors import CanaryError, ConfigurationError
 from canary_middleware.targets.versioned import versioned
@@ -30,10 +31,13 @@ __all__ = [
     "CanaryError",
     "Cohort",
     "ConfigurationError",
+    "Guard",
+    "Precaution",
     "Ramp",
     "Reason",
     "Rescue",
     "Rollout",
+    "Step",
     "Visitor",
     "current",
     "versioned",

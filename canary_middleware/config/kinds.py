@@ -6,7 +6,8 @@ import tomllib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from canary_middleware.core.model import Audience, Ramp, Rescue
+from canary_middleware.core.model import Audience, Rescue
+from canary_middleware.core.ramp import Ramp
 from canary_middleware.core.service import Callers
 from canary_middleware.core.validate import seconds_problems
 

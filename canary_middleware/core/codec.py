@@ -12,26 +12,26 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any, Final
 
-from canary_middleware.core.model import Memory, Policy
+from canary_middleware.core.codec_plan import drill_of, plan_of
 from canary_middleware.core.reading import Place, parse
 from canary_middleware.core.records import Audit, ProcessReport
 from canary_middleware.core.state import (
     EVERYTHING,
+    Baseline,
     Document,
     Entry,
     Kill,
+    Period,
     Phase,
-    Plan,
     RolloutState,
 )
+from canary_middleware.core.totals import BUCKETS
 from canary_middleware.core.weight import FULL
 from canary_middleware.errors import StoreCorruptError, StoreError
 
 SCHEMA: Final = 1
 MAX_BYTES: Final = 256 * 1024
 """Largest document, and largest report of a process, that is read or written."""
-LONGEST: Final = 400 * 86400
-"""Seconds of the longest duration in a plan."""
 MAX_REVISION: Final = 2**53 - 1
 """Largest number that Lua and JSON keep exactly."""
 
@@ -117,12 +117,19 @@ def decode_audit(data: bytes) -> Audit:
     Raises:
         StoreCorruptError: anything else.
     """
-    names = ("at", "by", "action", "scope", "old", "new", "why", "revision")
-    fields = parse(data, MAX_BYTES, "audit").fields(*names)
+    names = ("by", "action", "scope", "old", "new", "why")
+    place = parse(data, MAX_BYTES, "audit")
+    # Lines that an earlier version wrote have no evidence.
+    given = dict(place.items())
+    fields = place.fields("at", "revision", *names, *(["evidence"] if "evidence" in given else []))
+    evidence = fields.get("evidence")
+    if evidence is not None and type(evidence.value) is not dict:
+        evidence.refuse("is not an object")
     return Audit(
         at=fields["at"].seconds(),
         revision=fields["revision"].integer(0, MAX_REVISION),
-        **{name: fields[name].text(empty=True) for name in names[1:-1]},
+        evidence=evidence.value if evidence is not None else {},
+        **{name: fields[name].text(empty=True) for name in names},
     )
 
 
@@ -154,7 +161,7 @@ def decode_report(data: bytes) -> ProcessReport:
         kind=fields["kind"].text(),
         revision=fields["revision"].integer(-1, MAX_REVISION),
         staleness=None if staleness.value is None else staleness.seconds(),
-        plans={name: _plan(at) for name, at in fields["plans"].items()},
+        plans={name: plan_of(at) for name, at in fields["plans"].items()},
         in_flight=fields["in_flight"].integer(0, MAX_REVISION),
         at=fields["at"].seconds(),
         kill_file=None if kill_file.value is None else kill_file.text(empty=True),
@@ -192,7 +199,12 @@ def _body(document: Document) -> Mapping[str, Any]:
 
 
 def _plain(entry: Entry) -> Mapping[str, Any]:
-    return {**asdict(entry), "phase": entry.phase.value, "plan": entry.plan.plain()}
+    return {
+        **asdict(entry),
+        "phase": entry.phase.value,
+        "plan": entry.plan.plain(),
+        "periods": [[one.revision, one.weight, one.at] for one in entry.periods],
+    }
 
 
 def _head(fields: Mapping[str, Place]) -> Document:
@@ -225,9 +237,10 @@ def _rollout(name: str, place: Place, revision: int) -> RolloutState:
 
 def _entry(release: str, place: Place, revision: int) -> Entry:
     fields = place.fields(
-        "release", "stable", "phase", "weight", "step", "epoch", "period", "since", "why", "plan"
-    )
-    plan = _plan(fields["plan"])
+        "release", "stable", "phase", "weight", "step", "epoch", "period", "since", "why", "plan",
+        "run", "begun", "periods", "baseline", "drill", "noted",
+    )  # fmt: skip
+    plan = plan_of(fields["plan"])
     if not release == fields["release"].text() == plan.canary:
         place.refuse("does not stand under its own release")
     return Entry(
@@ -241,26 +254,27 @@ def _entry(release: str, place: Place, revision: int) -> Entry:
         since=fields["since"].seconds(),
         why=fields["why"].text(empty=True),
         plan=plan,
+        run=fields["run"].integer(0, revision),
+        begun=fields["begun"].seconds(),
+        periods=tuple(_period(at, revision) for at in fields["periods"].elements()),
+        baseline=_baseline(fields["baseline"], revision),
+        drill=drill_of(fields["drill"]),
+        noted=fields["noted"].text(empty=True),
     )
 
 
-def _plan(place: Place) -> Plan:
-    fields = place.fields(
-        "stable", "canary", "paths", "methods", "exclude", "steps", "owner",
-        "policy", "session", "affinity", "claim_life", "rollback_window",
-    )  # fmt: skip
-    owner = fields["owner"]
-    return Plan(
-        stable=fields["stable"].text(),
-        canary=fields["canary"].text(),
-        paths=fields["paths"].texts(),
-        methods=fields["methods"].texts(),
-        exclude=fields["exclude"].texts(),
-        steps=tuple(step.integer(0, FULL) for step in fields["steps"].elements()),
-        owner=None if owner.value is None else owner.text(empty=True),
-        policy=Policy(fields["policy"].one_of(*(policy.value for policy in Policy))),
-        session=fields["session"].integer(1, LONGEST),
-        affinity=Memory(fields["affinity"].one_of(*(memory.value for memory in Memory))),
-        claim_life=fields["claim_life"].integer(1, LONGEST),
-        rollback_window=fields["rollback_window"].integer(0, LONGEST),
-    )
+def _period(place: Place, revision: int) -> Period:
+    row = list(place.elements())
+    if len(row) != 3:
+        place.refuse("is not revision, weight and time")
+    return Period(row[0].integer(0, revision), row[1].integer(0, FULL), row[2].seconds())
+
+
+def _baseline(place: Place, revision: int) -> Baseline | None:
+    if place.value is None:
+        return None
+    fields = place.fields("starts", "since")
+    starts = tuple(at.integer(0, MAX_REVISION) for at in fields["starts"].elements())
+    if len(starts) != BUCKETS:
+        place.refuse(f"has not {BUCKETS} buckets")
+    return Baseline(starts, fields["since"].integer(0, revision))

@@ -1,4 +1,4 @@
-"""The words of DESIGN as values: cohort, reason, visitor, audience, rollout, ramp, assignment."""
+"""The words of DESIGN as values: cohort, reason, visitor, audience, rollout, assignment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from canary_middleware.core.weight import parse_weight
+from canary_middleware.core.guards import Guard, Precaution
+from canary_middleware.core.ramp import Ramp
 
 
 class Cohort(enum.Enum):
@@ -141,29 +142,6 @@ def _names(value: Iterable[str]) -> Iterable[str]:
         return value
 
 
-@dataclass(frozen=True, slots=True)
-class Ramp:
-    """The weights that a release is meant to go through, in rising order.
-
-    Nothing advances by itself yet: ``start`` takes the first, ``resume`` the first at or above the
-    present weight, and a person moves it on.
-
-    Args:
-        steps: weights as strings, e.g. ``Ramp("1%", "5%", "25%", "100%")``. They are checked
-            together with everything else when the :class:`canary_middleware.Canary` is built.
-    """
-
-    steps: tuple[str, ...] = ()
-
-    def __init__(self, *steps: str) -> None:
-        object.__setattr__(self, "steps", steps)
-
-    @property
-    def weights(self) -> tuple[int, ...]:
-        """The steps in units of 0.001 %."""
-        return tuple(parse_weight(step) for step in self.steps)
-
-
 SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
 """Methods that may be answered twice (RFC 9110 section 9.2.1; TRACE is left out on purpose)."""
 
@@ -219,6 +197,13 @@ class Rollout:
             under policy ``session`` that is ``session``.
         rollback_window: how long after a promotion the old version is kept ready; ``finish`` before
             that is refused unless it is meant.
+        guards: what is compared between the versions, see :class:`Guard`; ``Guard.defaults()`` fits
+            a web application.
+        precaution: the absolute ceiling over both versions; ``None`` for none.
+        alpha: probability that a canary which is no worse is rolled back, over the whole rollout.
+        horizon: how long after a visitor's entry business events count for it; at most a quarter
+            of the shortest bake.
+        timeout: how long an answer may not start before that is a failure.
     """
 
     name: str
@@ -237,12 +222,17 @@ class Rollout:
     affinity: Memory | str = Memory.COOKIE.value
     claim_life: str = "30d"
     rollback_window: str = "1h"
+    guards: Sequence[Guard] = ()
+    precaution: Precaution | None = Precaution()
+    alpha: str = "1%"
+    horizon: str = "15m"
+    timeout: str = "30s"
 
     def __post_init__(self) -> None:
         # Lists are what people write; tuples are what a frozen value needs. A lone string would
         # silently become a tuple of characters, so it is kept for the validator to refuse, as is
         # what is no list at all.
-        for name in ("paths", "methods", "exclude"):
+        for name in ("paths", "methods", "exclude", "guards"):
             value = getattr(self, name)
             if isinstance(value, Iterable) and not isinstance(value, str):
                 object.__setattr__(self, name, tuple(value))

@@ -28,6 +28,7 @@ class OutcomeClass(enum.IntEnum):
     ABORTED = 7
     RESCUED = 8
     SUPERSEDED = 9
+    TIMEOUT = 10
 
     @property
     def label(self) -> str:

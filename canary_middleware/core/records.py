@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from canary_middleware.core.state import Plan
 
@@ -21,6 +22,8 @@ class Audit:
         new: the state after.
         why: the reason given.
         revision: of the document that it made.
+        evidence: what was known when the controller did it, as JSON has it; see
+            :mod:`canary_middleware.core.evidence`. Empty for what people do.
     """
 
     at: float
@@ -31,6 +34,7 @@ class Audit:
     new: str
     why: str
     revision: int
+    evidence: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

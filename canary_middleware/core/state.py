@@ -13,8 +13,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
+from canary_middleware.core.drill import Drill
 from canary_middleware.core.duration import parse_duration
+from canary_middleware.core.guards import Guard, Metric, Precaution
 from canary_middleware.core.model import Memory, Policy, Rollout
+from canary_middleware.core.ramp import Course
 
 EVERYTHING: Final = "*"
 """Scope of the kill that covers the whole namespace; no rollout can have this name."""
@@ -53,6 +56,17 @@ class Verb(enum.Enum):
     REVIVE = "revive"
     REBASE = "rebase"
     FINISH = "finish"
+    PRECAUTION = "precaution"
+    BASELINE = "baseline"
+    DRILL = "drill"
+    SETTLE = "settle"
+    NOTE = "note"
+
+
+MATURED: Final = frozenset({
+    Metric.FAILURES, Metric.RETURNED, Metric.SHARE, Metric.MEAN, Metric.NEVER,
+})  # fmt: skip
+"""Metrics that are counted per visitor within the horizon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +86,9 @@ class Plan:
         affinity: where places are remembered.
         claim_life: seconds after the last sight for which the store remembers a subject.
         rollback_window: seconds after a promotion in which ``finish`` must be meant.
+        guards: what is compared.
+        precaution: the ceiling over both versions, or ``None``.
+        course: the numbers of ramp and judge.
     """
 
     stable: str
@@ -86,6 +103,9 @@ class Plan:
     affinity: Memory = Memory.COOKIE
     claim_life: int = 30 * 86400
     rollback_window: int = 3600
+    guards: tuple[Guard, ...] = ()
+    precaution: Precaution | None = None
+    course: Course = Course()
 
     @classmethod
     def from_rollout(cls, rollout: Rollout) -> Plan:
@@ -103,7 +123,25 @@ class Plan:
             affinity=Memory(rollout.affinity),
             claim_life=parse_duration(rollout.claim_life),
             rollback_window=parse_duration(rollout.rollback_window),
+            guards=tuple(rollout.guards),
+            precaution=rollout.precaution,
+            course=Course.of(
+                rollout.ramp,
+                alpha=rollout.alpha,
+                horizon=rollout.horizon,
+                timeout=rollout.timeout,
+            ),
         )
+
+    @property
+    def matured(self) -> tuple[Guard, ...]:
+        """Guards in the ledger of matured visitors; a visitor's cookie has one bit for each."""
+        return tuple(guard for guard in self.guards if guard.metric in MATURED)
+
+    @property
+    def slot(self) -> float:
+        """Seconds of a slot of that ledger: a quarter of the horizon (STATS 4.5)."""
+        return self.course.horizon / 4
 
     def plain(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -135,6 +173,38 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True)
+class Period:
+    """Time without a change of weight or label; outcomes of different periods never mix.
+
+    Attributes:
+        revision: that began it.
+        weight: units of 0.001 %.
+        at: wall-clock seconds of its beginning.
+    """
+
+    revision: int
+    weight: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """Latency of stable, frozen before the judge bets on latency.
+
+    Attributes:
+        starts: requests by bucket of :data:`canary_middleware.core.totals.STARTS`.
+        since: revision of the first period in which latency counts.
+    """
+
+    starts: tuple[int, ...]
+    since: int
+
+
+KEPT_PERIODS: Final = 64
+"""Periods of a run that are remembered; what was counted in older ones counts no more."""
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """Where one release of a rollout stands.
 
@@ -149,6 +219,12 @@ class Entry:
         since: wall-clock seconds of the last change of phase or weight.
         why: the reason given for it.
         plan: the declaration as it was at ``start``.
+        run: revision of that ``start``; evidence is of one run.
+        begun: wall-clock seconds of it.
+        periods: of this run, the present one last.
+        baseline: see :class:`Baseline`; ``None`` while there is none.
+        drill: the rehearsal under way or the last one of this run, or ``None``.
+        noted: what ``observe`` mode last said that it would do; ``""`` for nothing.
     """
 
     release: str
@@ -161,6 +237,12 @@ class Entry:
     since: float
     why: str
     plan: Plan
+    run: int = 0
+    begun: float = 0.0
+    periods: tuple[Period, ...] = ()
+    baseline: Baseline | None = None
+    drill: Drill | None = None
+    noted: str = ""
 
     @property
     def warm_until(self) -> float:

@@ -27,9 +27,11 @@ from canary_middleware.core.refusals import (
 from canary_middleware.core.state import (
     ACTIVE,
     EVERYTHING,
+    KEPT_PERIODS,
     Document,
     Entry,
     Kill,
+    Period,
     Phase,
     Plan,
     RolloutState,
@@ -224,9 +226,10 @@ def _start(state: RolloutState, command: Command, revision: int, now: float) -> 
     entry = Entry(
         release=plan.canary, stable=plan.stable, phase=phase, weight=0, step=-1,
         epoch=revision, period=revision, since=now, why=command.why, plan=plan,
+        run=revision, begun=now,
     )  # fmt: skip
     if command.weight is None and plan.steps:
-        return replace(entry, weight=plan.steps[0], step=0)
+        return _timed(replace(entry, weight=plan.steps[0], step=0), now)
     # Starting by hand is starting and then moving the weight, by the same table.
     by_hand = replace(command, verb=Verb.WEIGHT, weight=command.weight or 0)
     return _moved(entry, by_hand, revision, now)
@@ -245,7 +248,16 @@ def _moved(entry: Entry, command: Command, revision: int, now: float) -> Entry:
     anew = command.verb in (Verb.WEIGHT, Verb.ROLLBACK, Verb.REBASE)
     period = revision if anew or moved.weight != entry.weight else entry.period
     epoch = revision if command.verb is Verb.ROLLBACK else entry.epoch
-    return replace(moved, phase=phase, period=period, epoch=epoch, since=now, why=command.why)
+    moved = replace(moved, phase=phase, period=period, epoch=epoch, since=now, why=command.why)
+    return _timed(moved, now)
+
+
+def _timed(entry: Entry, now: float) -> Entry:
+    """With its present period among those that the judge knows the weight of."""
+    if entry.periods and entry.periods[-1].revision == entry.period:
+        return entry
+    periods = (*entry.periods, Period(entry.period, entry.weight, now))
+    return replace(entry, periods=periods[-KEPT_PERIODS:])
 
 
 def _check_window(entry: Entry, command: Command, now: float) -> None:
@@ -360,8 +372,9 @@ def _not_killed(document: Document, command: Command) -> VerbRefusedError:
 
 def _revived(state: RolloutState, command: Command, revision: int, now: float) -> RolloutState:
     entries = {
-        release: replace(
-            entry, phase=_next(entry, command), epoch=revision, period=revision, since=now
+        release: _timed(
+            replace(entry, phase=_next(entry, command), epoch=revision, period=revision, since=now),
+            now,
         )
         for release, entry in state.entries.items()
     }

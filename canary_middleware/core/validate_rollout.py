@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from canary_middleware.core.codec import MAX_BYTES
 from canary_middleware.core.cookie import MAX_PINS
-from canary_middleware.core.model import Audience, Memory, Policy, Ramp, Rescue, Rollout
+from canary_middleware.core.model import Audience, Memory, Policy, Rescue, Rollout
+from canary_middleware.core.ramp import Ramp
 from canary_middleware.core.scope import Scope
 from canary_middleware.core.state import Plan
 from canary_middleware.core.validate_values import (

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from typing import Any, Final
 
-from canary_middleware.core.codec import LONGEST
+from canary_middleware.core.codec_plan import LONGEST
 from canary_middleware.core.duration import parse_duration
 from canary_middleware.core.reading import MAX_TEXT
 from canary_middleware.core.weight import parse_weight

@@ -6,7 +6,8 @@ import math
 import time
 from dataclasses import dataclass, field
 
-from canary_middleware.core.model import Ramp, Rollout
+from canary_middleware.core.model import Rollout
+from canary_middleware.core.ramp import Ramp
 from canary_middleware.core.state import Document, Kill, Plan, Verb
 from canary_middleware.core.transitions import Command, apply
 from canary_middleware.engine.claims import Claims

@@ -9,11 +9,11 @@ from canary_middleware.core.model import (
     Assignment,
     Audience,
     Cohort,
-    Ramp,
     Reason,
     Rollout,
     Visitor,
 )
+from canary_middleware.core.ramp import Ramp
 
 ALICE = Visitor("alice", groups=frozenset({"beta"}))
 

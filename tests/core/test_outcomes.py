@@ -33,6 +33,7 @@ def test_values_are_indices_without_gaps() -> None:
 def test_labels() -> None:
     assert [kind.label for kind in OutcomeClass] == [
         "other", "1xx", "2xx", "3xx", "4xx", "5xx", "exception", "aborted", "rescued", "superseded",
+        "timeout",
     ]  # fmt: skip
 
 

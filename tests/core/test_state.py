@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canary_middleware.core.model import Ramp, Rollout
+from canary_middleware.core.model import Rollout
+from canary_middleware.core.ramp import Ramp
 from canary_middleware.core.refusals import Refusal
 from canary_middleware.core.state import ACTIVE, EVERYTHING, Document, Entry, Phase, Plan, Verb
 from canary_middleware.core.transitions import (

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canary_middleware.core.codec import decode_report, encode_report
-from canary_middleware.core.model import Audience, Ramp, Rescue, Rollout, Visitor
+from canary_middleware.core.model import Audience, Rescue, Rollout, Visitor
+from canary_middleware.core.ramp import Ramp
 from canary_middleware.core.records import ProcessReport
 from canary_middleware.core.state import Plan
 from canary_middleware.core.validate import (

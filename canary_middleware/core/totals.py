@@ -1,0 +1,332 @@
+"""What one process has counted of one run of a release; sums of it are what the judge sees.
+
+All of it is cumulative, O(metrics) in memory, and adds up: the totals of two processes are the
+totals of both (STATS sections 1.7 and 4.5).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from canary_middleware.core.model import Cohort
+from canary_middleware.core.outcomes import OutcomeClass
+from canary_middleware.core.reading import Place, parse
+from canary_middleware.core.throw import Cell
+from canary_middleware.core.weight import FULL
+
+BUCKETS: Final = 128
+"""Buckets of a latency histogram; the last one is unbounded."""
+STARTS: Final = tuple(0.001 * 1.1**k for k in range(BUCKETS - 1))
+"""Upper edges in seconds, inclusive: 1 ms to 163 s (STATS section 1.3)."""
+VALUES: Final = 16
+"""Buckets of the value of one visitor, relative to the cap of its guard."""
+MAX_TOTALS: Final = 64 * 1024
+"""Bytes of one encoded total, at most."""
+MAX_COUNT: Final = 2**53 - 1
+MAX_CELLS: Final = 256
+MAX_SLOTS: Final = 64
+
+
+def bucket_of(seconds: float) -> int:
+    """The bucket of a duration."""
+    return bisect_left(STARTS, seconds)
+
+
+def quantile(histogram: Iterable[int], share: float) -> float | None:
+    """Seconds below which ``share`` of a histogram lies, log-linear within a bucket; display only.
+
+    ``None`` for an empty histogram, infinity where it lies in the unbounded bucket.
+    """
+    counts = list(histogram)
+    total = sum(counts)
+    if not total:
+        return None
+    wanted, below = share * total, 0
+    for index, count in enumerate(counts):
+        if count and below + count >= wanted:
+            if index == BUCKETS - 1:
+                return math.inf
+            return float(STARTS[index] * 1.1 ** ((wanted - below) / count - 1))
+        below += count
+    return math.inf
+
+
+class Arm(NamedTuple):
+    """One side of a cell."""
+
+    cell: Cell
+    cohort: Cohort
+
+
+class Slot(NamedTuple):
+    """Visitors of an arm who came within the same quarter of a horizon."""
+
+    cell: Cell
+    cohort: Cohort
+    number: int
+
+
+def histogram() -> array[int]:
+    """Of latencies, empty: one kilobyte."""
+    return array("q", bytes(8 * BUCKETS))
+
+
+@dataclass(slots=True)
+class Entries:
+    """Ledger A of one arm: first exposed requests of visitors in a period.
+
+    Attributes:
+        n: how many.
+        failures: of them, that failed.
+        client_errors: of them, that the client made.
+        latency: time until the answer started, by :data:`STARTS`.
+    """
+
+    n: int = 0
+    failures: int = 0
+    client_errors: int = 0
+    latency: array[int] = field(default_factory=histogram)
+
+    def merge(self, other: Entries) -> None:
+        """Add what another process counted."""
+        self.n += other.n
+        self.failures += other.failures
+        self.client_errors += other.client_errors
+        _add(self.latency, other.latency)
+
+
+@dataclass(slots=True)
+class Matured:
+    """Ledger C of one slot: visitors, and those of them that had an event within the horizon.
+
+    Attributes:
+        n: visitors who entered.
+        hits: by metric of the plan (see ``Plan.matured``), visitors by bucket of their value; a
+            share has one bucket, a mean :data:`VALUES`.
+    """
+
+    n: int = 0
+    hits: dict[str, list[int]] = field(default_factory=dict)
+
+    def merge(self, other: Matured) -> None:
+        """Add what another process counted."""
+        self.n += other.n
+        for name, counts in other.hits.items():
+            mine = self.hits.setdefault(name, [0] * len(counts))
+            mine += [0] * (len(counts) - len(mine))
+            for index, count in enumerate(counts):
+                mine[index] += count
+
+
+def _no_kinds() -> list[int]:
+    return [0] * len(OutcomeClass)
+
+
+@dataclass(slots=True)
+class Seen:
+    """All requests of one version, evidence or not: for the eye, for caps and for the precaution.
+
+    Attributes:
+        kinds: by :class:`OutcomeClass`.
+        starts: time until the answer started, by :data:`STARTS`.
+        observed: by guard on a declared metric, the requests in which it was observed, and those of
+            them that were above what is allowed (never).
+    """
+
+    kinds: list[int] = field(default_factory=_no_kinds)
+    starts: array[int] = field(default_factory=histogram)
+    observed: dict[str, list[int]] = field(default_factory=dict)
+
+    @property
+    def n(self) -> int:
+        """Requests."""
+        return sum(self.kinds)
+
+    @property
+    def failures(self) -> int:
+        """5xx, exceptions, time-outs and rescued answers."""
+        return sum(self.kinds[kind] for kind in FAILURES)
+
+    def merge(self, other: Seen) -> None:
+        """Add what another process counted."""
+        self.kinds = [a + b for a, b in zip(self.kinds, other.kinds, strict=True)]
+        _add(self.starts, other.starts)
+        for name, (times, bad) in other.observed.items():
+            mine = self.observed.setdefault(name, [0, 0])
+            mine[0] += times
+            mine[1] += bad
+
+
+FAILURES: Final = (
+    OutcomeClass.SERVER_ERROR, OutcomeClass.EXCEPTION, OutcomeClass.TIMEOUT, OutcomeClass.RESCUED,
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Pulse:
+    """The last seconds of a process, for the precaution.
+
+    Attributes:
+        n: answers of both versions.
+        failures: of them, that failed.
+        slow: of them, that started later than the ceiling.
+        stall: seconds for which an event loop has not turned.
+    """
+
+    n: int = 0
+    failures: int = 0
+    slow: int = 0
+    stall: float = 0.0
+
+    def merge(self, other: Pulse) -> None:
+        """Add another process; the worst stall counts."""
+        self.n += other.n
+        self.failures += other.failures
+        self.slow += other.slow
+        self.stall = max(self.stall, other.stall)
+
+
+@dataclass(slots=True)
+class Ledgers:
+    """Everything that a process ships of one release.
+
+    Attributes:
+        run: revision of the start that it belongs to; 0 before any start.
+        upto: wall-clock seconds up to which everything has been booked.
+        entries: ledger A.
+        slots: ledger C.
+        seen: by version.
+        pulse: the last seconds.
+        before: latency of stable before the start, for the baseline.
+    """
+
+    run: int = 0
+    upto: float = 0.0
+    entries: dict[Arm, Entries] = field(default_factory=dict)
+    slots: dict[Slot, Matured] = field(default_factory=dict)
+    seen: dict[Cohort, Seen] = field(default_factory=dict)
+    pulse: Pulse = field(default_factory=Pulse)
+    before: array[int] = field(default_factory=histogram)
+
+    def merge(self, other: Ledgers) -> None:
+        """Add what another process counted of the same run; it is booked up to the earlier time."""
+        self.upto = min(self.upto, other.upto)
+        for arm, entries in other.entries.items():
+            self.entries.setdefault(arm, Entries()).merge(entries)
+        for slot, matured in other.slots.items():
+            self.slots.setdefault(slot, Matured()).merge(matured)
+        for cohort, seen in other.seen.items():
+            self.seen.setdefault(cohort, Seen()).merge(seen)
+        self.pulse.merge(other.pulse)
+        _add(self.before, other.before)
+
+
+def _add(mine: array[int], others: array[int]) -> None:
+    for index, count in enumerate(others):
+        if count:
+            mine[index] += count
+
+
+# --- as text -----------------------------------------------------------------------------------
+
+
+def encode(ledgers: Ledgers) -> bytes:
+    """Compact JSON; histograms without their empty buckets."""
+    plain = {
+        "run": ledgers.run,
+        "upto": round(ledgers.upto, 3),
+        "entries": [
+            [*arm.cell, arm.cohort.value, e.n, e.failures, e.client_errors, _sparse(e.latency)]
+            for arm, e in ledgers.entries.items()
+        ],
+        "slots": [
+            [*slot.cell, slot.cohort.value, slot.number, m.n, m.hits]
+            for slot, m in ledgers.slots.items()
+        ],
+        "seen": [
+            [cohort.value, seen.kinds, _sparse(seen.starts), seen.observed]
+            for cohort, seen in ledgers.seen.items()
+        ],
+        "pulse": [ledgers.pulse.n, ledgers.pulse.failures, ledgers.pulse.slow, ledgers.pulse.stall],
+        "before": _sparse(ledgers.before),
+    }
+    return json.dumps(plain, separators=(",", ":"), allow_nan=False).encode()
+
+
+def decode(data: bytes) -> Ledgers:
+    """The inverse of :func:`encode`.
+
+    Raises:
+        StoreCorruptError: anything else.
+    """
+    fields = parse(data, MAX_TOTALS, "totals").fields(
+        "run", "upto", "entries", "slots", "seen", "pulse", "before"
+    )
+    pulse = _row(fields["pulse"], 4)
+    return Ledgers(
+        run=fields["run"].integer(0, MAX_COUNT),
+        upto=fields["upto"].seconds(),
+        entries=dict(_entry(row) for row in fields["entries"].elements()),
+        slots=dict(_slot(row) for row in fields["slots"].elements()),
+        seen=dict(_seen(row) for row in fields["seen"].elements()),
+        pulse=Pulse(_count(pulse[0]), _count(pulse[1]), _count(pulse[2]), pulse[3].seconds()),
+        before=_full(fields["before"]),
+    )
+
+
+def _entry(place: Place) -> tuple[Arm, Entries]:
+    row = _row(place, 8)
+    entries = Entries(_count(row[4]), _count(row[5]), _count(row[6]), _full(row[7]))
+    return Arm(_cell(row), _cohort(row[3])), entries
+
+
+def _slot(place: Place) -> tuple[Slot, Matured]:
+    row = _row(place, 7)
+    hits = {name: [_count(item) for item in at.elements()] for name, at in row[6].items()}
+    slot = Slot(_cell(row), _cohort(row[3]), _count(row[4]))
+    return slot, Matured(_count(row[5]), hits)
+
+
+def _seen(place: Place) -> tuple[Cohort, Seen]:
+    row = _row(place, 4)
+    kinds = [_count(item) for item in _row(row[1], len(OutcomeClass))]
+    observed = {name: [_count(item) for item in _row(at, 2)] for name, at in row[3].items()}
+    return _cohort(row[0]), Seen(kinds, _full(row[2]), observed)
+
+
+def _cell(row: list[Place]) -> Cell:
+    return Cell(_count(row[0]), row[1].integer(0, FULL), row[2].integer(0, FULL))
+
+
+def _cohort(place: Place) -> Cohort:
+    return Cohort(place.one_of(*(cohort.value for cohort in Cohort)))
+
+
+def _row(place: Place, length: int) -> list[Place]:
+    row = list(place.elements())
+    if len(row) != length:
+        place.refuse(f"has {len(row)} members, not {length}")
+    return row
+
+
+def _count(place: Place) -> int:
+    return place.integer(0, MAX_COUNT)
+
+
+def _sparse(counts: Iterable[int]) -> dict[str, int]:
+    return {str(index): count for index, count in enumerate(counts) if count}
+
+
+def _full(place: Place) -> array[int]:
+    counts = histogram()
+    for name, at in place.items():
+        if not (name.isascii() and name.isdecimal() and int(name) < BUCKETS):
+            place.refuse(f"has no bucket {name}")
+        counts[int(name)] = _count(at)
+    return counts
