@@ -40,10 +40,9 @@ After `weight 0%` nobody is drawn any more; testers stay, and so does whom the p
 def _who() -> str:
     text = (
         f"A person types {_listed(COMMANDS)} ([cli.md](cli.md)). The verbs marked ¹, "
-        f"{_listed(frozenset(Verb) - COMMANDS)}, are no commands: they belong to the controller "
-        "that will move ramps by itself. It is not there yet, so for now no release gets into "
-        "`holding` or `awaiting_approval`, and a `ramping` one stays at its step until somebody "
-        "moves it ([ramps](configuration.md#ramps))."
+        f"{_listed(frozenset(Verb) - COMMANDS)}, are no commands: they belong to the controller, "
+        "which moves a ramp with `bake` by itself. A ramp without it stays at its step until "
+        "somebody moves it ([ramps](configuration.md#ramps))."
     )
     return fill(text, 100, break_long_words=False, break_on_hyphens=False) + "\n"
 

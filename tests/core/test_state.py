@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from canary_middleware.core.model import Rollout
 from canary_middleware.core.ramp import Ramp
 from canary_middleware.core.refusals import Refusal
-from canary_middleware.core.state import ACTIVE, EVERYTHING, Document, Entry, Phase, Plan, Verb
+from canary_middleware.core.state import (
+    ACTIVE,
+    EVERYTHING,
+    Document,
+    Entry,
+    Period,
+    Phase,
+    Plan,
+    Verb,
+)
 from canary_middleware.core.transitions import (
     KEPT_RELEASES,
     TABLE,
@@ -89,7 +98,10 @@ def test_plan_from_rollout_and_digest() -> None:
 def test_start_enters_the_ramp_at_its_first_step() -> None:
     document = run(EMPTY, START)
     assert document.rollouts["checkout"].current == "2"
-    assert entry(document) == Entry("2", "1", Phase.RAMPING, 1_000, 0, 1, 1, 7.0, "because", PLAN)
+    assert entry(document) == Entry(
+        "2", "1", Phase.RAMPING, 1_000, 0, 1, 1, 7.0, "because", PLAN,
+        run=1, begun=7.0, periods=(Period(1, 1_000, 7.0),),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(("steps", "weight", "expected"), [((), None, 0), ((1_000,), 3, 3)])
@@ -182,7 +194,8 @@ def test_rebase_takes_a_stable_label_over_and_moves_nobody(phase: Phase) -> None
     after = entry(run(before, do(Verb.REBASE, stable="1a"), now=9.0))
     assert (after.stable, after.plan) == ("1a", replace(PLAN, stable="1a"))
     assert (after.period, after.since, after.why) == (2, 9.0, "because")
-    kept = replace(after, stable="1", plan=PLAN, period=1, since=7.0)
+    assert after.periods == (Period(1, 1_000, 7.0), Period(2, 1_000, 9.0))
+    kept = replace(after, stable="1", plan=PLAN, period=1, since=7.0, periods=after.periods[:1])
     assert kept == entry(before)
 
 
