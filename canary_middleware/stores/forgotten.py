@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Final
+from typing import Final, TypeVar
 
 from canary_middleware.core.reading import parse
 from canary_middleware.stores.protocol import Forgotten
@@ -13,6 +13,8 @@ from canary_middleware.stores.protocol import Forgotten
 MOST: Final = 500
 """Claims in one push, in one script, in one step of a listing."""
 MAX_BYTES: Final = 64 * 1024
+
+T = TypeVar("T")
 
 
 def encode_forgotten(forgotten: Forgotten) -> bytes:
@@ -34,7 +36,7 @@ def decode_forgotten(data: bytes) -> Forgotten:
     return Forgotten(fields["rollout"].text(), keys)
 
 
-def batches(keys: Iterable[str]) -> Iterator[tuple[str, ...]]:
+def batches(keys: Iterable[T]) -> Iterator[tuple[T, ...]]:
     """At most :data:`MOST` at a time."""
     left = iter(keys)
     while batch := tuple(islice(left, MOST)):

@@ -17,6 +17,7 @@ from canary_middleware.core.state import Document
 from canary_middleware.core.transitions import strike
 from canary_middleware.stores.leaving import Leaving
 from canary_middleware.stores.memory_affinity import MemoryAffinity
+from canary_middleware.stores.memory_firsts import MemoryFirsts
 from canary_middleware.stores.memory_totals import MemoryLease, MemoryTotals
 from canary_middleware.stores.protocol import REPORT_LIFE, Forgotten, Key, Loaded
 
@@ -24,13 +25,14 @@ HISTORY: Final = 1_000
 """Lines of history kept."""
 
 
-class MemoryStore(MemoryAffinity, MemoryLease, MemoryTotals):
+class MemoryStore(MemoryAffinity, MemoryLease, MemoryTotals, MemoryFirsts):
     """A control state that ends with its process; what follows it is called at every change."""
 
     def __init__(self, wall: Callable[[], float] = time.time) -> None:
         MemoryAffinity.__init__(self, wall)
         MemoryLease.__init__(self, wall)
         MemoryTotals.__init__(self, wall)
+        MemoryFirsts.__init__(self, wall)
         # Reentrant: a subscriber may ask the store what else changed.
         self._lock = RLock()
         self._document: Document | None = None

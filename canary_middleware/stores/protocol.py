@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Final, NamedTuple, Protocol, Self, runtime_checkable
 
 from canary_middleware.core.claims import Ask, Claim
+from canary_middleware.core.model import Cohort
 from canary_middleware.core.records import Audit, ProcessReport
 from canary_middleware.core.state import Document
 from canary_middleware.errors import StoreCorruptError
@@ -228,3 +229,44 @@ class TotalsStore(Protocol):
         Returns:
             ``False`` if any of it is not as it was read, and nothing was done.
         """
+
+
+class First(NamedTuple):
+    """An event of a visitor that counts once in a run, if it is the first of its kind.
+
+    Attributes:
+        kind: name of the guard that watches for it, of at most 64 characters ``a-z0-9_-``.
+        visitor: keyed hash, uniform below 2**53.
+        period: revision since which the weight is what it was when the event happened.
+        cohort: who served it.
+    """
+
+    kind: str
+    visitor: int
+    period: int
+    cohort: Cohort
+
+
+@runtime_checkable
+class Firsts(Protocol):
+    """Visitors that failed, each counted once per kind and run by whoever saw it first.
+
+    Per kind those visitors are watched whose hash is below a limit, everybody at first. When
+    4,096 of them had the event, the limit is halved and those at or above it are forgotten; what
+    was counted stays. So the limit follows from how many events there were, never from who served
+    them. At most 32 kinds are kept per run; events of others are ignored. All of a run is deleted
+    90 days after its last event.
+    """
+
+    def first(self, rollout: str, release: str, run: int, events: Sequence[First]) -> None:
+        """Count those that are the first of their visitor and kind, in their order.
+
+        At most 500 events are one round trip and one atomic step; what is longer takes several.
+        Repeating it changes nothing.
+
+        Raises:
+            StoreError: an event is none, and nothing was counted.
+        """
+
+    def firsts(self, rollout: str, release: str, run: int) -> Mapping[tuple[str, int, Cohort], int]:
+        """The counts by kind, period and cohort; empty for a run that nobody knows."""

@@ -43,6 +43,7 @@ from canary_middleware.stores.protocol import REPORT_LIFE, Key, Loaded
 from canary_middleware.stores.quick import InThread
 from canary_middleware.stores.sqlite_affinity import SqliteAffinity
 from canary_middleware.stores.sqlite_file import SqliteFile
+from canary_middleware.stores.sqlite_firsts import SqliteFirsts
 from canary_middleware.stores.sqlite_subscription import SqliteSubscription, written
 from canary_middleware.stores.sqlite_totals import SqliteLease, SqliteTotals
 
@@ -55,7 +56,7 @@ KILL_PATIENCE: Final = 10.0
 T = TypeVar("T")
 
 
-class SqliteStore(SqliteAffinity, SqliteLease, SqliteTotals):
+class SqliteStore(SqliteAffinity, SqliteLease, SqliteTotals, SqliteFirsts):
     """One namespace in one file.
 
     Args:

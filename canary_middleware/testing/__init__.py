@@ -13,6 +13,7 @@ import pytest
 # Before the imports below: a promise that is broken shall say with which values.
 pytest.register_assert_rewrite(
     "canary_middleware.testing.affinity",
+    "canary_middleware.testing.firsts",
     "canary_middleware.testing.processes",
     "canary_middleware.testing.state",
     "canary_middleware.testing.totals",
@@ -20,6 +21,7 @@ pytest.register_assert_rewrite(
 
 from canary_middleware.testing.affinity import AffinityContract
 from canary_middleware.testing.contract import Contract, Opener
+from canary_middleware.testing.firsts import FirstsContract
 from canary_middleware.testing.processes import SharedContract
 from canary_middleware.testing.state import StoreContract
 from canary_middleware.testing.totals import (
@@ -30,6 +32,7 @@ from canary_middleware.testing.totals import (
 __all__ = [
     "AffinityContract",
     "Contract",
+    "FirstsContract",
     "LeaseContract",
     "Opener",
     "SharedContract",

@@ -10,6 +10,7 @@ import pytest
 from canary_middleware.stores import MemoryStore, open_store
 from canary_middleware.testing import (
     AffinityContract,
+    FirstsContract,
     LeaseContract,
     Opener,
     SharedContract,
@@ -19,7 +20,7 @@ from canary_middleware.testing import (
 from tests.support.redis import SharedRedis
 
 
-class Everything(StoreContract, AffinityContract, LeaseContract, TotalsContract):
+class Everything(StoreContract, AffinityContract, LeaseContract, TotalsContract, FirstsContract):
     """All of it."""
 
 

@@ -20,7 +20,13 @@ from canary_middleware.core.model import Cohort
 from canary_middleware.errors import StoreUnavailableError
 from canary_middleware.stores import open_store
 from canary_middleware.stores.redis import RedisStore
-from canary_middleware.testing import LeaseContract, Opener, StoreContract, TotalsContract
+from canary_middleware.testing import (
+    FirstsContract,
+    LeaseContract,
+    Opener,
+    StoreContract,
+    TotalsContract,
+)
 from tests.stores.test_contract import Everything
 from tests.support.fleet import Cluster, Sentinels
 from tests.support.redis import RedisServer, connect
@@ -65,7 +71,7 @@ class TestOperator(Everything):
         return partial(open_store, as_user(guarded, "shop-operator"), namespace, timeout=5.0)
 
 
-class TestApplication(StoreContract, LeaseContract, TotalsContract):
+class TestApplication(StoreContract, LeaseContract, TotalsContract, FirstsContract):
     """All but the claims, which an application neither lists nor revokes."""
 
     @pytest.fixture
