@@ -1,0 +1,107 @@
+"""Evidence for promotion: that the canary is worse by less than a margin, at any moment.
+
+STATS formulas (11) and (15). Betting: Waudby-Smith & Ramdas, "Estimating means of bounded random
+variables by betting", JRSS-B 2024; inverse propensities: Howard, Ramdas, McAuliffe & Sekhon, Annals
+of Statistics 2021. Every metric must pass at level alpha by itself; that needs no correction
+(Berger 1982). All logarithms are natural.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Final
+
+from canary_middleware.core.mixtures import Factors, Table, log_mean, logs_of, row, summed
+
+FRACTIONS: Final = (0.02, 0.06, 0.2, 0.5, 0.9)
+"""Parts of the largest bet that is allowed; small ones win for common outcomes (STATS 4.2)."""
+_EQUAL: Final = logs_of([1.0] * len(FRACTIONS))
+
+
+@lru_cache(maxsize=512)
+def margin_factors(rho: float, delta: float, centre: float = 0.0) -> Factors:
+    """What one throw adds to log M of each fraction f, formula (15).
+
+    Z has the mean p_canary - p_stable whatever the base rate is: (1-c)/rho, -(1-c)/(1-rho), -c/rho,
+    c/(1-rho) for an event on the canary, on stable, none on the canary, none on stable. Then
+    M = prod (1 + lambda (delta - Z)), lambda = f / (max Z - delta). With c = 0 it is (11).
+
+    Args:
+        rho: probability of the canary in this cell.
+        delta: the margin, as a difference of shares; the null is "worse by delta or more".
+        centre: c, the expected share, fixed beforehand: it halves the variance of common events.
+    """
+    mirrored = 1 - rho
+    values = (
+        (1 - centre) / rho,
+        -(1 - centre) / mirrored,
+        -centre / rho,
+        centre / mirrored,
+    )
+    largest = max(values) - delta
+    return Factors(
+        *(tuple(math.log1p(f * (delta - z) / largest) for f in FRACTIONS) for z in values)
+    )
+
+
+def log_margin(cells: Mapping[float, Table], delta: float, centre: float = 0.0) -> float:
+    """Log M over cells by probability of the canary; proven when it reaches log(1/alpha)."""
+    rows = [
+        row(margin_factors(rho, delta, centre), table) for rho, table in cells.items() if any(table)
+    ]
+    return log_mean(summed(rows), _EQUAL) if rows else 0.0
+
+
+def log_mean_margin(
+    cells: Mapping[float, tuple[Sequence[int], Sequence[int]]], delta: float, centre: float
+) -> float:
+    """(15) for a mean: log M that the canary's mean of value ÷ cap is lower by less than delta.
+
+    A value v in [0, 1] counts as the share 1 - v of an event, so that higher is worse. 1 + lambda
+    (delta - Z) is linear in the outcome, so the bet on a share is the mix of the bets on its ends.
+
+    Args:
+        cells: per probability of the canary, visitors per value bucket, of the canary and stable;
+            the buckets are equal parts of [0, 1], a value stands for its bucket's middle.
+        delta: the margin, as a part of the cap.
+        centre: the expected mean of 1 - v, fixed beforehand.
+    """
+    rows = [
+        _mean_row(margin_factors(rho, delta, centre), *arms)
+        for rho, arms in cells.items()
+        if any(map(any, arms))
+    ]
+    return log_mean(summed(rows), _EQUAL) if rows else 0.0
+
+
+def _mean_row(factors: Factors, canary: Sequence[int], stable: Sequence[int]) -> list[float]:
+    return [
+        _mixed(a, c, canary) + _mixed(b, d, stable) for a, b, c, d in zip(*factors, strict=True)
+    ]
+
+
+def _mixed(event: float, other: float, counts: Sequence[int]) -> float:
+    size = len(counts)
+    high, low = math.exp(other), math.exp(event)
+    return sum(
+        count * math.log(low + (high - low) * (index + 0.5) / size)
+        for index, count in enumerate(counts)
+        if count
+    )
+
+
+def visitors_needed(rho: float, delta: float, centre: float, rate: float, alpha: float) -> float:
+    """About how many visitors of both arms prove the margin, if both have this rate of events.
+
+    The best fraction's growth per visitor, against log(1/alpha) and the price of the mixture;
+    infinite where no fraction grows.
+    """
+    factors = margin_factors(rho, delta, centre)
+    growth = max(
+        rho * (rate * a + (1 - rate) * c) + (1 - rho) * (rate * b + (1 - rate) * d)
+        for a, b, c, d in zip(*factors, strict=True)
+    )
+    needed = -math.log(alpha) - _EQUAL[0]
+    return needed / growth if growth > 0 else math.inf

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from canary_middleware.core.mixtures import Table
+from canary_middleware.core.noninferiority import (
+    FRACTIONS,
+    log_margin,
+    log_mean_margin,
+    margin_factors,
+    visitors_needed,
+)
+
+STEPPED = 4 / 19
+odds = st.floats(0.001, 0.999)
+shares = st.floats(0.0, 1.0)
+margins = st.floats(0.001, 0.3)
+
+
+def test_known_factors_of_the_largest_bet() -> None:
+    """(11), the bet that takes nine tenths of what is allowed."""
+    factors = margin_factors(0.05, 0.01)
+    at = FRACTIONS.index(0.9)
+    assert (factors.canary_other[at], factors.canary_event[at], factors.stable_event[at]) == (
+        pytest.approx((0.000450124, -2.302585, 0.046733), abs=1e-6)
+    )
+    canary = math.log(1 / 0.05) / factors.canary_other[at] * 0.05
+    assert canary == pytest.approx(332.77, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("centre", "delta", "cells", "known"),
+    [
+        (0.0, 0.01, {0.05: (3, 60, 150, 2800)}, -0.050723),
+        (0.0, 0.01, {0.05: (3, 60, 150, 2800), STEPPED: (4, 15, 420, 1561)}, 0.637495),
+        (0.5, 0.05, {0.05: (70, 1250, 80, 1600)}, -0.745652),
+        (0.5, 0.05, {STEPPED: (40, 150, 60, 250)}, -0.818180),
+    ],
+)
+def test_known_proofs(
+    centre: float, delta: float, cells: dict[float, tuple[int, ...]], known: float
+) -> None:
+    tables = {rho: Table(*table) for rho, table in cells.items()}
+    assert log_margin(tables, delta, centre) == pytest.approx(known, abs=1e-5)
+
+
+@pytest.mark.parametrize(("rho", "visitors"), [(0.05, 9823), (STEPPED, 2331), (0.5, 980)])
+def test_nobody_can_promote_earlier_without_a_single_event(rho: float, visitors: int) -> None:
+    wanted = math.log(1 / 0.05)
+    assert log_margin({rho: Table(0, 0, visitors, 0)}, 0.01) >= wanted
+    assert log_margin({rho: Table(0, 0, visitors - 1, 0)}, 0.01) < wanted
+    assert round(visitors * rho) in {490, 491}
+    assert visitors_needed(rho, 0.01, 0.0, 0.0, 0.05) == pytest.approx(visitors, rel=0.05)
+
+
+@given(odds, margins, shares, shares)
+def test_at_the_margin_nobody_wins(rho: float, delta: float, centre: float, rate: float) -> None:
+    stable = rate * (1 - delta)
+    canary = stable + delta
+    factors = margin_factors(rho, delta, centre)
+    for a, b, c, d in zip(*(map(math.exp, column) for column in factors), strict=True):
+        mean = rho * (canary * a + (1 - canary) * c) + (1 - rho) * (stable * b + (1 - stable) * d)
+        assert mean == pytest.approx(1, abs=1e-9)
+
+
+@given(odds, margins, shares, st.builds(Table, *[st.integers(0, 10**9)] * 4))
+def test_huge_counts_stay_finite(rho: float, delta: float, centre: float, table: Table) -> None:
+    assert math.isfinite(log_margin({rho: table}, delta, centre))
+
+
+def test_nothing_proves_nothing() -> None:
+    assert log_margin({}, 0.01) == 0
+    assert log_margin({0.05: Table()}, 0.01) == 0
+    assert log_mean_margin({0.05: ((0, 0), (0, 0))}, 0.01, 1.0) == 0
+
+
+def test_a_canary_at_the_margin_is_rarely_proven() -> None:
+    chance = random.Random(11)
+    proven = sum(_ever_proven(chance, 0.5, 0.05, 0.02, 0.03) for _ in range(400))
+    assert proven / 400 <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 400)
+
+
+def _ever_proven(
+    chance: random.Random, rho: float, delta: float, stable: float, more: float
+) -> bool:
+    """Whether it was ever proven, watched at every twentieth visitor."""
+    table = [0, 0, 0, 0]
+    for number in range(1, 1201):
+        canary = chance.random() < rho
+        event = chance.random() < (stable + delta if canary else stable)
+        table[(0 if event else 2) + (0 if canary else 1)] += 1
+        if number % 20 == 0 and log_margin({rho: Table(*table)}, delta) >= math.log(20):
+            return True
+    return False
+
+
+def test_means_of_whole_values_are_shares() -> None:
+    """Buckets so fine that a value is 0 or 1: no value at all is the event that is worse."""
+    size = 4096
+    full = tuple([0] * (size - 1) + [30]), tuple([0] * (size - 1) + [500])
+    none = tuple([10] + [0] * (size - 1)), tuple([200] + [0] * (size - 1))
+    canary, stable = (
+        [a + b for a, b in zip(*arms, strict=True)] for arms in zip(full, none, strict=True)
+    )
+    as_share = log_margin({0.05: Table(10, 200, 30, 500)}, 0.05, 1.0)
+    assert log_mean_margin({0.05: (canary, stable)}, 0.05, 1.0) == pytest.approx(as_share, abs=0.01)
+
+
+def test_equal_revenue_is_proven_in_the_end_and_half_of_it_never() -> None:
+    usual = [700] + [20] * 15
+    half = [850] + [20] * 7 + [1] * 8
+    small = {0.5: (usual, usual)}
+    large = {0.5: ([50 * n for n in usual], [50 * n for n in usual])}
+    worse = {0.5: ([50 * n for n in half], [50 * n for n in usual])}
+    assert log_mean_margin(small, 0.02, 1.0) < math.log(20)
+    assert log_mean_margin(large, 0.02, 1.0) > math.log(20)
+    assert log_mean_margin(worse, 0.02, 1.0) < 0
+
+
+def test_what_cannot_be_proven_needs_for_ever() -> None:
+    assert visitors_needed(0.05, 0.0001, 0.0, 0.6, 0.05) == math.inf
