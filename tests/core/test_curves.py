@@ -18,7 +18,8 @@ from canary_middleware.core.curves import (
     tail_share,
 )
 from canary_middleware.core.mixtures import log_mean
-from canary_middleware.core.outcomes import BUCKETS, bucket_of
+from canary_middleware.core.outcomes import BUCKETS
+from canary_middleware.core.totals import bucket_of
 
 Histogram = tuple[int, ...]
 
