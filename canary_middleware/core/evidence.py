@@ -83,6 +83,16 @@ class Told:
             return f"{did}{self._promoted()}{drill}"
         return f"{did}{self._after()}: {self._reason()}{drill}"
 
+    def standing(self) -> str:
+        """What it says while nothing has been done yet."""
+        decision = self.verdict.decision
+        if decision is Decision.ROLLBACK:
+            return f"worse: {self._reason()}"
+        if decision is Decision.PROMOTE:
+            return f"fit for promotion{self._promoted()}"
+        missing = "; ".join(self._missing)
+        return f"missing for a promotion: {missing}" if missing else "no regression found so far"
+
     def _after(self) -> str:
         if self.verdict.visitors[0] or not self.requests:
             return f" after {_some(self.verdict.visitors[0], f'canary {self.unit}')}"

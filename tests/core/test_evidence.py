@@ -11,7 +11,7 @@ import pytest
 
 from canary_middleware.core.codec import decode_audit, encode_audit
 from canary_middleware.core.drill import Drill, Fault
-from canary_middleware.core.evidence import MOST, evidence_of, read, sentence
+from canary_middleware.core.evidence import MOST, evidence_of, read, sentence, told
 from canary_middleware.core.guards import Action, Guard
 from canary_middleware.core.model import Cohort, Policy
 from canary_middleware.core.outcomes import OutcomeClass
@@ -92,8 +92,8 @@ SEVEN = finding("errors", Share(7, 61), Share(9, 1_204))
 def test_each_guard_has_its_words(found: Finding, words: str) -> None:
     said = sentence(verdict(found), entry())
     assert said == f"rolled back after 61 canary visitors: {words}"
-    told = read(_through_the_store(evidence_of(verdict(found), entry(), 60.0)))
-    assert told.sentence() == said
+    again = read(_through_the_store(evidence_of(verdict(found), entry(), 60.0)))
+    assert again.sentence() == said
 
 
 def _through_the_store(evidence: dict[str, Any]) -> Any:
@@ -168,13 +168,29 @@ def test_who_holds_says_what_is_missing() -> None:
     )
 
 
+def test_before_anything_is_done_it_says_how_it_stands() -> None:
+    missing = ("about 1,200 more visitors for errors",)
+    for decision, more, words in (
+        (Decision.ROLLBACK, {}, "worse: 7 of 61 visitors failed on 1.5.0, 9 of 1,204 on 1.4.2"),
+        (Decision.INCONCLUSIVE, {"missing": missing}, f"missing for a promotion: {missing[0]}"),
+        (Decision.PROMOTE, {"missing": missing},
+         "fit for promotion: no regression found in 61 canary visitors over 11 min: not proven, "
+         f"because {missing[0]}"),
+    ):  # fmt: skip
+        found = verdict(SEVEN, **{"decision": decision, **more})
+        if decision is not Decision.ROLLBACK:
+            found = replace(found, findings=())
+        assert told(found, entry(), 60.0).standing() == words
+    assert told(verdict(), entry(), 0.0).standing() == "no regression found so far"
+
+
 def test_where_no_visitor_was_drawn_requests_are_told() -> None:
     seen = {Cohort.CANARY: Seen(), Cohort.STABLE: Seen()}
     seen[Cohort.CANARY].kinds[OutcomeClass.SERVER_ERROR] = 8
     found = finding("errors", Share(5), Share(1))
-    told = read(evidence_of(verdict(found, visitors=(0, 0)), entry(), 1.0, seen=seen))
-    assert told.requests == (8, 0)
-    assert told.sentence() == (
+    again = read(evidence_of(verdict(found, visitors=(0, 0)), entry(), 1.0, seen=seen))
+    assert again.requests == (8, 0)
+    assert again.sentence() == (
         "rolled back after 8 canary requests: 5 visitors failed on 1.5.0, 1 on 1.4.2"
     )
 
@@ -255,8 +271,8 @@ def test_what_is_no_evidence_is_refused_with_its_place(
 
 
 def test_members_of_later_versions_do_no_harm() -> None:
-    told = read(broken(later=1, canary={"events": 7, "of": 61, "quantiles": [0.1] * 9}))
-    assert len(told.verdict.findings[0].canary.quantiles) == 3
+    again = read(broken(later=1, canary={"events": 7, "of": 61, "quantiles": [0.1] * 9}))
+    assert len(again.verdict.findings[0].canary.quantiles) == 3
 
 
 @pytest.mark.parametrize(
