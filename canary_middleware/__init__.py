@@ -5,7 +5,7 @@ and ``canary_middleware.wsgi.CanaryMiddleware``.
 """
 
 from canary_middleware.canary import Canary
-from canary_middleware.context import current
+from canary_middleware.context import current, observe
 from canary_middleware.core.guards import Guard, Precaution
 from canary_middleware.core.model import (
     Assignment,
@@ -40,5 +40,6 @@ __all__ = [
     "Step",
     "Visitor",
     "current",
+    "observe",
     "versioned",
 ]

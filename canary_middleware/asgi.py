@@ -208,6 +208,7 @@ class Answer:
         visit.status = message["status"]
         if visit.canary or self.superseded is not None:
             self._reconsider()
+        visit.answer(message["status"])
         visit.started = True
         if visit.exposed or visit.keeps():
             message = edited(visit, message)
@@ -355,9 +356,10 @@ class Handshake:
 
     def _start(self, message: Message) -> Message:
         visit = self.visit
-        visit.started = True
         visit.status = message.get("status", 101)
-        self.seconds = visit.engine.clock() - visit.begun
+        visit.answer(visit.status)
+        visit.started = True
+        self.seconds = visit.head
         self.kind = classify(visit.status)
         if message["type"] == "websocket.accept":
             # Whatever its version is by now: many sockets ask for it after the handshake only.

@@ -26,6 +26,23 @@ def current(rollout: str) -> Assignment:
     return visit.expose(rollout) if visit is not None else no_request(rollout)
 
 
+def observe(metric: str, value: float = 1.0) -> None:
+    """Tell what happened to this visitor, for the guards that look at ``metric``; never raises.
+
+    ``observe("charges")`` counts one, ``observe("revenue", 12.5)`` an amount; what one request
+    observes adds up. It counts for every rollout that the request is exposed to and whose guards
+    name the metric. Outside of a request nothing happens. What the first run of a request observed
+    that stable answered in the end is dropped.
+
+    Args:
+        metric: as declared, such as ``Guard.rate("orders")``.
+        value: finite, not negative.
+    """
+    visit = active_visit.get()
+    if visit is not None:
+        visit.observe(metric, value)
+
+
 def no_request(rollout: str) -> Assignment:
     """Stable, because there is nobody to decide about."""
     return Assignment(rollout, "", Cohort.STABLE, "", Reason.NO_REQUEST)

@@ -205,6 +205,8 @@ class Answer:
                 visit.abandon(self.superseded)
         if self.superseded is not None:
             raise Superseded
+        if not visit.started:
+            visit.answer(code)
         visit.started = True
         self._headers = headers
         if visit.exposed or visit.keeps():

@@ -31,6 +31,9 @@ class ActiveVisit(Protocol):
     def expose(self, name: str) -> Assignment:
         """The assignment of a rollout, routed now if this is the first time."""
 
+    def observe(self, metric: str, value: float) -> None:
+        """Add to a declared metric of the request."""
+
     def tag(self, span: Any) -> None:
         """Remember a server span that started inside the request."""
 

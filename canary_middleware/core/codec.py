@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from typing import Any, Final
 
 from canary_middleware.core.codec_plan import drill_of, plan_of
+from canary_middleware.core.outcomes import BUCKETS
 from canary_middleware.core.reading import Place, parse
 from canary_middleware.core.records import Audit, ProcessReport
 from canary_middleware.core.state import (
@@ -25,7 +26,6 @@ from canary_middleware.core.state import (
     Phase,
     RolloutState,
 )
-from canary_middleware.core.totals import BUCKETS
 from canary_middleware.core.weight import FULL
 from canary_middleware.errors import StoreCorruptError, StoreError
 
@@ -238,7 +238,7 @@ def _rollout(name: str, place: Place, revision: int) -> RolloutState:
 def _entry(release: str, place: Place, revision: int) -> Entry:
     fields = place.fields(
         "release", "stable", "phase", "weight", "step", "epoch", "period", "since", "why", "plan",
-        "run", "begun", "periods", "baseline", "drill", "noted",
+        "run", "begun", "periods", "baseline", "drill", "noted", "reached", "stopped", "waived",
     )  # fmt: skip
     plan = plan_of(fields["plan"])
     if not release == fields["release"].text() == plan.canary:
@@ -260,6 +260,9 @@ def _entry(release: str, place: Place, revision: int) -> Entry:
         baseline=_baseline(fields["baseline"], revision),
         drill=drill_of(fields["drill"]),
         noted=fields["noted"].text(empty=True),
+        reached=fields["reached"].integer(-1, len(plan.steps) - 1),
+        stopped=fields["stopped"].text(empty=True),
+        waived=fields["waived"].texts(),
     )
 
 

@@ -1,8 +1,9 @@
 """The visitor cookie: its name, its content, its Set-Cookie line, and how to find it in a header.
 
 Content, in the order of the fields: format, random visitor id (96 bits), time of issue, then
-optional sections of one letter and a value: ``b`` the bound subject, ``p`` a pin. Sections that
-this version does not know are kept as they are, so that two versions can share a cookie.
+optional sections of one letter and a value: ``b`` the bound subject, ``p`` a pin, ``m`` the last
+sight that was measured. Sections that this version does not know are kept as they are, so that two
+versions can share a cookie.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import Final, Literal, NamedTuple
 
 from canary_middleware.core.model import Cohort
 from canary_middleware.core.pins import Pin
+from canary_middleware.core.throw import Sight
 from canary_middleware.core.token import TokenCodec, Verified, urlsafe
+from canary_middleware.core.weight import FULL
 from canary_middleware.errors import TokenError
 
 FORMAT: Final = "1"
@@ -30,9 +33,16 @@ MAX_PINS: Final = 4
 NOBODY: Final = "-"
 """A binding that no subject has: whoever identifies is drawn by who they are, not by this id."""
 
+LONGEST: Final = 118
+"""Characters of all pins and sights together, likewise; a sight that does not fit is not kept."""
+
 _TIME: Final = re.compile(r"[0-9a-z]{1,8}")
 _SLOT: Final = 3
 _PIN: Final = re.compile(r"([cs])([0-9a-z]{1,11})(?:-([0-9a-z]{1,8}))?")
+_SIGHT: Final = re.compile(
+    r"([cu])([0-9a-z]{1,11})-([0-9a-z]{1,7})"
+    r"(?:-([0-9a-z]{1,4})-([0-9a-z]{1,4})(?:-([0-9a-z]{1,4}))?)?"
+)
 
 Secure = bool | Literal["auto"]
 
@@ -76,10 +86,46 @@ class Cookie(NamedTuple):
         kept = [section for section in self.sections if not section.startswith(slot)]
         pins = [section for section in kept if section[0] == "p"]
         if len(pins) >= MAX_PINS:
-            kept.remove(pins[0])
+            kept.remove(pins.pop(0))
         until = f"-{_base36(pin.until)}" if pin.until else ""
         side = "c" if pin.cohort is Cohort.CANARY else "s"
-        return self._replace(sections=(*kept, f"p{tag}{side}{_base36(pin.period)}{until}"))
+        text = f"p{tag}{side}{_base36(pin.period)}{until}"
+        while pins and sum(1 + len(s) for s in (*kept, text) if s[0] in "pm") > LONGEST:
+            kept.remove(pins.pop(0))
+        return self._replace(sections=(*kept, text))
+
+    def sight(self, tag: str) -> Sight | None:
+        """The last sight that was measured under a tag of :func:`pin_tag`."""
+        for section in self.sections:
+            if section[0] == "m" and section.startswith(tag, 1):
+                found = _SIGHT.fullmatch(section, 1 + len(tag))
+                if found is not None:
+                    low, high, seen = (int(found[i] or "0", 36) for i in (4, 5, 6))
+                    if found[4] is None:
+                        high = FULL
+                    if low < high <= FULL:
+                        period, entry = int(found[2], 36), int(found[3], 36)
+                        return Sight(period, entry, low, high, seen, found[1] == "c")
+        return None
+
+    def sighted(self, tag: str, sight: Sight) -> Cookie | None:
+        """The same visitor with a sight in place of older ones of that rollout; ``None``: no room.
+
+        A new visitor of a rollout takes 13 characters, later periods a few more.
+        """
+        slot = "m" + tag[:_SLOT]
+        kept = [section for section in self.sections if not section.startswith(slot)]
+        text = (
+            f"m{tag}{'c' if sight.counted else 'u'}{_base36(sight.period)}-{_base36(sight.entry)}"
+        )
+        if (sight.lo, sight.hi, sight.seen) != (0, FULL, 0):
+            text += f"-{_base36(sight.lo)}-{_base36(sight.hi)}"
+        if sight.seen:
+            text += f"-{_base36(sight.seen)}"
+        taken = sum(1 + len(section) for section in kept if section[0] in "pm")
+        if taken + 1 + len(text) > LONGEST:
+            return None
+        return self._replace(sections=(*kept, text))
 
     def due(self, now: float) -> bool:
         """Whether to issue it again: past half of its life, or from a clock that runs ahead."""

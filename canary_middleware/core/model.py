@@ -258,6 +258,7 @@ class Assignment:
         attributes: span attributes, prebuilt by telemetry.
         measured: whether what comes of it is evidence: the arm was drawn by bucket at a known
             weight. Testers, overrides and all who had no choice are counted for telemetry only.
+        gauge: the :class:`~canary_middleware.core.gauge.Gauge` of what is measured against guards.
         is_canary: whether the canary was chosen.
     """
 
@@ -271,6 +272,7 @@ class Assignment:
     weight: int = 0
     attributes: Mapping[str, Any] = field(default_factory=dict, repr=False)
     measured: bool = field(default=False, repr=False)
+    gauge: Any = field(default=None, repr=False)
     is_canary: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from canary_middleware.core.bucket import SPACE, Draws, draws, lane_key, threshold
 from canary_middleware.core.cookie import pin_tag
+from canary_middleware.core.gauge import Gauge
 from canary_middleware.core.model import (
     Assignment,
     Audience,
@@ -120,6 +121,7 @@ class Lane:
         draws: whether chance or a pin leaves anything to decide, so that a visitor needs a place.
         tag: what a visitor's pin stands under in the cookie; ``""`` where there is none.
         simple: nothing but the bucket decides, which is quick and can be remembered.
+        gauge: how it is measured; ``None`` where nothing is compared, or nobody drawn.
         stable: the stable assignment of every reason.
         canary: the canary assignment of the reasons that can give one.
         below: ``canary[WEIGHT]``, at hand because enum members are slow keys.
@@ -143,6 +145,7 @@ class Lane:
     draws: bool
     tag: str
     simple: bool
+    gauge: Gauge | None
     stable: Mapping[Reason, Assignment]
     canary: Mapping[Reason, Assignment]
     below: Assignment = field(init=False, repr=False)
@@ -155,7 +158,8 @@ class Lane:
         found = self._held.get((cohort, period, measured))
         if found is None:
             side = self.canary if cohort is Cohort.CANARY else self.stable
-            found = replace(side[Reason.PIN], period=period, measured=measured)
+            gauge = self.gauge if measured else None
+            found = replace(side[Reason.PIN], period=period, measured=measured, gauge=gauge)
             if len(self._held) < REMEMBERED_PINS:
                 self._held[cohort, period, measured] = found
         return found
@@ -294,16 +298,20 @@ def _lane(
     plan = entry.plan if entry else Plan.from_rollout(rollout)
     weight = FULL if entry and entry.phase in SERVING else entry.weight if entry else 0
     epoch, period = (entry.epoch, entry.period) if entry else (0, 0)
+    phase, limit = entry.phase if entry else None, threshold(weight)
+    gauge = None
+    if entry and phase in ACTIVE and plan.guards and 0 < limit < SPACE:
+        gauge = Gauge.of(rollout.name, entry, lineage, track.key)
 
     def give(cohort: Cohort, version: str, reason: Reason) -> Assignment:
         # Not by `replace`: this is what a kill waits for in every process.
         given = Assignment(
             rollout.name, rollout.canary, cohort, version, reason, epoch, period, weight,
             measured=reason is Reason.WEIGHT,
+            gauge=gauge if reason is Reason.WEIGHT else None,
         )  # fmt: skip
         return replace(given, attributes=describe(given)) if describe else given
 
-    phase, limit = entry.phase if entry else None, threshold(weight)
     session = plan.session if plan.policy is Policy.SESSION else 0
     shared = plan.affinity is Memory.SHARED
     return Lane(
@@ -323,6 +331,7 @@ def _lane(
         draws=_draws(plan.policy, limit, phase, shared=shared),
         tag=pin_tag(track.key, rollout.name, lineage, epoch) if plan.policy in PINNING else "",
         simple=plan.policy is Policy.FOLLOW and not shared,
+        gauge=gauge,
         stable=Assignments(partial(give, Cohort.STABLE, rollout.stable)),
         canary=Assignments(partial(give, Cohort.CANARY, rollout.canary), CANARY_REASONS),
     )

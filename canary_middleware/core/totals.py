@@ -15,15 +15,18 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from canary_middleware.core.model import Cohort
-from canary_middleware.core.outcomes import OutcomeClass
+from canary_middleware.core.outcomes import (
+    BUCKETS,
+    STARTS,
+    OutcomeClass,
+    add_counts,
+    histogram,
+    merge_observed,
+)
 from canary_middleware.core.reading import Place, parse
 from canary_middleware.core.throw import Cell
 from canary_middleware.core.weight import FULL
 
-BUCKETS: Final = 128
-"""Buckets of a latency histogram; the last one is unbounded."""
-STARTS: Final = tuple(0.001 * 1.1**k for k in range(BUCKETS - 1))
-"""Upper edges in seconds, inclusive: 1 ms to 163 s (STATS section 1.3)."""
 VALUES: Final = 16
 """Buckets of the value of one visitor, relative to the cap of its guard."""
 MAX_TOTALS: Final = 64 * 1024
@@ -65,16 +68,18 @@ class Arm(NamedTuple):
 
 
 class Slot(NamedTuple):
-    """Visitors of an arm who came within the same quarter of a horizon."""
+    """Visitors of an arm who came within the same quarter of a horizon.
+
+    Attributes:
+        cell: of the arm.
+        cohort: of the arm.
+        number: as :meth:`canary_middleware.core.gauge.Gauge.slot_at` has it; 0 is the sum of those
+            that matured long ago.
+    """
 
     cell: Cell
     cohort: Cohort
     number: int
-
-
-def histogram() -> array[int]:
-    """Of latencies, empty: one kilobyte."""
-    return array("q", bytes(8 * BUCKETS))
 
 
 @dataclass(slots=True)
@@ -98,7 +103,7 @@ class Entries:
         self.n += other.n
         self.failures += other.failures
         self.client_errors += other.client_errors
-        _add(self.latency, other.latency)
+        add_counts(self.latency, other.latency)
 
 
 @dataclass(slots=True)
@@ -156,11 +161,8 @@ class Seen:
     def merge(self, other: Seen) -> None:
         """Add what another process counted."""
         self.kinds = [a + b for a, b in zip(self.kinds, other.kinds, strict=True)]
-        _add(self.starts, other.starts)
-        for name, (times, bad) in other.observed.items():
-            mine = self.observed.setdefault(name, [0, 0])
-            mine[0] += times
-            mine[1] += bad
+        add_counts(self.starts, other.starts)
+        merge_observed(self.observed, other.observed)
 
 
 FAILURES: Final = (
@@ -224,13 +226,7 @@ class Ledgers:
         for cohort, seen in other.seen.items():
             self.seen.setdefault(cohort, Seen()).merge(seen)
         self.pulse.merge(other.pulse)
-        _add(self.before, other.before)
-
-
-def _add(mine: array[int], others: array[int]) -> None:
-    for index, count in enumerate(others):
-        if count:
-            mine[index] += count
+        add_counts(self.before, other.before)
 
 
 # --- as text -----------------------------------------------------------------------------------

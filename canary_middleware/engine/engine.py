@@ -12,6 +12,7 @@ from threading import Lock
 from typing import Protocol
 
 from canary_middleware.context import no_request
+from canary_middleware.core.codec import printable
 from canary_middleware.core.cookie import CookieFormat
 from canary_middleware.core.model import Assignment, Cohort, Reason, Rollout, Visitor
 from canary_middleware.core.outcomes import OutcomeClass
@@ -21,6 +22,7 @@ from canary_middleware.core.snapshot import Describe, Snapshot, Track, compile_s
 from canary_middleware.core.state import Document, Kill
 from canary_middleware.engine.claims import Claims
 from canary_middleware.engine.identity import Visitors
+from canary_middleware.engine.measuring import Measuring
 from canary_middleware.engine.overrides import Overrides
 from canary_middleware.engine.recorder import Faults, Recorder
 from canary_middleware.engine.services import Services
@@ -89,9 +91,11 @@ class Engine:
         unready: rollouts whose target did not start; they serve stable.
         plain: nothing but the cookie decides: nobody is identified, no calling service is believed
             and every target is ready.
+        metrics: declared names of what :func:`canary_middleware.observe` may be told.
         services: whom to believe about a visitor, and what to tell.
         observer: telemetry, or ``None``.
         claims: what this process remembers of shared affinity.
+        measuring: the ledgers of what is measured against guards.
         overrides: reads override tokens; ``None`` where no way of carrying them is on.
     """
 
@@ -114,6 +118,9 @@ class Engine:
             lambda: self.recorder,
         )
         self.plain = self._is_plain()
+        self.metrics = frozenset(
+            guard.of for rollout in self.rollouts for guard in rollout.guards if guard.of
+        )
         self.confirmed_at = -math.inf
         self.confirmed_in = math.inf
         self.killed_at: Mapping[str, float] = {}
@@ -139,6 +146,9 @@ class Engine:
             settings.wall,
             settings.random,
             lambda: self.recorder,
+        )
+        self.measuring = Measuring(
+            self.recorder, settings.clock, settings.wall, lambda: self.snapshot
         )
         self.claims = Claims(settings.clock, self.recorder.count)
         self.overrides = self._overrides() if settings.overrides else None
@@ -222,6 +232,30 @@ class Engine:
         return compile_snapshot(self._tracks, self.document, self._local_kill, describe, before)
 
     # --- requests -------------------------------------------------------------------------------
+
+    def may_observe(self, metric: object, value: object) -> bool:
+        """Whether some guard looks at a metric and the value is one; told once where it is not."""
+        if not (isinstance(metric, str) and metric in self.metrics):
+            shown = printable(str(metric), 64)
+            declared = ", ".join(sorted(self.metrics)) or "none"
+            self.faults.warn(
+                f"unknown_metric:{shown}",
+                "observe(%r): no guard of any rollout looks at it; declared are: %s (logged once)",
+                shown, declared,
+            )  # fmt: skip
+            return False
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float))
+            or not 0 <= value < math.inf
+        ):
+            self.faults.warn(
+                f"bad_observation:{metric}",
+                "observe(%r, %r): not a finite number of zero or more; dropped (logged once)",
+                metric, value,
+            )  # fmt: skip
+            return False
+        return True
 
     def not_covered(self, name: str) -> Assignment:
         """What ``current(name)`` answers where the rollout does not cover the request."""

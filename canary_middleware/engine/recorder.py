@@ -48,6 +48,9 @@ class Evidence(NamedTuple):
 class Running(Protocol):
     """A visit with exposures that has not ended."""
 
+    def look(self, now: float) -> None:
+        """Notice that its answer is overdue; ``now`` in monotonic seconds."""
+
     @property
     def exposed(self) -> Mapping[str, Assignment]:
         """Its assignments by rollout."""
@@ -73,15 +76,36 @@ class Recorder:
         self._of: dict[Assignment, Cell] = {}
         self._rescuing = 0
 
-    def end(self, exposed: Iterable[Assignment], kind: OutcomeClass, seconds: float) -> None:
-        """The request of these exposures ended."""
+    def end(
+        self,
+        exposed: Iterable[Assignment],
+        kind: OutcomeClass,
+        seconds: float,
+        start: float = -1.0,
+    ) -> None:
+        """The request of these exposures ended.
+
+        Args:
+            exposed: what mattered.
+            kind: how it ended.
+            seconds: how long it took.
+            start: seconds until its answer started; negative if it never did.
+        """
         cells = self._of
         self._lock.acquire()  # at half the cost of `with`, once per exposed request
         try:
             for assignment in exposed:
-                (cells.get(assignment) or self._find(assignment)).add(kind, seconds)
+                (cells.get(assignment) or self._find(assignment)).add(kind, seconds, start)
         finally:
             self._lock.release()
+
+    def observe(self, assignment: Assignment, name: str, times: int, bad: int) -> None:
+        """A guard's declared metric was observed in one more request of this exposure."""
+        with self._lock:
+            cell = self._of.get(assignment) or self._find(assignment)
+            both = cell.observed.setdefault(name, [0, 0])
+            both[0] += times
+            both[1] += bad
 
     def _find(self, assignment: Assignment) -> Cell:
         if len(self._of) > 4096:
@@ -136,6 +160,20 @@ class Recorder:
             for (series, _), cell in self._cells.items():
                 merged.setdefault(series, Cell()).merge(cell)
         return merged
+
+    def all_cells(self) -> list[tuple[Series, int | None, Cell]]:
+        """What was counted, by series and period; the cells themselves go on counting."""
+        with self._lock:
+            return [(series, period, cell) for (series, period), cell in self._cells.items()]
+
+    def forget_evidence(self, rollout: str, release: str) -> None:
+        """Begin the periods of a release at 0; telemetry loses nothing."""
+        with self._lock:
+            for series, period in list(self._cells):
+                if period is not None and (series.rollout, series.release) == (rollout, release):
+                    gone = self._cells.pop((series, period))
+                    self._cells.setdefault((series, None), Cell()).merge(gone)
+            self._of.clear()
 
     def evidence(self) -> dict[Evidence, Cell]:
         """What was drawn by bucket at a known weight; the cells themselves go on counting."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from canary_middleware.core.model import Assignment, Reason
@@ -11,8 +12,8 @@ from canary_middleware.core.override import EXPLAIN
 from canary_middleware.core.rescue import Supersede
 from canary_middleware.core.routing import Place, Standing, Trace, admit, by_weight, gate
 from canary_middleware.core.snapshot import Lane, Match, Snapshot, Track
+from canary_middleware.engine.measured import IN_TIME, TIMED_OUT, Measured
 from canary_middleware.engine.overrides import Given
-from canary_middleware.engine.placing import Placing
 from canary_middleware.engine.views import RequestView
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ EXPLAINED: Final = 1000
 """Characters of an explanation, at most."""
 
 
-class Visit(Placing):
+class Visit(Measured):
     """The per-request object, made for requests that some lane covers.
 
     Attributes:
@@ -46,8 +47,8 @@ class Visit(Placing):
     # A visit is made for every covered request: a slot is set and read for a third of what a
     # default in the class costs to read.
     __slots__ = (
-        "_given", "_late", "_place", "abandoned", "begun", "canary", "exposed", "finished", "leave",
-        "outer", "rescued", "span", "spans", "started", "status", "traces",
+        "_given", "_late", "_place", "abandoned", "canary", "leave", "rescued", "span", "spans",
+        "traces",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +74,13 @@ class Visit(Placing):
         self.failed = False
         self.issue = False
         self.status = 0
+        self.head = -1.0
+        self.arrivals = None
+        self.returned = None
+        self.observed = None
+        self.overdue = IN_TIME
+        self.slow = inf
+        self.measured = False
         self.span: Any = None
         self.leave: Callable[[], object] | None = None
         self.spans: list[Any] | None = None
@@ -102,6 +110,9 @@ class Visit(Placing):
         assignment = self.exposed.setdefault(name, assignment)
         if assignment.is_canary:
             self.canary = True
+        if assignment.gauge is not None:
+            self.measured = True
+            self.slow = min(self.slow, assignment.gauge.slow)
         if self.started:
             self._note_late(engine.snapshot.by_name[name])
         else:
@@ -179,6 +190,8 @@ class Visit(Placing):
             engine.faults.report("audience", error)
             return lane.stable[Reason.ERROR]
         self._remember(lane, visitor, place, decided)
+        if decided.gauge is not None:
+            self._throw(lane, decided, place.drawn)
         self._memorise(lane, decided)
         return decided
 
@@ -196,13 +209,19 @@ class Visit(Placing):
             return lane.closed
         known = self._known if self._looked else self.known()
         if known is None:
-            return by_weight(lane, self._first_draw(lane))
+            drawn = self._first_draw(lane)
+            assignment = by_weight(lane, drawn)
+            if assignment.gauge is not None:
+                self._throw(lane, assignment, drawn)
+            return assignment
         if known.reissue:
             self.issue = True
         memo = known.memo
         if memo[0] is not snapshot.mark:
             memo = known.memo = (snapshot.mark, {})
         assignment = memo[1][lane.name] = by_weight(lane, known.drawn)
+        if assignment.gauge is not None:
+            self._throw(lane, assignment, known.drawn)
         return assignment
 
     def _claimed(self, lane: Lane, snapshot: Snapshot) -> Assignment | None:
@@ -369,6 +388,8 @@ class Visit(Placing):
         engine.recorder.running.pop(self, None)
         canaries = self._lost(why)
         seconds = engine.clock() - self.begun
+        if self.measured:
+            self._drop(canaries, kind)
         engine.recorder.end(canaries, kind, seconds)
         if engine.observer is not None:
             engine.observer.finished(self, canaries, kind, seconds)
@@ -395,9 +416,22 @@ class Visit(Placing):
                 seconds = engine.clock() - self.begun
             booked = self._outcomes() if self.rescued else self._assignments()
             engine.recorder.running.pop(self, None)
-            engine.recorder.end(booked, kind, seconds)
+            if self.overdue != TIMED_OUT:  # which was booked when it was one
+                engine.recorder.end(booked, kind, seconds, self.head)
+            if self.measured and self._tells(kind):
+                self._over(booked, kind)
             if engine.observer is not None:
                 engine.observer.finished(self, booked, kind, seconds)
+
+    def _tells(self, kind: OutcomeClass) -> bool:
+        """The quick check that spares most requests the ledgers."""
+        return (
+            self.arrivals is not None
+            or kind >= OutcomeClass.SERVER_ERROR
+            or self.observed is not None
+            or self.returned is not None
+            or self.head > self.slow
+        )
 
     def _outcomes(self) -> list[Assignment]:
         # What stable answered for a failed canary is the canary's outcome, booked by `abandon`.

@@ -1,0 +1,291 @@
+"""The side of a visit that is measured: who was thrown onto which side, and what came of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from canary_middleware.core.bucket import IDENTIFIED, threshold
+from canary_middleware.core.cookie import NOBODY, pin_tag
+from canary_middleware.core.gauge import Gauge
+from canary_middleware.core.model import Assignment, Cohort
+from canary_middleware.core.outcomes import OutcomeClass, classify
+from canary_middleware.core.routing import Drawn, bucket_of
+from canary_middleware.core.snapshot import Lane
+from canary_middleware.core.throw import Interval, Sight
+from canary_middleware.engine.placing import Placing
+from canary_middleware.engine.sighting import DROPPED, FAILED, OPEN, Arrival, Event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from canary_middleware.engine.visit import Visit
+
+IN_TIME, OVERDUE, TIMED_OUT = range(3)
+
+
+class Measured(Placing):
+    """What a visit leaves in the ledgers.
+
+    Attributes:
+        begun: monotonic seconds of the arrival.
+        head: seconds until the answer started; negative before.
+        arrivals: throws of the coin that this request made, or ``None``.
+        returned: rollouts in which this was not the visitor's first request of the period.
+        observed: sums of declared metrics by name, or ``None``.
+        overdue: how long the answer has not started: past the gate, past the time-out.
+        slow: seconds from which on some measured exposure finds the answer slow.
+        measured: some exposure is compared between the versions.
+    """
+
+    __slots__ = (
+        "arrivals", "begun", "exposed", "finished", "head", "measured", "observed", "outer",
+        "overdue", "returned", "slow", "started", "status",
+    )  # fmt: skip
+
+    begun: float
+    head: float
+    started: bool
+    finished: bool
+    status: int
+    arrivals: list[Arrival] | None
+    returned: set[str] | None
+    observed: dict[str, float] | None
+    overdue: int
+    slow: float
+    measured: bool
+    exposed: dict[str, Assignment]
+    outer: Visit | None
+
+    # --- the throw -------------------------------------------------------------------------------
+
+    def _throw(self, lane: Lane, assignment: Assignment, drawn: Drawn | int | None) -> None:
+        """Note a measured exposure: the first one of a visitor in a period is a throw.
+
+        Args:
+            lane: that decided.
+            assignment: what it decided.
+            drawn: what the bucket was drawn by, or the bucket.
+        """
+        gauge = assignment.gauge
+        if gauge is None or self.started:
+            return  # unmeasured, or too late for the cookie, so that it would count again
+        if gauge.per_request:
+            self._arrive(assignment, gauge, 0, Sight(assignment.period - gauge.run, 0))
+            return
+        if drawn is None:
+            return
+        sight = self._sight(gauge)
+        period = assignment.period - gauge.run
+        if sight is not None and sight.period == period:
+            if gauge.returned & ~sight.seen:
+                self._come_again(lane.name, gauge, sight)
+            return
+        fresh = self._fresh(lane, gauge, assignment, drawn, sight)
+        if self._keep_sight(gauge, fresh) and fresh.counted:
+            weight = gauge.weights.get(assignment.period)
+            if weight is not None and fresh.cell(gauge.run).interval.throws(weight):
+                self._arrive(assignment, gauge, self._unit(gauge), fresh)
+
+    def _fresh(
+        self,
+        lane: Lane,
+        gauge: Gauge,
+        assignment: Assignment,
+        drawn: Drawn | int,
+        sight: Sight | None,
+    ) -> Sight:
+        """The sight of a period that this visitor was not seen in before."""
+        period = assignment.period - gauge.run
+        slot = gauge.slot_at(self.engine.settings.wall())
+        if sight is None:
+            # Whoever is drawn by who they are may have come before, without a cookie.
+            counted = not self._by_subject()
+            return Sight(period, slot, counted=counted)
+        weight = gauge.weights.get(gauge.run + sight.period)
+        if weight is None:  # a period so old that its weight is forgotten
+            return Sight(period, slot, counted=False)
+        below = bucket_of(lane, drawn) < threshold(weight)
+        side = Cohort.CANARY if below else Cohort.STABLE
+        left = Interval(sight.lo, sight.hi).after(weight, side)
+        if left.lo >= left.hi:  # a cookie of other buckets: nothing is known of this one
+            return Sight(period, slot, counted=False)
+        return Sight(period, slot, left.lo, left.hi)
+
+    def _arrive(self, assignment: Assignment, gauge: Gauge, unit: int, sight: Sight) -> None:
+        arrival = Arrival(assignment, gauge, unit, sight, self.begun)
+        if self.arrivals is None:
+            self.arrivals = []
+        self.arrivals.append(arrival)
+        self.engine.measuring.arrived(arrival)
+
+    def _come_again(self, name: str, gauge: Gauge, sight: Sight) -> None:
+        if self.returned is None:
+            self.returned = set()
+        self.returned.add(name)
+        self._keep_sight(gauge, sight._replace(seen=sight.seen | gauge.returned))
+
+    # --- cookie ----------------------------------------------------------------------------------
+
+    def _sight(self, gauge: Gauge) -> Sight | None:
+        known = self._known
+        return None if known is None else known.cookie.sight(self._sight_tag(gauge))
+
+    def _sight_tag(self, gauge: Gauge) -> str:
+        """Two users of one browser have a sight each."""
+        known, visitor = self._known, self._visitor
+        if known is None or visitor is None:
+            return gauge.tag
+        binding = self.engine.visitors.binding(visitor)
+        if known.cookie.binding in ("", binding):
+            return gauge.tag
+        return pin_tag(gauge.key, gauge.rollout, gauge.lineage, gauge.run, binding)
+
+    def _keep_sight(self, gauge: Gauge, sight: Sight) -> bool:
+        """Write it into the cookie; without room the visitor is not measured there."""
+        known = self._known
+        if known is None:
+            if self._visitor is None or not self._may_draw():
+                return False
+            known = self.engine.visitors.draw()
+            known = known.rewritten(known.cookie.bound(NOBODY))
+            self._known = known
+        cookie = known.cookie.sighted(self._sight_tag(gauge), sight)
+        if cookie is None:
+            return False
+        self._known = known.rewritten(cookie)
+        self.issue = True
+        return True
+
+    def _by_subject(self) -> bool:
+        """Whether the coin belongs to the subject and not to the cookie."""
+        visitor, known = self._visitor, self._known
+        if visitor is None:
+            return False
+        if known is None:
+            return True
+        return known.cookie.binding not in ("", self.engine.visitors.binding(visitor))
+
+    def _unit(self, gauge: Gauge) -> int:
+        """Keyed hash of whose coin it is."""
+        visitor, known = self._visitor, self._known
+        if visitor is not None and self._by_subject():
+            return gauge.unit(IDENTIFIED, visitor.subject)
+        return gauge.unit(*known.drawn) if known is not None else 0
+
+    def _seen_now(self) -> None:
+        """Before the cookie is written: what this answer counts for, so that it counts once."""
+        if self.observed is None and self.status < 500:
+            return
+        for assignment in [*self.exposed.values()]:
+            gauge = assignment.gauge
+            if gauge is None or gauge.per_request:
+                continue
+            sight = self._sight(gauge)
+            if sight is None:
+                continue
+            seen = sight.seen | self._bits(gauge)
+            if seen != sight.seen:
+                self._keep_sight(gauge, sight._replace(seen=seen))
+
+    def _bits(self, gauge: Gauge) -> int:
+        bits = gauge.failures if self.status >= 500 else 0
+        for name, total in (self.observed or {}).items():
+            for watch in gauge.watches.get(name, ()):
+                if watch.hit(total) is not None:
+                    bits |= 1 << watch.bit
+        return bits
+
+    # --- what came of it -------------------------------------------------------------------------
+
+    def answer(self, status: int) -> None:
+        """The answer starts."""
+        self.head = start = self.engine.clock() - self.begun
+        if self.arrivals is not None:
+            kind = classify(status)
+            for arrival in self.arrivals:
+                if arrival.kind == OPEN:
+                    arrival.start, arrival.kind = start, kind
+        if self.observed is not None or status >= 500:
+            self._seen_now()
+
+    def observe(self, metric: str, value: float) -> None:
+        """Add to a declared metric of this request; see :func:`canary_middleware.observe`."""
+        if self.outer is not None:
+            self.outer.observe(metric, value)
+        if not self.engine.may_observe(metric, value):
+            return
+        if self.observed is None:
+            self.observed = {}
+        self.observed[metric] = self.observed.get(metric, 0.0) + value
+        if self.finished:  # a task that goes on behind the answer
+            late = {metric: self.observed[metric]}
+            self._happen([*self.exposed.values()], failed=False, slow=False, observed=late)
+
+    def _over(self, booked: Iterable[Assignment], kind: OutcomeClass) -> None:
+        """The request ended: what it tells of its visitor."""
+        if self.arrivals is not None:
+            for arrival in self.arrivals:
+                if arrival.kind != DROPPED and not self.overdue:
+                    arrival.kind = kind
+        failed = kind in FAILED and not self.overdue
+        self._happen(booked, failed=failed, slow=not self.overdue, observed=self.observed)
+
+    def _happen(
+        self,
+        booked: Iterable[Assignment],
+        *,
+        failed: bool,
+        slow: bool,
+        observed: Mapping[str, float] | None,
+    ) -> None:
+        engine = self.engine
+        now, wall = engine.clock(), engine.settings.wall()
+        for one in booked:
+            gauge = one.gauge
+            if gauge is None:
+                continue
+            declared = {
+                name: total for name, total in (observed or {}).items() if name in gauge.watches
+            }
+            event = Event(
+                due=max(now, self.begun + gauge.gate),
+                assignment=one,
+                gauge=gauge,
+                unit=self._unit(gauge),
+                sight=self._sight(gauge),
+                wall=wall,
+                failed=failed,
+                slow=slow and self._took(now) > gauge.slow,
+                again=self.returned is not None and one.rollout in self.returned,
+                observed=declared,
+            )
+            if event.failed or event.slow or event.again or declared:
+                engine.measuring.happened(event)
+
+    def _took(self, now: float) -> float:
+        return self.head if self.head >= 0 else now - self.begun
+
+    def look(self, now: float) -> None:
+        """Asked by the agent while the request runs: an answer that does not start is a failure."""
+        age = now - self.begun
+        if self.head >= 0 or self.started or self.finished:
+            return
+        booked = [one for one in [*self.exposed.values()] if one.gauge is not None]
+        if not booked:
+            return
+        if self.overdue == IN_TIME and age >= max(one.gauge.gate for one in booked):
+            self.overdue = OVERDUE
+            self._happen(booked, failed=True, slow=True, observed=None)
+        if self.overdue == OVERDUE and age >= max(one.gauge.timeout for one in booked):
+            self.overdue = TIMED_OUT
+            self.engine.recorder.end([*self.exposed.values()], OutcomeClass.TIMEOUT, age)
+
+    def _drop(self, lost: Iterable[Assignment], kind: OutcomeClass) -> None:
+        """The first run of a superseded request ended: a failure, unless a kill ended it."""
+        rescued = kind is OutcomeClass.RESCUED
+        for arrival in self.arrivals or ():
+            if any(arrival.assignment is one for one in lost):
+                arrival.kind = kind if rescued else DROPPED
+                arrival.start = self._took(self.engine.clock())
+        if rescued:
+            self._happen(lost, failed=True, slow=True, observed=None)

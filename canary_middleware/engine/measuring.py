@@ -1,0 +1,332 @@
+"""The ledgers of this process: what requests leave behind, booked at a fixed age.
+
+Requests only append to queues, which is atomic. One thread, the agent's, books what is old enough
+(STATS section 4.4: both versions are looked at at the same age, so that a canary which fails faster
+gains and loses nothing) and ships the sums.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final
+
+from canary_middleware.core.gauge import SLOW_KIND, Gauge
+from canary_middleware.core.model import Cohort
+from canary_middleware.core.outcomes import Cell as Counts
+from canary_middleware.core.outcomes import OutcomeClass, add_counts, merge_observed
+from canary_middleware.core.throw import Sight
+from canary_middleware.core.totals import (
+    Arm,
+    Entries,
+    Ledgers,
+    Matured,
+    Seen,
+    Slot,
+    bucket_of,
+)
+from canary_middleware.engine.recorder import Recorder, Series
+from canary_middleware.engine.sighting import DROPPED, FAILED, OPEN, Arrival, Event
+from canary_middleware.stores.protocol import First
+
+if TYPE_CHECKING:
+    from canary_middleware.core.snapshot import Snapshot
+
+WAITING: Final = 65_536
+"""Arrivals and events that wait to be booked, each; beyond that they are dropped and counted."""
+FIRSTS: Final = 16_384
+"""First events that wait for the store; likewise."""
+REMEMBERED: Final = 8_192
+"""Visitors of a release of whom this process knows what it has counted already."""
+RIPE: Final = 12
+"""Slots after which a slot of the present period has matured everywhere and joins the sum."""
+HORIZON: Final = 4
+"""Slots in a horizon."""
+
+Release = tuple[str, str]
+FirstBatch = tuple[str, str, int, list[First]]
+
+
+class Tally:
+    """What was booked of one run of one release."""
+
+    def __init__(self, gauge: Gauge) -> None:
+        self.gauge = gauge
+        self.ledgers = Ledgers(run=gauge.run)
+        self.firsts: list[First] = []
+        # By unit and period: bits of the matured metrics that were counted, or -1 for the entry.
+        self._counted: OrderedDict[tuple[int, int], int] = OrderedDict()
+
+    def arrival(self, arrival: Arrival) -> None:
+        """Book an entry at its age."""
+        gauge, sight = arrival.gauge, arrival.sight
+        period = arrival.assignment.period
+        if not gauge.per_request and not self._enter(arrival.unit, period):
+            return  # its cookie came too late for the next request, which was booked as well
+        arm = Arm(sight.cell(gauge.run), arrival.assignment.cohort)
+        entries = self.ledgers.entries.get(arm)
+        if entries is None:
+            entries = self.ledgers.entries[arm] = Entries()
+        entries.n += 1
+        started = 0 <= arrival.start <= gauge.gate
+        entries.failures += arrival.kind in FAILED or (arrival.kind == OPEN and not started)
+        entries.client_errors += arrival.kind == OutcomeClass.CLIENT_ERROR
+        entries.latency[bucket_of(arrival.start) if started else -1] += 1
+        if not gauge.per_request:
+            self._matured(arm, sight).n += 1
+
+    def event(self, event: Event) -> Iterator[tuple[str, int, int]]:
+        """Book an event; yields what was observed, for display: guard, 1, whether it was bad."""
+        gauge = event.gauge
+        if event.failed:
+            self._first("failures", event)
+        if event.slow:
+            self._first(SLOW_KIND, event)
+        hits = dict.fromkeys(gauge.failing, (gauge.failures, 0)) if event.failed else {}
+        if event.again:
+            hits |= dict.fromkeys(gauge.returning, (gauge.returned, 0))
+        for name, total in event.observed.items():
+            for watch in gauge.watches.get(name, ()):
+                bad = watch.bad(total)
+                if bad:
+                    self._first(watch.guard.name, event)
+                bucket = watch.hit(total)
+                if bucket is not None:
+                    hits[watch.guard.name] = (1 << watch.bit, bucket)
+                yield watch.guard.name, 1, int(bad)
+        if hits and event.sight is not None and event.sight.counted:
+            self._hit(event, event.sight, hits)
+
+    def _first(self, kind: str, event: Event) -> None:
+        if event.gauge.per_request:
+            return
+        one = event.assignment
+        self.firsts.append(First(kind, event.unit, one.period, one.cohort))
+
+    def _enter(self, unit: int, period: int) -> bool:
+        place = unit, period
+        if self._counted.get(place, 0) < 0:
+            return False
+        self._remember(place, -1)
+        return True
+
+    def _hit(self, event: Event, sight: Sight, hits: Mapping[str, tuple[int, int]]) -> None:
+        """Within the horizon of the entry, once per visitor, period and metric."""
+        gauge = event.gauge
+        cell = sight.cell(gauge.run)
+        weight = gauge.weights.get(cell.period)
+        if weight is None or not cell.interval.throws(weight):
+            return
+        if gauge.slot_at(event.wall) > sight.entry + HORIZON:
+            return
+        place = ~event.unit, cell.period
+        counted = self._counted.get(place, 0) | sight.seen
+        matured = self._matured(Arm(cell, event.assignment.cohort), sight)
+        for name, (bit, bucket) in hits.items():
+            if counted & bit:
+                continue
+            counts = matured.hits.setdefault(name, [])
+            counts += [0] * (bucket + 1 - len(counts))
+            counts[bucket] += 1
+            counted |= bit
+        self._remember(place, counted)
+
+    def _matured(self, arm: Arm, sight: Sight) -> Matured:
+        slot = Slot(arm.cell, arm.cohort, sight.entry)
+        found = self.ledgers.slots.get(slot)
+        if found is None:
+            found = self.ledgers.slots[slot] = Matured()
+        return found
+
+    def _remember(self, place: tuple[int, int], value: int) -> None:
+        self._counted[place] = value
+        if len(self._counted) > 2 * REMEMBERED:
+            self._counted.popitem(last=False)
+
+    def fold(self, wall: float) -> None:
+        """Join slots of the present period that matured long ago, so that their number stays."""
+        now = self.gauge.slot_at(wall)
+        present = max(self.gauge.weights, default=0)
+        ripe = [
+            slot
+            for slot in self.ledgers.slots
+            if slot.cell.period == present and 0 < slot.number < now - RIPE
+        ]
+        for slot in ripe:
+            gone = self.ledgers.slots.pop(slot)
+            self.ledgers.slots.setdefault(slot._replace(number=0), Matured()).merge(gone)
+
+
+class Measuring:
+    """The ledgers of all releases of this process.
+
+    Args:
+        recorder: counts requests, evidence or not.
+        clock: monotonic seconds.
+        wall: wall-clock seconds.
+        snapshot: the present one.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+        snapshot: Callable[[], Snapshot],
+    ) -> None:
+        self._recorder = recorder
+        self._clock = clock
+        self._wall = wall
+        self._snapshot = snapshot
+        # By gate, so that what is oldest in a queue is due first.
+        self._arrivals: dict[float, deque[Arrival]] = {}
+        self._events: dict[float, deque[Event]] = {}
+        self._tallies: dict[Release, Tally] = {}
+        self._lock = Lock()
+
+    # --- on the request path ---------------------------------------------------------------------
+
+    def arrived(self, arrival: Arrival) -> None:
+        """A visitor was put on a side by the coin for the first time in this period."""
+        _append(self._arrivals, arrival.gauge.gate, arrival, self._recorder)
+
+    def happened(self, event: Event) -> None:
+        """Something that may count."""
+        _append(self._events, event.gauge.gate, event, self._recorder)
+
+    # --- in the agent's thread -------------------------------------------------------------------
+
+    def book(self, now: float | None = None) -> None:
+        """Book everything that is old enough.
+
+        Args:
+            now: monotonic seconds.
+        """
+        now = self._clock() if now is None else now
+        with self._lock:
+            self._overdue(now)
+            self._book_arrivals(now)
+            self._book_events(now)
+            for tally in self._tallies.values():
+                tally.fold(self._wall())
+
+    def _overdue(self, now: float) -> None:
+        """Requests whose answer does not start: failures at the gate, time-outs at the time-out."""
+        for visit in list(self._recorder.running):
+            visit.look(now)
+
+    def _book_arrivals(self, now: float) -> None:
+        for gate, arrivals in list(self._arrivals.items()):
+            done = 0
+            while arrivals and now >= arrivals[0].begun + gate:
+                arrival = arrivals.popleft()
+                if arrival.kind != DROPPED:
+                    self._tally(arrival.gauge).arrival(arrival)
+                done = _breathe(done)
+
+    def _book_events(self, now: float) -> None:
+        for events in list(self._events.values()):
+            done = 0
+            while events and now >= events[0].due:
+                self._book_event(events.popleft())
+                done = _breathe(done)
+
+    def _book_event(self, event: Event) -> None:
+        tally = self._tally(event.gauge)
+        for name, times, bad in tally.event(event):
+            self._recorder.observe(event.assignment, name, times, bad)
+        if len(tally.firsts) > FIRSTS:
+            self._recorder.count("firsts_dropped", len(tally.firsts) - FIRSTS)
+            del tally.firsts[FIRSTS:]
+
+    def _tally(self, gauge: Gauge) -> Tally:
+        release = gauge.rollout, gauge.release
+        tally = self._tallies.get(release)
+        if tally is None or tally.gauge.run < gauge.run:
+            tally = self._tallies[release] = Tally(gauge)
+        elif max(tally.gauge.weights, default=0) < max(gauge.weights, default=0):
+            tally.gauge = gauge
+        return tally
+
+    def ledgers(self) -> dict[Release, Ledgers]:
+        """This process's cumulative totals of all declared releases; a copy."""
+        snapshot = self._snapshot()
+        gate = {lane.name: lane.gauge.gate for lane in snapshot.lanes if lane.gauge is not None}
+        with self._lock:
+            told = {}
+            for lane in snapshot.lanes:
+                release = lane.name, lane.track.rollout.canary
+                run = lane.entry.run if lane.entry is not None else 0
+                told[release] = self._told(release, run, self._wall() - gate.get(lane.name, 0.0))
+            return told
+
+    def _told(self, release: Release, run: int, upto: float) -> Ledgers:
+        tally = self._tallies.get(release)
+        ledgers = Ledgers(run=run, upto=max(0.0, upto))
+        if tally is not None and tally.gauge.run == run:
+            ledgers.merge(replace(tally.ledgers, upto=ledgers.upto))
+        for series, period, cell in self._counts(release):
+            if period is None:
+                if series.cohort is Cohort.STABLE:
+                    add_counts(ledgers.before, cell.starts)
+            elif period >= run:
+                seen = ledgers.seen.setdefault(series.cohort, Seen())
+                seen.kinds = [a + b for a, b in zip(seen.kinds, cell.counts, strict=True)]
+                add_counts(seen.starts, cell.starts)
+                merge_observed(seen.observed, cell.observed)
+        return ledgers
+
+    def _counts(self, release: Release) -> Iterator[tuple[Series, int | None, Counts]]:
+        for series, period, cell in self._recorder.all_cells():
+            if (series.rollout, series.release) == release:
+                yield series, period, cell
+
+    def take_firsts(self) -> list[FirstBatch]:
+        """First events that the store has not been told of; :meth:`put_back` what it refused."""
+        with self._lock:
+            taken = [
+                (*release, tally.gauge.run, tally.firsts)
+                for release, tally in self._tallies.items()
+                if tally.firsts
+            ]
+            for tally in self._tallies.values():
+                tally.firsts = []
+        return taken
+
+    def put_back(self, batch: FirstBatch) -> None:
+        """The store did not take these."""
+        rollout, release, run, firsts = batch
+        with self._lock:
+            tally = self._tallies.get((rollout, release))
+            if tally is not None and tally.gauge.run == run:
+                tally.firsts = (firsts + tally.firsts)[:FIRSTS]
+
+    def restart(self, rollout: str, release: str) -> None:
+        """Begin at 0: what was told of this release is in a sum, under an id that is closed."""
+        with self._lock:
+            self._tallies.pop((rollout, release), None)
+            self._recorder.forget_evidence(rollout, release)
+
+
+BREATH: Final = 256
+"""Bookings after which other threads get their turn: well below a millisecond."""
+
+
+def _breathe(done: int) -> int:
+    if done < BREATH:
+        return done + 1
+    time.sleep(0)
+    return 0
+
+
+def _append(queues: dict[float, deque[Any]], gate: float, item: object, recorder: Recorder) -> None:
+    queue = queues.get(gate)
+    if queue is None:
+        queue = queues.setdefault(gate, deque())
+    if len(queue) < WAITING:
+        queue.append(item)
+    else:
+        recorder.count("measuring_full")
