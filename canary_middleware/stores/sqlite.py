@@ -49,8 +49,8 @@ from canary_middleware.stores.sqlite_totals import SqliteLease, SqliteTotals
 
 HISTORY: Final = 1_000
 """Lines of history kept."""
-MAX_LINE: Final = 16_384
-"""Bytes of a line of history that is read; ours are far shorter."""
+MAX_LINE: Final = 64 * 1024
+"""Bytes of a line of history that is read; ours are shorter, with a few kilobytes of evidence."""
 KILL_PATIENCE: Final = 10.0
 """Seconds that a kill waits for the changes of others, at least."""
 T = TypeVar("T")

@@ -12,7 +12,8 @@ from canary_middleware.stores.sqlite_affinity import SqlitePart
 from canary_middleware.stores.totals import MAX_TOTALS, bounded
 
 LIFE: Final = 30 * 86_400.0
-"""Seconds after which totals that nobody writes any more are deleted, and folded ids forgotten."""
+"""Seconds after which totals that nobody writes any more are deleted, and folded ids forgotten. The
+sum of those that were folded stays for as long as any process writes for that release."""
 
 _READ: Final = (
     "SELECT boot, CASE WHEN length(data) <= ? THEN data END, written FROM totals"
@@ -20,6 +21,15 @@ _READ: Final = (
 )
 _IS_FOLDED: Final = (
     "SELECT 1 FROM folded WHERE namespace = ? AND rollout = ? AND release = ? AND boot = ?"
+)
+_UPDATE: Final = (
+    "UPDATE totals SET data = ?, written = ?"
+    " WHERE namespace = ? AND rollout = ? AND release = ? AND boot = ?"
+)
+_SWEEP: Final = (
+    "DELETE FROM totals AS old WHERE written < ? AND (boot <> '' OR NOT EXISTS (SELECT 1"
+    " FROM totals AS new WHERE new.namespace = old.namespace AND new.rollout = old.rollout"
+    " AND new.release = old.release AND new.written >= ?))"
 )
 _DELETE: Final = (
     "DELETE FROM totals WHERE namespace = ? AND rollout = ? AND release = ? AND boot = ?"
@@ -110,7 +120,9 @@ class SqliteTotals(SqlitePart):
         self, connection: sqlite3.Connection, place: tuple[str, str, str, str], data: bytes
     ) -> None:
         now = self._wall()
-        connection.execute("INSERT OR REPLACE INTO totals VALUES (?, ?, ?, ?, ?, ?)",
-                           (*place, data, now))  # fmt: skip
-        connection.execute("DELETE FROM totals WHERE written < ?", (now - LIFE,))
+        if connection.execute(_UPDATE, (data, now, *place)).rowcount:
+            return
+        connection.execute("INSERT INTO totals VALUES (?, ?, ?, ?, ?, ?)", (*place, data, now))
+        # Only for somebody new: it reads through all totals of all releases.
+        connection.execute(_SWEEP, (now - LIFE, now - LIFE))
         connection.execute("DELETE FROM folded WHERE at < ?", (now - LIFE,))

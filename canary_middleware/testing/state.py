@@ -111,6 +111,14 @@ class StoreContract(Contract):
             assert receive(subscription) == struck
             assert subscription.receive(0.01) is None
 
+    def test_history_keeps_the_evidence(self, store: StateStore) -> None:
+        document = started()
+        guards = [{"guard": f"errors-{n}", "log_e": n / 7, "words": "é" * 5_000} for n in range(2)]
+        kept = {"decision": "rollback", "proven": False, "requests": None, "guards": guards}
+        line = replace(audit(document), action="rollback", evidence=kept)
+        assert store.swap(None, document, line)
+        assert store.history("checkout", 1) == [line]
+
     def test_history_is_newest_first_filtered_and_limited(self, store: StateStore) -> None:
         document = started()
         assert store.swap(None, document, audit(document))

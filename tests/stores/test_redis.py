@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from canary_middleware import verbs
-from canary_middleware.core.codec import MAX_BYTES, MAX_REVISION, encode_body
+from canary_middleware.core.codec import MAX_BYTES, MAX_REVISION, encode_audit, encode_body
 from canary_middleware.core.records import Audit, ProcessReport
 from canary_middleware.core.state import EVERYTHING, Document, Plan, Verb
 from canary_middleware.core.transitions import Command, apply
@@ -233,6 +233,15 @@ def test_history_keeps_a_thousand_lines(shop: Shop) -> None:
     shop.client.rpush(shop.audit, *["{}"] * 1_500)
     shop.store.kill(EVERYTHING, by="me", why="", now=1.0)
     assert shop.client.llen(shop.audit) == 1_000
+
+
+def test_history_is_at_most_16_megabytes_and_the_newest_lines(shop: Shop) -> None:
+    shop.start()
+    line = encode_audit(replace(AUDIT, action="padded")) + b" " * 60_000
+    shop.client.rpush(shop.audit, *[line] * 300)
+    found = shop.store.history(None, 1_000)
+    assert found[0] == AUDIT
+    assert len(found) == 1 + (2**24 - len(encode_audit(AUDIT))) // len(line)
 
 
 def test_a_document_too_large_to_be_read_is_never_written(shop: Shop) -> None:

@@ -120,6 +120,19 @@ def test_totals_of_another_kind_are_swept_away_and_too_large_ones_told(shop: Sho
     assert present(shop.store) == {"b1": b"1"}
 
 
+def test_silent_totals_go_and_their_sum_stays_with_the_release(shop: Shop) -> None:
+    store = shop.store
+    for boot in ("b1", "b2", "b3"):
+        store.put("checkout", "2", boot, b"1")
+    store.fold("checkout", "2", b"1", {"b1": b"1"}, b"")
+    for boot in ("", "b2"):
+        shop.client.zincrby(shop.key("written", "checkout", "2"), -30 * 86_400, boot)
+    store.put("checkout", "2", "b3", b"2")
+    assert set(present(store)) == {"", "b2", "b3"}
+    store.put("checkout", "2", "b4", b"1")
+    assert present(store) == {"": b"1", "b3": b"2", "b4": b"1"}
+
+
 def test_a_push_that_revokes_nothing_proper_is_refused_and_the_next_one_is_heard(
     shop: Shop,
 ) -> None:

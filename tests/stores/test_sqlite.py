@@ -24,8 +24,10 @@ from canary_middleware.stores import open_store
 from canary_middleware.stores.protocol import Forgotten
 from canary_middleware.stores.sqlite import HISTORY, SqliteStore
 from canary_middleware.stores.sqlite_affinity import REMEMBERED
+from canary_middleware.stores.sqlite_totals import LIFE as TOTALS_LIFE
 from canary_middleware.testing.affinity import FIRST, LIFE, keys
 from canary_middleware.testing.contract import audit, receive
+from canary_middleware.testing.totals import present
 from tests.stores.sqlite_shop import STARTED, Shop
 
 
@@ -306,6 +308,23 @@ def test_a_listener_notices_that_revocations_were_lost(shop: Shop) -> None:
         shop.spoil("DELETE FROM forgotten")
         with pytest.raises(StoreUnavailableError, match="has lost"):
             subscription.receive(1.0)
+
+
+def test_silent_totals_go_and_their_sum_stays_with_the_release(shop: Shop) -> None:
+    store = shop.store
+    store.put("checkout", "2", "b1", b"1")
+    store.fold("checkout", "2", b"1", {"b1": b"1"}, b"")
+    store.put("checkout", "2", "b2", b"2")
+    store.put("checkout", "1", "b1", b"over")
+    store.fold("checkout", "1", b"over", {"b1": b"over"}, b"")
+    shop.clock.now += TOTALS_LIFE - 1
+    store.put("checkout", "2", "b3", b"3")
+    assert present(store) == {"": b"1", "b2": b"2", "b3": b"3"}
+    shop.clock.now += 2
+    store.put("checkout", "2", "b4", b"4")
+    assert present(store) == {"": b"1", "b3": b"3", "b4": b"4"}
+    assert present(store, "1") == {}
+    assert shop.count("folded") == 0
 
 
 def test_totals_that_cannot_be_read_are_told(shop: Shop) -> None:

@@ -34,11 +34,10 @@ end
 -- What was counted stays.
 local function thin(kind, watch)
   watch.limit, watch.size = watch.limit / 2, 0
-  local gone = {}
+  local gone, prefix = {}, kind .. ':'
   for _, field in ipairs(redis.call('HKEYS', key)) do
-    local owner, visitor = field:match('^(.+):(%d+)$')
-    if owner == kind then
-      if tonumber(visitor) < watch.limit then
+    if field:sub(1, #prefix) == prefix then
+      if (tonumber(field:sub(#prefix + 1)) or EVERYBODY) < watch.limit then
         watch.size = watch.size + 1
       else
         gone[#gone + 1] = field

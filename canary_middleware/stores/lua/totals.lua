@@ -9,9 +9,20 @@ for key, kind in pairs({[KEYS[1]] = 'hash', [KEYS[2]] = 'zset', [KEYS[3]] = 'zse
   if found ~= kind and found ~= 'none' then redis.call('DEL', key) end
 end
 
+-- Who was silent for so long goes when somebody new comes; their sum stays as long as the release.
+local function sweep()
+  for _, boot in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now - LIFE, 'LIMIT', 0, 100)) do
+    if boot ~= '' then
+      redis.call('HDEL', KEYS[1], boot)
+      redis.call('ZREM', KEYS[2], boot)
+    end
+  end
+end
+
 local function write(boot, data)
-  redis.call('HSET', KEYS[1], boot, data)
+  local new = redis.call('HSET', KEYS[1], boot, data) == 1
   redis.call('ZADD', KEYS[2], string.format('%.3f', now), boot)
+  if new then sweep() end
 end
 
 -- A rollout that nobody has any more leaves nothing behind.
