@@ -12,7 +12,6 @@ from canary_middleware.core.evalues import (
     FIRST,
     HIGHER,
     LOWER,
-    RATIOS,
     Prior,
     bet,
     first_event_factors,
@@ -23,8 +22,10 @@ from canary_middleware.core.evalues import (
 from canary_middleware.core.mixtures import Factors, Table, log_mean, log_sum, logs_of, row
 
 PAIRS = ((0.10, 0.002), (0.30, 0.002), (0.60, 0.01), (0.97, 0.01), (0.97, 0.10), (0.5, 0.2))
-PUBLISHED = Prior.of(RATIOS, PAIRS, 0.75)  # the prior that the known answers were computed with
-TWENTY = Prior.of(RATIOS)
+RATIOS = tuple(1.15 * (2000 / 1.15) ** (index / 19) for index in range(20))
+# The priors that the known answers were computed with.
+PUBLISHED = Prior.of(dict.fromkeys(RATIOS, 0.75 / 20) | dict.fromkeys(PAIRS, 0.25 / 6))
+TWENTY = Prior.of(dict.fromkeys(RATIOS, 1.0))
 STEPPED = 4 / 19  # seen on stable at 5 %, now 25 %
 
 counts = st.builds(Table, *[st.integers(0, 10**9)] * 4)
@@ -38,7 +39,7 @@ def test_bets_on_what_is_worse() -> None:
 
 
 def test_known_factors_of_a_pair() -> None:
-    factors = proportion_factors(0.05, Prior.of((2.0,), ((0.02, 0.01),), 0.5))
+    factors = proportion_factors(0.05, Prior.of({2.0: 1, (0.02, 0.01): 1}))
     linear = [math.exp(column[1]) for column in factors]
     assert linear == pytest.approx([1.904762, 0.952381, 0.990399, 1.000505], abs=1e-5)
 
@@ -96,7 +97,7 @@ def test_known_mixture_of_two_cells() -> None:
 
 def test_known_block_of_one_failure_on_the_canary() -> None:
     """Turner, Ly & Grünwald: 1 canary failure beside 19 good stable answers, (.05, .01)."""
-    factors = proportion_factors(0.05, Prior.of((2.0,), ((0.05, 0.01),), 0.5))
+    factors = proportion_factors(0.05, Prior.of({2.0: 1, (0.05, 0.01): 1}))
     log_block = row(factors, Table(1, 0, 0, 19))[1]
     assert math.exp(log_block) == pytest.approx(4.329876, abs=1e-5)
 
@@ -105,7 +106,7 @@ def test_known_block_of_one_failure_on_the_canary() -> None:
     ("rho", "known"), [(0.05, (1.003302, -0.095310)), (4 / 99, (1.020903, -0.077709))]
 )
 def test_known_factors_of_a_ratio(rho: float, known: tuple[float, float]) -> None:
-    factors = proportion_factors(rho, Prior.of((3.0,)))
+    factors = proportion_factors(rho, Prior.of({3.0: 1}))
     assert (factors.canary_event[0], factors.stable_event[0]) == pytest.approx(known, abs=1e-5)
 
 
