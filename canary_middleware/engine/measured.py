@@ -31,6 +31,8 @@ class Measured(Placing):
         head: seconds until the answer started; negative before.
         arrivals: throws of the coin that this request made, or ``None``.
         returned: rollouts in which this was not the visitor's first request of the period.
+        marks: by rollout, what the visitor had counted for before this request, where its cookie
+            says more now; or ``None``.
         observed: sums of declared metrics by name, or ``None``.
         overdue: how long the answer has not started: past the gate, past the time-out.
         slow: seconds from which on some measured exposure finds the answer slow.
@@ -38,8 +40,8 @@ class Measured(Placing):
     """
 
     __slots__ = (
-        "arrivals", "begun", "exposed", "finished", "head", "measured", "observed", "outer",
-        "overdue", "returned", "slow", "started", "status",
+        "arrivals", "begun", "exposed", "finished", "head", "marks", "measured", "observed",
+        "outer", "overdue", "returned", "slow", "started", "status",
     )  # fmt: skip
 
     begun: float
@@ -49,6 +51,7 @@ class Measured(Placing):
     status: int
     arrivals: list[Arrival] | None
     returned: set[str] | None
+    marks: dict[str, int] | None
     observed: dict[str, float] | None
     overdue: int
     slow: float
@@ -122,7 +125,7 @@ class Measured(Placing):
         if self.returned is None:
             self.returned = set()
         self.returned.add(name)
-        self._keep_sight(gauge, sight._replace(seen=sight.seen | gauge.returned))
+        self._mark(gauge, sight, gauge.returned)
 
     # --- cookie ----------------------------------------------------------------------------------
 
@@ -183,9 +186,15 @@ class Measured(Placing):
             sight = self._sight(gauge)
             if sight is None:
                 continue
-            seen = sight.seen | self._bits(gauge)
-            if seen != sight.seen:
-                self._keep_sight(gauge, sight._replace(seen=seen))
+            self._mark(gauge, sight, self._bits(gauge))
+
+    def _mark(self, gauge: Gauge, sight: Sight, bits: int) -> None:
+        """Keep what the visitor counts for from now on, and remember what it was until now."""
+        if bits & ~sight.seen:
+            if self.marks is None:
+                self.marks = {}
+            self.marks.setdefault(gauge.rollout, sight.seen)
+            self._keep_sight(gauge, sight._replace(seen=sight.seen | bits))
 
     def _bits(self, gauge: Gauge) -> int:
         bits = gauge.failures if self.status >= 500 else 0
@@ -252,7 +261,7 @@ class Measured(Placing):
                 assignment=one,
                 gauge=gauge,
                 unit=self._unit(gauge),
-                sight=self._sight(gauge),
+                sight=self._before(gauge),
                 wall=wall,
                 failed=failed,
                 slow=slow and self._took(now) > gauge.slow,
@@ -261,6 +270,13 @@ class Measured(Placing):
             )
             if event.failed or event.slow or event.again or declared:
                 engine.measuring.happened(event)
+
+    def _before(self, gauge: Gauge) -> Sight | None:
+        """The sight as it was when the request came, for the sake of what it counts for now."""
+        sight, marks = self._sight(gauge), self.marks or {}
+        if sight is None or gauge.rollout not in marks:
+            return sight
+        return sight._replace(seen=marks[gauge.rollout])
 
     def _took(self, now: float) -> float:
         return self.head if self.head >= 0 else now - self.begun

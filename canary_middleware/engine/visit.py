@@ -77,6 +77,7 @@ class Visit(Measured):
         self.head = -1.0
         self.arrivals = None
         self.returned = None
+        self.marks = None
         self.observed = None
         self.overdue = IN_TIME
         self.slow = inf
