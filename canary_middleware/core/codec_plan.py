@@ -49,8 +49,10 @@ def plan_of(place: Place) -> Plan:
         precaution=_precaution(fields["precaution"]),
         course=_course(fields["course"]),
     )
-    if plan.course.bakes and len(plan.course.bakes) != len(plan.steps):
-        place.refuse("has not one bake for each step")
+    course = plan.course
+    each = {len(course.bakes), len(course.samples), len(course.approvals)}
+    if course.bakes and each != {len(plan.steps)}:
+        place.refuse("has not a bake, samples and an approval for each step")
     return plan
 
 

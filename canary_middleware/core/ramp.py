@@ -155,6 +155,10 @@ class Course:
         """Whether the controller moves it."""
         return bool(self.bakes)
 
+    def gate(self, step: int) -> bool:
+        """Whether a person must agree before this step is entered."""
+        return self.automatic and self.approvals[step]
+
     @classmethod
     def of(cls, ramp: Ramp, *, alpha: str, horizon: str, timeout: str) -> Course:
         """What a declaration means in numbers; it has been checked."""

@@ -27,7 +27,8 @@ HINTS: Final[Mapping[Phase, str]] = {
     Phase.RAMPING: f"stop its ramp with `canary pause ROLLOUT`, or {_SET}",
     Phase.PAUSED: f"go on with `canary resume ROLLOUT`, or {_SET}",
     Phase.HOLDING: f"stop with `canary pause ROLLOUT`, or {_SET}",
-    Phase.AWAITING_APPROVAL: f"stop with `canary pause ROLLOUT`, or {END}",
+    Phase.AWAITING_APPROVAL: "go on with `canary approve ROLLOUT`, stop with `canary pause "
+    f"ROLLOUT`, or {END}",
     Phase.PROMOTED: "`canary finish ROLLOUT` closes it after its rollback window, "
     "`canary rollback ROLLOUT` takes it back",
     Phase.FINISHED: "ship the next change under a new canary label",
@@ -35,6 +36,11 @@ HINTS: Final[Mapping[Phase, str]] = {
 }
 _NOTHING_BACK: Final = "there is nothing to take back: everybody is on stable"
 EARLY: Final = "`canary rollback ROLLOUT` takes it back, `canary finish ROLLOUT --early` closes it"
+GATED: Final = (
+    "skip it knowingly with `canary resume ROLLOUT --skip-approval`, or go back below it with "
+    "`canary weight ROLLOUT WEIGHT`"
+)
+DRILLING: Final = "wait until it is over, or end it with `canary drill ROLLOUT --stop`"
 _CLOSE: Final = "it closes what is promoted: `canary promote ROLLOUT` first"
 _FEWER: Final = "`canary weight ROLLOUT 0%` draws nobody any more"
 _NOBODY: Final = "`canary rollback ROLLOUT` takes everybody off"

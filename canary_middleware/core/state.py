@@ -216,7 +216,7 @@ class Entry:
         step: index into ``plan.steps``; -1 when the weight was set by hand.
         epoch: revision of the last event that voids all pins.
         period: revision of the last change of weight or label.
-        since: wall-clock seconds of the last change of phase or weight.
+        since: wall-clock seconds of the beginning of its present phase and weight.
         why: the reason given for it.
         plan: the declaration as it was at ``start``.
         run: revision of that ``start``; evidence is of one run.
@@ -225,6 +225,9 @@ class Entry:
         baseline: see :class:`Baseline`; ``None`` while there is none.
         drill: the rehearsal under way or the last one of this run, or ``None``.
         noted: what ``observe`` mode last said that it would do; ``""`` for nothing.
+        reached: highest step of this run that was entered; gates above it were not passed yet.
+        stopped: what a person must go on past with ``resume``: a limit of the ramp, or ``breach``.
+        waived: limits that a person went past.
     """
 
     release: str
@@ -243,6 +246,19 @@ class Entry:
     baseline: Baseline | None = None
     drill: Drill | None = None
     noted: str = ""
+    reached: int = -1
+    stopped: str = ""
+    waived: tuple[str, ...] = ()
+
+    @property
+    def stay(self) -> tuple[Period, ...]:
+        """Periods of the present stay at this weight; bake and samples count from the first one.
+
+        All but that of the baseline begin a stay: it changes what is measured, not what is tried.
+        """
+        baseline = self.baseline.since if self.baseline else None
+        begins = [at for at, one in enumerate(self.periods) if one.revision != baseline]
+        return self.periods[begins[-1] if begins else 0 :]
 
     @property
     def warm_until(self) -> float:

@@ -1,23 +1,25 @@
 """What may follow what: the full phase x verb table, and the two ways in which a document changes.
 
 Two rules. A phase changes only through :data:`TABLE`; what else a verb changes (weight, step,
-epoch, period) is in its one effect function. ``kill`` is not in the table: it is never refused.
+epoch, period) is in its one function in :mod:`canary_middleware.core.effects`. ``kill`` is not in
+the table: it is never refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from math import ceil
 from typing import Final
 
+from canary_middleware.core.command import Command, refused
 from canary_middleware.core.duration import format_duration
+from canary_middleware.core.effects import At, moved, step_above, timed
 from canary_middleware.core.refusals import (
     EARLY,
     END,
     HINTS,
     NAME,
-    WEIGHT,
     WITHOUT_RAMP,
     Refusal,
     refusal,
@@ -27,52 +29,49 @@ from canary_middleware.core.refusals import (
 from canary_middleware.core.state import (
     ACTIVE,
     EVERYTHING,
-    KEPT_PERIODS,
     Document,
     Entry,
     Kill,
-    Period,
     Phase,
-    Plan,
     RolloutState,
     Verb,
 )
-from canary_middleware.core.weight import FULL, format_weight
 from canary_middleware.errors import VerbRefusedError
+
+__all__ = ["KEPT_RELEASES", "TABLE", "Command", "apply", "strike"]
 
 KEPT_RELEASES: Final = 8
 """Entries remembered per rollout; the oldest closed ones go first."""
 
 
-_LEAVE: Final = {
-    Verb.WEIGHT: Phase.PAUSED,
-    Verb.PROMOTE: Phase.PROMOTED,
-    Verb.ROLLBACK: Phase.ROLLED_BACK,
-    Verb.REVIVE: Phase.PAUSED,
+def _active(phase: Phase, moves: Mapping[Verb, Phase]) -> Mapping[Verb, Phase]:
+    """What every phase knows in which the outcome is open, and what only this one does."""
+    return {
+        Verb.WEIGHT: Phase.PAUSED,
+        Verb.PROMOTE: Phase.PROMOTED,
+        Verb.ROLLBACK: Phase.ROLLED_BACK,
+        Verb.REVIVE: Phase.PAUSED,
+        Verb.PRECAUTION: Phase.PAUSED,
+        Verb.SETTLE: Phase.PAUSED,
+        **dict.fromkeys((Verb.REBASE, Verb.BASELINE, Verb.DRILL, Verb.NOTE), phase),
+        **moves,
+    }
+
+
+_ON: Final = {
+    Verb.PAUSE: Phase.PAUSED,
+    Verb.HOLD: Phase.HOLDING,
+    Verb.ADVANCE: Phase.RAMPING,
+    Verb.AWAIT: Phase.AWAITING_APPROVAL,
 }
 _MOVES: Final[Mapping[Phase, Mapping[Verb, Phase]]] = {
     Phase.IDLE: {Verb.START: Phase.RAMPING, Verb.REVIVE: Phase.IDLE},
-    Phase.RAMPING: {
-        **_LEAVE,
-        Verb.REBASE: Phase.RAMPING,
-        Verb.PAUSE: Phase.PAUSED,
-        Verb.HOLD: Phase.HOLDING,
-        Verb.ADVANCE: Phase.RAMPING,
-        Verb.AWAIT: Phase.AWAITING_APPROVAL,
-    },
-    Phase.PAUSED: {**_LEAVE, Verb.REBASE: Phase.PAUSED, Verb.RESUME: Phase.RAMPING},
-    Phase.HOLDING: {
-        **_LEAVE,
-        Verb.REBASE: Phase.HOLDING,
-        Verb.PAUSE: Phase.PAUSED,
-        Verb.RESUME: Phase.RAMPING,
-    },
-    Phase.AWAITING_APPROVAL: {
-        **_LEAVE,
-        Verb.REBASE: Phase.AWAITING_APPROVAL,
-        Verb.PAUSE: Phase.PAUSED,
-        Verb.APPROVE: Phase.RAMPING,
-    },
+    Phase.RAMPING: _active(Phase.RAMPING, _ON),
+    Phase.PAUSED: _active(Phase.PAUSED, {Verb.RESUME: Phase.RAMPING}),
+    Phase.HOLDING: _active(Phase.HOLDING, {**_ON, Verb.RESUME: Phase.RAMPING}),
+    Phase.AWAITING_APPROVAL: _active(
+        Phase.AWAITING_APPROVAL, {Verb.PAUSE: Phase.PAUSED, Verb.APPROVE: Phase.RAMPING}
+    ),
     Phase.PROMOTED: {
         Verb.FINISH: Phase.FINISHED,
         Verb.ROLLBACK: Phase.ROLLED_BACK,
@@ -86,33 +85,6 @@ TABLE: Final[Mapping[tuple[Phase, Verb], Phase | Refusal]] = {
     for phase in Phase
     for verb in Verb
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One verb with its arguments.
-
-    Attributes:
-        verb: what to do.
-        rollout: to which rollout; for ``revive`` a kill's scope.
-        why: the reason given, kept in the entry.
-        release: canary label; ``None`` means the current one.
-        plan: for ``start``.
-        weight: for ``weight``, optional for ``start``; units of 0.001 %.
-        acknowledge: for ``start`` of a release that was rolled back.
-        stable: for ``rebase``, the new label of the stable side.
-        early: for ``finish`` before the end of the rollback window.
-    """
-
-    verb: Verb
-    rollout: str
-    why: str = ""
-    release: str | None = None
-    plan: Plan | None = None
-    weight: int | None = None
-    acknowledge: bool = False
-    stable: str | None = None
-    early: bool = False
 
 
 def apply(document: Document, command: Command, now: float) -> Document:
@@ -138,7 +110,7 @@ def apply(document: Document, command: Command, now: float) -> Document:
     else:
         entry = _addressed(state, command)
         _check_meant(state, entry, command)
-        entry = _moved(entry, command, revision, now)
+        entry = _moved(entry, command, At(revision, now))
         state = replace(state, entries={**state.entries, entry.release: entry})
     return replace(
         document, revision=revision, rollouts={**document.rollouts, command.rollout: state}
@@ -152,22 +124,11 @@ def strike(document: Document, scope: str, *, by: str, why: str, now: float) -> 
     return replace(document, revision=revision, kills=kills)
 
 
-def _refused(command: Command, message: str, hint: str) -> VerbRefusedError:
-    release = f" --release {command.release}" if command.release else ""
-    if command.weight is not None:
-        hint = hint.replace(WEIGHT, format_weight(command.weight))
-    return VerbRefusedError(
-        f"{command.rollout}: {message}",
-        rollout=command.rollout,
-        hint=hint.replace(NAME, command.rollout + release),
-    )
-
-
 def _killed(document: Document, command: Command) -> VerbRefusedError:
     scopes = [scope for scope in (EVERYTHING, command.rollout) if scope in document.kills]
     what = "the whole namespace is killed" if EVERYTHING in scopes else "it is killed"
     first, *then = (f"`{_revival(scope)}`" for scope in scopes)
-    return _refused(command, what, ", then ".join([f"{first} first", *then]))
+    return refused(command, what, ", then ".join([f"{first} first", *then]))
 
 
 def _revival(scope: str) -> str:
@@ -178,9 +139,9 @@ def _next(entry: Entry, command: Command) -> Phase:
     cell = TABLE[entry.phase, command.verb]
     if isinstance(cell, Phase):
         return cell
-    stuck = cell.hint == HINTS[Phase.PAUSED] and _step(entry) is None
+    stuck = cell.hint == HINTS[Phase.PAUSED] and step_above(entry) is None
     message = unfit(command.verb, entry.release, entry.phase)
-    raise _refused(command, message, WITHOUT_RAMP if stuck else cell.hint)
+    raise refused(command, message, WITHOUT_RAMP if stuck else cell.hint)
 
 
 def _addressed(state: RolloutState, command: Command) -> Entry:
@@ -189,10 +150,10 @@ def _addressed(state: RolloutState, command: Command) -> Entry:
         return entry
     idle = refusal(Phase.IDLE, command.verb)
     if command.release is None:
-        raise _refused(command, unfit(command.verb, "it", Phase.IDLE), idle.hint)
+        raise refused(command, unfit(command.verb, "it", Phase.IDLE), idle.hint)
     known = ", ".join(sorted(state.entries)) or "none"
     never = f"release {command.release} was never started, known are: {known}"
-    raise _refused(command, never, idle.hint)
+    raise refused(command, never, idle.hint)
 
 
 def _check_meant(state: RolloutState, entry: Entry, command: Command) -> None:
@@ -204,35 +165,33 @@ def _check_meant(state: RolloutState, entry: Entry, command: Command) -> None:
         early = " --early" if command.early else ""
         say = [f"`canary finish {NAME} --release {release}{early}`" for release in promoted]
         message = unfit(command.verb, entry.release, entry.phase)
-        raise _refused(command, message, f"what is promoted is closed by {' or '.join(say)}")
+        raise refused(command, message, f"what is promoted is closed by {' or '.join(say)}")
 
 
 def _start(state: RolloutState, command: Command, revision: int, now: float) -> Entry:
     plan = command.plan
     if plan is None:
-        raise _refused(
-            command, "no process declares it", "name the release or start an application"
-        )
+        raise refused(command, "no process declares it", "name the release or start an application")
     for other in state.entries.values():
         if other.phase in ACTIVE and other.release != plan.canary:
             first = f"release {other.release} is {words(other.phase)}"
-            raise _refused(_naming(command, state, other.release), first, f"first {END}")
+            raise refused(_naming(command, state, other.release), first, f"first {END}")
     before = state.entries.get(plan.canary)
     if before:
         command = _naming(command, state, plan.canary)
     phase = _next(before, command) if before else _MOVES[Phase.IDLE][Verb.START]
     if before and before.phase is Phase.ROLLED_BACK and not command.acknowledge:
-        raise _refused(command, f"{plan.canary} was rolled back", HINTS[Phase.ROLLED_BACK])
+        raise refused(command, f"{plan.canary} was rolled back", HINTS[Phase.ROLLED_BACK])
     entry = Entry(
         release=plan.canary, stable=plan.stable, phase=phase, weight=0, step=-1,
         epoch=revision, period=revision, since=now, why=command.why, plan=plan,
         run=revision, begun=now,
     )  # fmt: skip
     if command.weight is None and plan.steps:
-        return _timed(replace(entry, weight=plan.steps[0], step=0), now)
+        return timed(replace(entry, weight=plan.steps[0], step=0, reached=0), now)
     # Starting by hand is starting and then moving the weight, by the same table.
     by_hand = replace(command, verb=Verb.WEIGHT, weight=command.weight or 0)
-    return _moved(entry, by_hand, revision, now)
+    return _moved(entry, by_hand, At(revision, now))
 
 
 def _naming(command: Command, state: RolloutState, release: str) -> Command:
@@ -240,100 +199,24 @@ def _naming(command: Command, state: RolloutState, release: str) -> Command:
     return replace(command, release=None if release == state.current else release)
 
 
-def _moved(entry: Entry, command: Command, revision: int, now: float) -> Entry:
+def _moved(entry: Entry, command: Command, at: At) -> Entry:
     phase = _next(entry, command)
     if command.verb is Verb.FINISH and not command.early:
-        _check_window(entry, command, now)
-    moved = _EFFECTS.get(command.verb, _keep)(entry, command)
-    anew = command.verb in (Verb.WEIGHT, Verb.ROLLBACK, Verb.REBASE)
-    period = revision if anew or moved.weight != entry.weight else entry.period
-    epoch = revision if command.verb is Verb.ROLLBACK else entry.epoch
-    moved = replace(moved, phase=phase, period=period, epoch=epoch, since=now, why=command.why)
-    return _timed(moved, now)
-
-
-def _timed(entry: Entry, now: float) -> Entry:
-    """With its present period among those that the judge knows the weight of."""
-    if entry.periods and entry.periods[-1].revision == entry.period:
-        return entry
-    periods = (*entry.periods, Period(entry.period, entry.weight, now))
-    return replace(entry, periods=periods[-KEPT_PERIODS:])
+        _check_window(entry, command, at.now)
+    return moved(entry, command, phase, at)
 
 
 def _check_window(entry: Entry, command: Command, now: float) -> None:
     left = entry.warm_until - now
     if left > 0:
         window = f"the rollback window of {entry.release} is open for another {_time(left)}"
-        raise _refused(command, window, EARLY)
+        raise refused(command, window, EARLY)
 
 
 def _time(seconds: float) -> str:
     """In whole minutes, or in seconds where there are few."""
     whole = ceil(seconds) if seconds < 120 else 60 * ceil(seconds / 60)
     return format_duration(whole)
-
-
-def _keep(entry: Entry, command: Command) -> Entry:
-    return entry
-
-
-def _weight(entry: Entry, command: Command) -> Entry:
-    if command.weight is None or not 0 <= command.weight <= FULL:
-        raise _refused(command, "no weight between 0% and 100% was given", 'write it as "5%"')
-    return replace(entry, weight=command.weight, step=-1)
-
-
-def _resume(entry: Entry, command: Command) -> Entry:
-    if not entry.plan.steps:
-        raise _refused(command, "it has no ramp to resume", WITHOUT_RAMP)
-    step = _step(entry)
-    if step is None:
-        last = format_weight(entry.plan.steps[-1])
-        over = f"its weight {format_weight(entry.weight)} is above the last step, {last}"
-        raise _refused(command, over, f"go back to `canary weight {NAME} {last}`, or {END}")
-    return replace(entry, weight=entry.plan.steps[step], step=step)
-
-
-def _step(entry: Entry) -> int | None:
-    """The first step at or above the weight."""
-    at = [step for step, weight in enumerate(entry.plan.steps) if weight >= entry.weight]
-    return at[0] if at else None
-
-
-def _advance(entry: Entry, command: Command) -> Entry:
-    step = entry.step + 1
-    if step >= len(entry.plan.steps):
-        raise _refused(command, "it is at its last step", END)
-    return replace(entry, weight=entry.plan.steps[step], step=step)
-
-
-def _promote(entry: Entry, command: Command) -> Entry:
-    return replace(entry, weight=FULL, step=-1)
-
-
-def _rollback(entry: Entry, command: Command) -> Entry:
-    return replace(entry, weight=0, step=-1)
-
-
-def _rebase(entry: Entry, command: Command) -> Entry:
-    label = command.stable
-    if label is None or label == entry.release:
-        raise _refused(
-            command, "no label of a stable version was given", "name it with `--stable LABEL`"
-        )
-    if label == entry.stable:
-        raise _refused(command, f"{label} is its stable version already", "there is nothing to do")
-    return replace(entry, stable=label, plan=replace(entry.plan, stable=label))
-
-
-_EFFECTS: Final[Mapping[Verb, Callable[[Entry, Command], Entry]]] = {
-    Verb.WEIGHT: _weight,
-    Verb.RESUME: _resume,
-    Verb.ADVANCE: _advance,
-    Verb.PROMOTE: _promote,
-    Verb.ROLLBACK: _rollback,
-    Verb.REBASE: _rebase,
-}
 
 
 def _revive(document: Document, command: Command, now: float) -> Document:
@@ -367,12 +250,12 @@ def _not_killed(document: Document, command: Command) -> VerbRefusedError:
     else:
         it = "the namespace" if everything else "it"
         message = f"{it} is not killed, only {', '.join(others)}"
-    return VerbRefusedError(message, hint=hint) if everything else _refused(command, message, hint)
+    return VerbRefusedError(message, hint=hint) if everything else refused(command, message, hint)
 
 
 def _revived(state: RolloutState, command: Command, revision: int, now: float) -> RolloutState:
     entries = {
-        release: _timed(
+        release: timed(
             replace(entry, phase=_next(entry, command), epoch=revision, period=revision, since=now),
             now,
         )

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from canary_middleware.core.codec import decode, encode
+from canary_middleware.core.drill import Drill, Fault
 from canary_middleware.core.model import Rollout
 from canary_middleware.core.ramp import Ramp
 from canary_middleware.core.refusals import Refusal
@@ -34,6 +36,8 @@ from tests.core.states_page import PAGE, page
 
 PLAN = Plan(stable="1", canary="2", steps=(1_000, 5_000, 25_000))
 EMPTY = Document(lineage="a")
+STARTS = (0,) * 128
+REHEARSAL = Drill(Fault.ERROR, share=FULL, begun=7.0, seconds=60)
 
 
 def run(document: Document, *commands: Command, now: float = 7.0) -> Document:
@@ -73,7 +77,12 @@ def test_apply_obeys_the_table(phase: Phase, verb: Verb) -> None:
     if verb is Verb.REVIVE:
         document = strike(document, "checkout", by="me", why="x", now=1.0)
     weight = 2_000 if verb is Verb.WEIGHT else None
-    command = do(verb, plan=PLAN, acknowledge=True, weight=weight, stable="1a", early=True)
+    if verb is Verb.SETTLE and phase in ACTIVE:
+        document = run(document, do(Verb.DRILL, drill=REHEARSAL))
+    command = do(
+        verb, plan=PLAN, acknowledge=True, weight=weight, stable="1a", early=True,
+        starts=STARTS, drill=REHEARSAL,
+    )  # fmt: skip
     cell = TABLE[phase, verb]
     if isinstance(cell, Refusal):
         with pytest.raises(VerbRefusedError, match=verb.value) as refused:
@@ -100,7 +109,7 @@ def test_start_enters_the_ramp_at_its_first_step() -> None:
     assert document.rollouts["checkout"].current == "2"
     assert entry(document) == Entry(
         "2", "1", Phase.RAMPING, 1_000, 0, 1, 1, 7.0, "because", PLAN,
-        run=1, begun=7.0, periods=(Period(1, 1_000, 7.0),),
+        run=1, begun=7.0, periods=(Period(1, 1_000, 7.0),), reached=0,
     )  # fmt: skip
 
 
@@ -150,10 +159,14 @@ def test_weight_opens_a_period_but_no_epoch() -> None:
     assert (moved.phase, moved.period, moved.epoch, moved.step) == (Phase.PAUSED, 2, 1, -1)
 
 
-@pytest.mark.parametrize(("weight", "step", "period"), [(0, 0, 3), (1_000, 0, 2), (1_001, 1, 3)])
-def test_resume_enters_the_first_step_at_or_above(weight: int, step: int, period: int) -> None:
+@pytest.mark.parametrize(("weight", "step"), [(0, 0), (1_000, 0), (1_001, 1)])
+def test_resume_enters_the_first_step_at_or_above_with_bake_from_zero(
+    weight: int, step: int
+) -> None:
     resumed = entry(run(EMPTY, START, do(Verb.WEIGHT, weight=weight), do(Verb.RESUME)))
-    assert (resumed.step, resumed.weight, resumed.period) == (step, PLAN.steps[step], period)
+    assert (resumed.step, resumed.weight, resumed.period) == (step, PLAN.steps[step], 3)
+    assert resumed.stay == (Period(3, PLAN.steps[step], 7.0),)
+    assert resumed.run == 1
 
 
 def test_resume_is_refused_without_a_step_to_enter() -> None:
@@ -283,6 +296,9 @@ commands = st.builds(
     plan=st.sampled_from([None, PLAN, replace(PLAN, canary="3", steps=())]),
     weight=st.one_of(st.none(), st.integers(-1, FULL + 1)),
     acknowledge=st.booleans(),
+    starts=st.sampled_from([None, STARTS]),
+    drill=st.sampled_from([None, REHEARSAL]),
+    step=st.sampled_from([None, None, 0, 1]),
     stable=st.sampled_from([None, "1", "1a", "2"]),
     early=st.booleans(),
 )
@@ -310,6 +326,9 @@ def test_any_sequence_keeps_the_invariants(actions: list[Command | str]) -> None
                 assert e.epoch <= document.revision
                 assert e.period <= document.revision
                 assert e.phase is not Phase.ROLLED_BACK or e.weight == 0
+                assert (e.periods[-1].revision, e.periods[-1].weight) == (e.period, e.weight)
+                assert e.run <= e.periods[0].revision <= e.stay[0].revision
+        assert decode(encode(document)) == document
 
 
 def test_the_page_is_generated_from_the_table() -> None:
