@@ -55,11 +55,11 @@ def test_the_page_shows_how_to_check_one(tmp_path: Path) -> None:
         r"```python\n(.*?)```", (ROOT / "docs" / "stores.md").read_text(), re.DOTALL
     )
     (tmp_path / "test_mine.py").write_text(block)
-    some = "untouched or creates or first_claim or holds_it or last_word"
+    some = "untouched or creates or first_claim or holds_it or last_word or once_whoever"
     options = ["-q", "-p", "no:cacheprovider", "-k", some, "--rootdir", str(tmp_path)]
     command = [sys.executable, "-m", "pytest", *options, str(tmp_path)]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT
     )
     assert done.returncode == 0, done.stdout
-    assert "5 passed" in done.stdout
+    assert "6 passed" in done.stdout
