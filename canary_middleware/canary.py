@@ -84,7 +84,8 @@ class Canary:
         engine: decides and counts; what requests see.
         store: holds the control state.
         asker: asks the store for claims, on behalf of requests.
-        agent: keeps the engine in step with the store; ``None`` with ``memory://``.
+        agent: keeps the engine in step with the store and measures; ``None`` with ``memory://``
+            where nothing is measured.
         identify_is_async: whether ``identify`` has to be awaited.
         awake: whether this process has had its first look at the store.
     """
@@ -164,7 +165,9 @@ class Canary:
 
         self.engine = Engine(rollouts, self._settings)
         self.engine.describe_with(_observer(telemetry, self.engine))
-        self.agent = self._make_agent(poll, snapshot_path) if shared else None
+        # Without guards a process that is its own namespace has nothing to do beside its requests.
+        measures = any(rollout.guards for rollout in rollouts)
+        self.agent = self._make_agent(poll, snapshot_path) if shared or measures else None
         self.asker = asker(self.engine, self.store, claim_budget)
         self.identify_is_async = validate.is_async(identify)
         self.awake = False
