@@ -9,14 +9,15 @@ grow by a tenth each.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import add, mul
 from typing import Final, NamedTuple
 
-from canary_middleware.core.evalues import bet, tilted
+from canary_middleware.core.evalues import HIGHER, LOWER, bet, tilted
 from canary_middleware.core.mixtures import log_mean, logs_of, summed
+from canary_middleware.core.totals import VALUES
 
 GROWTH: Final = 1.1
 """Each bucket's edge is this multiple of the one before."""
@@ -27,6 +28,10 @@ TAILS: Final = {(0.95, 12, 0.06): 0.14, (2.0, 45, 0.012): 0.16, (2.0, 45, 0.06):
 beyond p99, this share of the requests; and what is bet on it."""
 ODDS: Final = {1.6: 0.3, 4.0: 0.3}
 """More requests beyond one quantile: odds ratios, for a guard of that quantile."""
+TILTS: Final = (0.6, 2.0, 6.0)
+"""How strongly larger values are rarer, for means."""
+VALUE_MIDDLES: Final = (0.0, *((index + 0.5) / VALUES for index in range(VALUES)))
+"""What a visitor without a value counts for, and one in each bucket, in parts of the cap."""
 LEAST: Final = 200
 """Stable requests that a baseline needs (STATS 1.3)."""
 _SURPRISE: Final = 0.02
@@ -103,7 +108,7 @@ def latency_factors(curves: Curves, rho: float, tolerance: float = 0.0) -> Curve
 
 
 def log_e_curves(
-    cells: Mapping[float, tuple[Counts, Counts]], curves: Curves, tolerance: float = 0.0
+    cells: Sequence[tuple[float, tuple[Counts, Counts]]], curves: Curves, tolerance: float = 0.0
 ) -> float:
     """(7): log sum_g w_g exp(sum over cells and buckets of the log factors).
 
@@ -113,7 +118,7 @@ def log_e_curves(
         tolerance: see :func:`latency_factors`.
     """
     rows = []
-    for rho, (canary, stable) in cells.items():
+    for rho, (canary, stable) in cells:
         if any(canary) or any(stable):
             factors = latency_factors(curves, rho, tolerance)
             rows.append(_arm(canary, factors.canary, _arm(stable, factors.stable)))
@@ -131,6 +136,27 @@ def _arm(
     held = counts[first:last]
     sums = [sum(map(mul, held, row[first:last])) for row in rows]
     return list(map(add, sums, onto)) if onto else sums
+
+
+@lru_cache(maxsize=2)
+def value_curves(*, rising: bool) -> Curves:
+    """The alternatives for a mean per visitor, over :data:`VALUE_MIDDLES`.
+
+    Half is bet on how many have a value at all, half on l(v) = exp(k (v - m)): larger values are
+    rarer, or more common, around a usual mean m.
+    """
+    prior, sign = (HIGHER, 1) if rising else (LOWER, -1)
+    shares = list(map(math.exp, prior.log_weights))
+    having = [
+        ([other, *[event] * (len(VALUE_MIDDLES) - 1)], share / 2)
+        for (event, other), share in zip(prior.likelihoods, shares, strict=True)
+    ]
+    tilts = [(sign * slope, usual) for slope in TILTS for usual in (0.02, 0.2)]
+    sized = [
+        ([math.exp(slope * (value - usual)) for value in VALUE_MIDDLES], 0.5 / len(tilts))
+        for slope, usual in tilts
+    ]
+    return Curves.of(having + sized)
 
 
 # --- the shapes --------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from canary_middleware.core.mixtures import Factors, Table, log_mean, logs_of, row, summed
+from canary_middleware.core.mixtures import Cells, Factors, log_mean, logs_of, row, summed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +52,7 @@ def _likelihoods(alternative: float | tuple[float, float]) -> tuple[float, float
 HIGHER: Final = Prior.of({
     1.6: 0.16, 2.4: 0.18, 3.6: 0.16, 6.0: 0.13, 15.0: 0.09, 60.0: 0.08,
     (0.12, 0.002): 0.04, (0.15, 0.05): 0.04, (0.35, 0.08): 0.04, (0.60, 0.01): 0.04,
-    (0.97, 0.03): 0.04,
+    (0.97, 0.03): 0.08,
 })  # fmt: skip
 """More events are worse: failures, 4xx, double charges.
 
@@ -61,6 +61,8 @@ between two of them is found almost as fast.
 """
 FIRST: Final = Prior.of({1.5: 0.17, 2.2: 0.20, 3.3: 0.20, 5.5: 0.17, 12.0: 0.13, 60.0: 0.13})
 """First events of visitors, which have no denominator: ratios alone, formula (14)."""
+SELDOM: Final = Prior.of({2.5: 0.10, 6.0: 0.15, 20.0: 0.25, 1000.0: 0.50})
+"""What must never happen hardly does on stable: events alone, and mostly large ratios."""
 LOWER: Final = Prior.of({
     (0.048, 0.06): 0.20, (0.037, 0.06): 0.23, (0.024, 0.06): 0.16, (0.007, 0.06): 0.07,
     (0.16, 0.20): 0.10, (0.12, 0.20): 0.09, (0.40, 0.50): 0.08, (0.31, 0.50): 0.07,
@@ -107,23 +109,27 @@ def proportion_factors(rho: float, prior: Prior = HIGHER, tolerance: float = 0.0
     return Factors(*(tuple(map(math.log, column)) for column in zip(*rows, strict=True)))
 
 
-def first_event_factors(rho: float, tolerance: float = 0.0) -> Factors:
-    """(14): what the first event of a visitor adds to log E of each of :data:`FIRST`."""
-    return proportion_factors(rho, FIRST, tolerance)
+def first_event_factors(rho: float, prior: Prior = FIRST, tolerance: float = 0.0) -> Factors:
+    """(14): what the first event of a visitor adds to log E of each alternative.
+
+    Args:
+        rho: weight of the period in which it happened; not the probability of a throw, for nothing
+            of this visitor was used before.
+        prior: :data:`FIRST`, or :data:`SELDOM` for what must never happen.
+        tolerance: see :func:`proportion_factors`.
+    """
+    return proportion_factors(rho, prior, tolerance)
 
 
-def log_e(cells: Mapping[float, Table], prior: Prior = HIGHER, tolerance: float = 0.0) -> float:
+def log_e(cells: Cells, prior: Prior = HIGHER, tolerance: float = 0.0) -> float:
     """(4) over cells of known probability: log sum_g w_g exp(sum over cells of log E_g).
 
     Args:
-        cells: counts by probability of the canary; those of equal probability may be merged,
-            others must never be (a ramp would look like a regression).
+        cells: counts by probability of the canary.
         prior: what is bet on.
         tolerance: see :func:`proportion_factors`.
     """
     rows = [
-        row(proportion_factors(rho, prior, tolerance), table)
-        for rho, table in cells.items()
-        if any(table)
+        row(proportion_factors(rho, prior, tolerance), table) for rho, table in cells if any(table)
     ]
     return log_mean(summed(rows), prior.log_weights) if rows else 0.0

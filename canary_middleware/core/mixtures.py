@@ -37,6 +37,11 @@ class Table(NamedTuple):
     stable_others: int = 0
 
 
+Cells = Sequence[tuple[float, Table]]
+"""Counts by the probability with which each throw gave the canary. Counts of equal probability may
+be added up; others never, or a ramp would look like a regression."""
+
+
 def log_mean(logs: Sequence[float], log_weights: Sequence[float]) -> float:
     """Log sum_g w_g exp(x_g), formulas (4) and (10): E of several alternatives, one of them right.
 

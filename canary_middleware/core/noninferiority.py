@@ -9,14 +9,15 @@ of Statistics 2021. Every metric must pass at level alpha by itself; that needs 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-from canary_middleware.core.mixtures import Factors, Table, log_mean, logs_of, row, summed
+from canary_middleware.core.mixtures import Cells, Factors, log_mean, logs_of, row, summed
 
 FRACTIONS: Final = (0.02, 0.06, 0.2, 0.5, 0.9)
 """Parts of the largest bet that is allowed; small ones win for common outcomes (STATS 4.2)."""
+ValueCells = Sequence[tuple[float, tuple[Sequence[int], Sequence[int]]]]
 _EQUAL: Final = logs_of([1.0] * len(FRACTIONS))
 
 
@@ -46,48 +47,48 @@ def margin_factors(rho: float, delta: float, centre: float = 0.0) -> Factors:
     )
 
 
-def log_margin(cells: Mapping[float, Table], delta: float, centre: float = 0.0) -> float:
+def log_margin(cells: Cells, delta: float, centre: float = 0.0) -> float:
     """Log M over cells by probability of the canary; proven when it reaches log(1/alpha)."""
-    rows = [
-        row(margin_factors(rho, delta, centre), table) for rho, table in cells.items() if any(table)
-    ]
+    rows = [row(margin_factors(rho, delta, centre), table) for rho, table in cells if any(table)]
     return log_mean(summed(rows), _EQUAL) if rows else 0.0
 
 
 def log_mean_margin(
-    cells: Mapping[float, tuple[Sequence[int], Sequence[int]]], delta: float, centre: float
+    cells: ValueCells, values: Sequence[float], delta: float, centre: float
 ) -> float:
-    """(15) for a mean: log M that the canary's mean of value ÷ cap is lower by less than delta.
+    """(15) for a mean: log M that the canary's mean value is lower by less than delta.
 
     A value v in [0, 1] counts as the share 1 - v of an event, so that higher is worse. 1 + lambda
-    (delta - Z) is linear in the outcome, so the bet on a share is the mix of the bets on its ends.
+    (delta - Z) is linear in the outcome, so the bet on a value is the mix of the bets on 0 and 1.
 
     Args:
-        cells: per probability of the canary, visitors per value bucket, of the canary and stable;
-            the buckets are equal parts of [0, 1], a value stands for its bucket's middle.
-        delta: the margin, as a part of the cap.
+        cells: visitors per value, of the canary and of stable, by probability of the canary.
+        values: in parts of the cap.
+        delta: the margin, in parts of the cap.
         centre: the expected mean of 1 - v, fixed beforehand.
     """
     rows = [
-        _mean_row(margin_factors(rho, delta, centre), *arms)
-        for rho, arms in cells.items()
+        _mean_row(margin_factors(rho, delta, centre), values, *arms)
+        for rho, arms in cells
         if any(map(any, arms))
     ]
     return log_mean(summed(rows), _EQUAL) if rows else 0.0
 
 
-def _mean_row(factors: Factors, canary: Sequence[int], stable: Sequence[int]) -> list[float]:
+def _mean_row(
+    factors: Factors, values: Sequence[float], canary: Sequence[int], stable: Sequence[int]
+) -> list[float]:
     return [
-        _mixed(a, c, canary) + _mixed(b, d, stable) for a, b, c, d in zip(*factors, strict=True)
+        _mixed(a, c, values, canary) + _mixed(b, d, values, stable)
+        for a, b, c, d in zip(*factors, strict=True)
     ]
 
 
-def _mixed(event: float, other: float, counts: Sequence[int]) -> float:
-    size = len(counts)
-    high, low = math.exp(other), math.exp(event)
+def _mixed(event: float, other: float, values: Sequence[float], counts: Sequence[int]) -> float:
+    low, high = math.exp(event), math.exp(other)
     return sum(
-        count * math.log(low + (high - low) * (index + 0.5) / size)
-        for index, count in enumerate(counts)
+        count * math.log(low + (high - low) * value)
+        for value, count in zip(values, counts, strict=True)
         if count
     )
 

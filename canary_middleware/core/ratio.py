@@ -8,7 +8,7 @@ multinomial count data", 2022, section 2. All logarithms are natural.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Final
 
 MISMATCH: Final = math.log(1000)
@@ -38,10 +38,10 @@ def _part(count: int, share: float, mass: float) -> float:
     return math.lgamma(prior + count) - math.lgamma(prior) - count * math.log(share)
 
 
-def log_mismatch(cells: Mapping[float, tuple[int, int]]) -> float:
+def log_mismatch(cells: Iterable[tuple[float, tuple[int, int]]]) -> float:
     """(6) over cells: the logarithms add, for each cell is a throw of its own.
 
     Args:
         cells: first sights of visitors, of canary and stable, per probability of the canary.
     """
-    return sum(log_ratio(canary, stable, rho) for rho, (canary, stable) in cells.items())
+    return sum(log_ratio(canary, stable, rho) for rho, (canary, stable) in cells)

@@ -16,6 +16,7 @@ from canary_middleware.core.curves import (
     quantile_bucket,
     smoothed,
     tail_share,
+    value_curves,
 )
 from canary_middleware.core.mixtures import log_mean
 from canary_middleware.core.outcomes import BUCKETS
@@ -94,22 +95,22 @@ def test_sums_are_those_of_the_factors(canary: Histogram, stable: Histogram, rho
         for a, b in zip(*tables, strict=True)
     ]
     expected = log_mean(plain, curves.log_weights)
-    assert log_e_curves({rho: (canary, stable)}, curves) == pytest.approx(expected, rel=1e-9)
+    assert log_e_curves([(rho, (canary, stable))], curves) == pytest.approx(expected, rel=1e-9)
 
 
 def test_nothing_says_nothing_and_huge_counts_stay_finite() -> None:
     curves = latency_curves(BASELINE)
     empty = (0,) * BUCKETS
-    assert log_e_curves({}, curves) == 0
-    assert log_e_curves({0.05: (empty, empty)}, curves) == 0
+    assert log_e_curves([], curves) == 0
+    assert log_e_curves([(0.05, (empty, empty))], curves) == 0
     huge = tuple(10**9 * n for n in BASELINE)
-    assert math.isfinite(log_e_curves({0.05: (huge, huge), 0.5: (huge, empty)}, curves))
+    assert math.isfinite(log_e_curves([(0.05, (huge, huge)), (0.5, (huge, empty))], curves))
 
 
 def test_cells_add_before_they_are_mixed() -> None:
     curves = latency_curves(BASELINE)
     one, two = (_drawn(4, 20), _drawn(5, 300)), (_drawn(6, 40), _drawn(7, 90))
-    both = log_e_curves({0.05: one, 0.3: two}, curves)
+    both = log_e_curves([(0.05, one), (0.3, two)], curves)
     rows = [
         [sum(n * f for n, f in zip(counts, row, strict=True)) for row in table]
         for rho, arms in ((0.05, one), (0.3, two))
@@ -122,7 +123,7 @@ def test_cells_add_before_they_are_mixed() -> None:
 
 @pytest.mark.parametrize(("factor", "slow"), [(1.5, 0.0), (1.0, 0.05)])
 def test_a_slower_canary_is_seen(factor: float, slow: float) -> None:
-    cells = {0.05: (_drawn(8, 100, factor, slow), _drawn(9, 1900))}
+    cells = [(0.05, (_drawn(8, 100, factor, slow), _drawn(9, 1900)))]
     assert log_e_curves(cells, latency_curves(BASELINE)) > math.log(100)
 
 
@@ -163,3 +164,18 @@ def test_a_share_lies_beyond_a_quantile(baseline: Histogram, level: float) -> No
 def test_the_same_baseline_is_the_same_curves() -> None:
     again: Curves = latency_curves(tuple(BASELINE))
     assert again is latency_curves(BASELINE)
+
+
+@pytest.mark.parametrize("rising", [True, False])
+def test_values_rise_or_fall_and_bet_on_that_side(rising: bool) -> None:
+    curves = value_curves(rising=rising)
+    for curve in curves.curves:
+        assert all((a <= b) if rising else (a >= b) for a, b in pairwise(curve))
+    usual, less = [900] + [10] * 16, [950] + [10] * 8 + [0] * 8
+    many = [20 * count for count in usual]
+    fewer = [20 * count for count in less]
+    worse, better = [(0.05, (less, many))], [(0.05, (usual, fewer))]
+    if rising:
+        worse, better = better, worse
+    assert log_e_curves(worse, curves) > math.log(100)
+    assert log_e_curves(better, curves) < 0

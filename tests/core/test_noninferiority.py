@@ -45,15 +45,15 @@ def test_known_factors_of_the_largest_bet() -> None:
 def test_known_proofs(
     centre: float, delta: float, cells: dict[float, tuple[int, ...]], known: float
 ) -> None:
-    tables = {rho: Table(*table) for rho, table in cells.items()}
+    tables = [(rho, Table(*table)) for rho, table in cells.items()]
     assert log_margin(tables, delta, centre) == pytest.approx(known, abs=1e-5)
 
 
 @pytest.mark.parametrize(("rho", "visitors"), [(0.05, 9823), (STEPPED, 2331), (0.5, 980)])
 def test_nobody_can_promote_earlier_without_a_single_event(rho: float, visitors: int) -> None:
     wanted = math.log(1 / 0.05)
-    assert log_margin({rho: Table(0, 0, visitors, 0)}, 0.01) >= wanted
-    assert log_margin({rho: Table(0, 0, visitors - 1, 0)}, 0.01) < wanted
+    assert log_margin([(rho, Table(0, 0, visitors, 0))], 0.01) >= wanted
+    assert log_margin([(rho, Table(0, 0, visitors - 1, 0))], 0.01) < wanted
     assert round(visitors * rho) in {490, 491}
     assert visitors_needed(rho, 0.01, 0.0, 0.0, 0.05) == pytest.approx(visitors, rel=0.05)
 
@@ -70,13 +70,13 @@ def test_at_the_margin_nobody_wins(rho: float, delta: float, centre: float, rate
 
 @given(odds, margins, shares, st.builds(Table, *[st.integers(0, 10**9)] * 4))
 def test_huge_counts_stay_finite(rho: float, delta: float, centre: float, table: Table) -> None:
-    assert math.isfinite(log_margin({rho: table}, delta, centre))
+    assert math.isfinite(log_margin([(rho, table)], delta, centre))
 
 
 def test_nothing_proves_nothing() -> None:
-    assert log_margin({}, 0.01) == 0
-    assert log_margin({0.05: Table()}, 0.01) == 0
-    assert log_mean_margin({0.05: ((0, 0), (0, 0))}, 0.01, 1.0) == 0
+    assert log_margin([], 0.01) == 0
+    assert log_margin([(0.05, Table())], 0.01) == 0
+    assert log_mean_margin([(0.05, ((0, 0), (0, 0)))], (0.0, 1.0), 0.01, 1.0) == 0
 
 
 def test_a_canary_at_the_margin_is_rarely_proven() -> None:
@@ -94,32 +94,35 @@ def _ever_proven(
         canary = chance.random() < rho
         event = chance.random() < (stable + delta if canary else stable)
         table[(0 if event else 2) + (0 if canary else 1)] += 1
-        if number % 20 == 0 and log_margin({rho: Table(*table)}, delta) >= math.log(20):
+        if number % 20 == 0 and log_margin([(rho, Table(*table))], delta) >= math.log(20):
             return True
     return False
 
 
-def test_means_of_whole_values_are_shares() -> None:
-    """Buckets so fine that a value is 0 or 1: no value at all is the event that is worse."""
-    size = 4096
-    full = tuple([0] * (size - 1) + [30]), tuple([0] * (size - 1) + [500])
-    none = tuple([10] + [0] * (size - 1)), tuple([200] + [0] * (size - 1))
-    canary, stable = (
-        [a + b for a, b in zip(*arms, strict=True)] for arms in zip(full, none, strict=True)
+@given(odds, margins, shares, st.tuples(*[st.integers(0, 1000)] * 4))
+def test_means_of_nothing_and_all_are_shares(
+    rho: float, delta: float, centre: float, counts: tuple[int, ...]
+) -> None:
+    """No value at all is the event that is worse."""
+    table = Table(*counts)
+    arms = (
+        (table.canary_events, table.canary_others),
+        (table.stable_events, table.stable_others),
     )
-    as_share = log_margin({0.05: Table(10, 200, 30, 500)}, 0.05, 1.0)
-    assert log_mean_margin({0.05: (canary, stable)}, 0.05, 1.0) == pytest.approx(as_share, abs=0.01)
+    as_share = log_margin([(rho, table)], delta, centre)
+    as_mean = log_mean_margin([(rho, arms)], (0.0, 1.0), delta, centre)
+    assert as_mean == pytest.approx(as_share, rel=1e-6, abs=1e-6)
 
 
 def test_equal_revenue_is_proven_in_the_end_and_half_of_it_never() -> None:
-    usual = [700] + [20] * 15
-    half = [850] + [20] * 7 + [1] * 8
-    small = {0.5: (usual, usual)}
-    large = {0.5: ([50 * n for n in usual], [50 * n for n in usual])}
-    worse = {0.5: ([50 * n for n in half], [50 * n for n in usual])}
-    assert log_mean_margin(small, 0.02, 1.0) < math.log(20)
-    assert log_mean_margin(large, 0.02, 1.0) > math.log(20)
-    assert log_mean_margin(worse, 0.02, 1.0) < 0
+    values = (0.0, *((index + 0.5) / 16 for index in range(16)))
+    usual = [700] + [20] * 16
+    half = [840] + [20] * 8 + [0] * 8
+    many = [50 * count for count in usual]
+    assert log_mean_margin([(0.5, (usual, usual))], values, 0.02, 1.0) < math.log(20)
+    assert log_mean_margin([(0.5, (many, many))], values, 0.02, 1.0) > math.log(20)
+    few = [50 * count for count in half]
+    assert log_mean_margin([(0.5, (few, many))], values, 0.02, 1.0) < 0
 
 
 def test_what_cannot_be_proven_needs_for_ever() -> None:
