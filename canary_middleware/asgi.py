@@ -16,6 +16,7 @@ from canary_middleware.context import SCOPE_KEY
 from canary_middleware.core.active import active_visit
 from canary_middleware.core.outcomes import OutcomeClass, classify
 from canary_middleware.core.rescue import MAX_REPLAY, RAISED, Supersede, Superseded
+from canary_middleware.engine.drilling import Blow, answer_asgi, unheard
 from canary_middleware.engine.heads import asgi_heads
 from canary_middleware.engine.views import AsgiView, app_path
 from canary_middleware.engine.visit import Visit
@@ -189,6 +190,9 @@ class Answer:
         """What the application gets as ``send``; plain, which costs no coroutine per message."""
         kind = message["type"]
         if kind == "http.response.start":
+            drills = self.visit.engine.drills
+            if drills is not None and (blow := drills.strike(self.visit)) is not None:
+                return self._struck(blow, message)
             message = self._start(message)
         elif self.superseded is not None:
             raise Superseded
@@ -200,6 +204,11 @@ class Answer:
             elif self.visit.canary and self._headers:
                 self._watch()
         return self._send(message)
+
+    async def _struck(self, blow: Blow, message: Message) -> None:
+        await answer_asgi(blow, self.visit, self.send, self.receive, message)
+        if blow.replaces:
+            self._send = unheard
 
     def _start(self, message: Message) -> Message:
         visit = self.visit

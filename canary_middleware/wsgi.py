@@ -16,6 +16,7 @@ from canary_middleware.core.active import ActiveVisit, active_visit
 from canary_middleware.core.outcomes import OutcomeClass, classify
 from canary_middleware.core.rescue import RAISED, Supersede, Superseded
 from canary_middleware.core.snapshot import Match
+from canary_middleware.engine.drilling import UNAVAILABLE, Blow, body_of, pause, wsgi_head
 from canary_middleware.engine.heads import wsgi_heads
 from canary_middleware.engine.overrides import Given
 from canary_middleware.engine.views import WsgiView, wsgi_path
@@ -171,6 +172,10 @@ class Answer:
     def again(self) -> Iterable[bytes]:
         """Run stable in place of the superseded canary."""
         why, pristine = self.superseded, self._pristine
+        if why is Supersede.DRILL:
+            self.superseded = None
+            self.end()
+            return [body_of(self.visit)]
         assert why is not None and pristine is not None  # noqa: S101, PT018  # narrows types; `_may_repeat` saw to it
         self.visit = self.visit.again(why, WsgiView(pristine))
         # The second run may itself be superseded, by the kill of another rollout.
@@ -197,6 +202,9 @@ class Answer:
         self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
     ) -> Write:
         visit = self.visit
+        drills = visit.engine.drills
+        if drills is not None and (blow := drills.strike(visit)) is not None:
+            return self._struck(blow, status, headers, exc_info)
         visit.status = code = numeric(status)
         if self.superseded is None and not visit.started and visit.doubtful(code):
             if self._may_repeat():
@@ -214,6 +222,16 @@ class Answer:
         return (
             self._server(status, headers, exc_info) if exc_info else self._server(status, headers)
         )
+
+    def _struck(
+        self, blow: Blow, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None
+    ) -> Write:
+        pause(blow)
+        if not blow.replaces:
+            return self._start(status, headers, exc_info)
+        self._start(UNAVAILABLE, wsgi_head())
+        self.superseded = Supersede.DRILL
+        raise Superseded  # the rest of the canary's answer: `again` has another one
 
     def cut(self) -> bool:
         """Whether this is an event stream of a killed canary whose grace is over."""

@@ -6,8 +6,13 @@ import enum
 from dataclasses import dataclass
 from typing import Final
 
+from canary_middleware.core.weight import format_weight
+
 LONGEST: Final = 3600
 """Seconds that a drill lasts at most."""
+DRILLED: Final = "_drill"
+"""Under which requests and first events of visitors that a drill hit are counted; no guard's name
+begins like this."""
 
 
 class Fault(enum.StrEnum):
@@ -48,3 +53,11 @@ class Drill:
     of: str = ""
     value: float = 1.0
     by: str = ""
+
+    @property
+    def until(self) -> float:
+        """Wall-clock seconds of its end."""
+        return self.begun + self.seconds
+
+    def __str__(self) -> str:
+        return f"{self.fault} in {format_weight(self.share)} of canary requests"

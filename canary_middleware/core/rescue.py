@@ -28,6 +28,8 @@ class Supersede(enum.Enum):
 
     KILL = "kill"
     RESCUE = "rescue"
+    DRILL = "drill"
+    """A drill has put its own answer in the place of it."""
 
 
 def within_budget(rescuing: int, active: int, share: int) -> bool:

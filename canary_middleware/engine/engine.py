@@ -21,6 +21,7 @@ from canary_middleware.core.service import Callers
 from canary_middleware.core.snapshot import Describe, Snapshot, Track, compile_snapshot
 from canary_middleware.core.state import Document, Kill
 from canary_middleware.engine.claims import Claims
+from canary_middleware.engine.drilling import Drills
 from canary_middleware.engine.identity import Visitors
 from canary_middleware.engine.measuring import Measuring
 from canary_middleware.engine.overrides import Overrides
@@ -52,6 +53,9 @@ class Observer(Protocol):
 
     def repeated(self, visit: Visit, given: Mapping[str, Assignment]) -> None:
         """A superseded request runs again; ``given`` is what its first run's rollouts serve now."""
+
+    def drilled(self, visit: Visit, fault: str) -> None:
+        """A drill injects a fault into this answer."""
 
     def finished(
         self, visit: Visit, booked: Iterable[Assignment], kind: OutcomeClass, seconds: float
@@ -96,6 +100,7 @@ class Engine:
         observer: telemetry, or ``None``.
         claims: what this process remembers of shared affinity.
         measuring: the ledgers of what is measured against guards.
+        drills: faults to inject; ``None`` while no release has any.
         overrides: reads override tokens; ``None`` where no way of carrying them is on.
     """
 
@@ -109,6 +114,7 @@ class Engine:
         self.vary = settings.vary + ((HEADER,) if "header" in settings.overrides else ())
         self.max_staleness = settings.max_staleness
         self.observer: Observer | None = None
+        self.drills: Drills | None = None
         self.unready: frozenset[str] = frozenset()
         self.services = Services(
             settings.keys,
@@ -177,6 +183,7 @@ class Engine:
             if killed:  # first, for whoever sees the kill in the snapshot asks since when
                 self.killed_at = {**self.killed_at, **dict.fromkeys(killed, self.clock())}
             self.snapshot = after
+            self.drills = Drills.of(self, after, self.drills)
         if killed:
             self.recorder.count("in_flight_at_kill", self.canaries_running())
             for listener in self._on_kill:

@@ -278,6 +278,13 @@ class Measured(Placing):
             return sight
         return sight._replace(seen=marks[gauge.rollout])
 
+    def drilled(self, one: Assignment) -> None:
+        """Count the visitor of an exposure that a drill hit, apart from all that is evidence."""
+        if one.gauge is not None:
+            unit, wall = self._unit(one.gauge), self.engine.settings.wall()
+            event = Event(self.engine.clock(), one, one.gauge, unit, None, wall, drilled=True)
+            self.engine.measuring.happened(event)
+
     def _took(self, now: float) -> float:
         return self.head if self.head >= 0 else now - self.begun
 

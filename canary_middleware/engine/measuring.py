@@ -14,6 +14,7 @@ from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
+from canary_middleware.core.drill import DRILLED
 from canary_middleware.core.gauge import SLOW_KIND, Gauge
 from canary_middleware.core.model import Cohort
 from canary_middleware.core.outcomes import Cell as Counts
@@ -85,6 +86,8 @@ class Tally:
             self._first("failures", event)
         if event.slow:
             self._first(SLOW_KIND, event)
+        if event.drilled:
+            self._first(DRILLED, event)
         hits = dict.fromkeys(gauge.failing, (gauge.failures, 0)) if event.failed else {}
         if event.again:
             hits |= dict.fromkeys(gauge.returning, (gauge.returned, 0))

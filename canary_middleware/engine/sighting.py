@@ -57,6 +57,7 @@ class Event(NamedTuple):
         slow: it took long to start.
         again: it was not the visitor's first request in this period.
         observed: by declared metric, the sum within the request.
+        drilled: a drill hit it; only counted, for who rehearses.
     """
 
     due: float
@@ -69,6 +70,7 @@ class Event(NamedTuple):
     slow: bool = False
     again: bool = False
     observed: Mapping[str, float] = {}
+    drilled: bool = False
 
 
 FAILED: Final = frozenset({

@@ -17,6 +17,7 @@ from canary_middleware.engine.overrides import Given
 from canary_middleware.engine.views import RequestView
 
 if TYPE_CHECKING:
+    from canary_middleware.engine.drilling import Blow
     from canary_middleware.engine.engine import Engine
 
 
@@ -41,6 +42,7 @@ class Visit(Measured):
         leave: what telemetry wants done when the request is over, in the frame that it came in.
         status: of the answer; 0 until it starts.
         spans: server spans that started inside the request.
+        struck: what a drill does to the answer.
         traces: how each rollout was decided, where a debug token asks for it.
     """
 
@@ -48,8 +50,9 @@ class Visit(Measured):
     # default in the class costs to read.
     __slots__ = (
         "_given", "_late", "_place", "abandoned", "canary", "leave", "rescued", "span", "spans",
-        "traces",
+        "struck", "traces",
     )  # fmt: skip
+    struck: Blow | None  # unset until a drill has looked
 
     def __init__(
         self,

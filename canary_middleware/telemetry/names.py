@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from canary_middleware.core.drill import Fault
 from canary_middleware.core.model import Reason
 from canary_middleware.core.outcomes import OutcomeClass
 from canary_middleware.core.state import Phase
@@ -32,6 +33,7 @@ RESCUED: Final = "canary.rescued"
 SUPERSEDED: Final = "canary.superseded"
 ROLLOUT: Final = "canary.rollout"
 OUTCOME: Final = "canary.outcome"
+DRILL: Final = "canary.drill"
 PHASE: Final = "canary.phase"
 EVENT: Final = "canary.event"
 NAMESPACE: Final = "canary.namespace"
@@ -95,6 +97,7 @@ class Metric:
     meaning: str
 
 
+_DRILLS: Final = ", ".join(f"`{fault}`" for fault in Fault)
 SPAN_ATTRIBUTES: Final = (
     Attribute(FLAG_KEY, "name of the rollout", "which rollout the other attributes are about"),
     Attribute(FLAG_VARIANT, "`stable`, `canary`", "the cohort, as a variant"),
@@ -114,6 +117,7 @@ SPAN_ATTRIBUTES: Final = (
         f"`{OutcomeClass.RESCUED.label}`, `{OutcomeClass.SUPERSEDED.label}`",
         "on a server span inside of the middleware: its answer was abandoned, nobody saw it",
     ),
+    Attribute(DRILL, _DRILLS, "what a drill injected into the answer; absent otherwise"),
     Attribute(version_of("<rollout>"), "`1.5.0`", "one per rollout where several were exposed"),
 )
 

@@ -146,6 +146,16 @@ class Telemetry:
         except Exception as error:  # noqa: BLE001  # as in exposed()
             _ignore(visit, error)
 
+    def drilled(self, visit: TracedVisit, fault: str) -> None:
+        """Say on the spans of this request that what is wrong with it was meant."""
+        try:
+            if self._marks:
+                for span in (visit.span, *(visit.spans or ()), get_current_span()):
+                    if span is not None:
+                        span.set_attribute(names.DRILL, fault)
+        except Exception as error:  # noqa: BLE001  # as in exposed()
+            _ignore(visit, error)
+
     def finished(
         self, visit: TracedVisit, booked: Iterable[Assignment], kind: OutcomeClass, seconds: float
     ) -> None:

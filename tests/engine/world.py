@@ -192,6 +192,9 @@ class Witness:
         reasons = {name: found.reason for name, found in given.items()}
         self.seen.append(("repeated again" if visit.exposed else "repeated", reasons))
 
+    def drilled(self, visit: Visit, fault: str) -> None:
+        self.seen.append(("drilled", (visit.view.path, fault)))
+
     def finished(
         self, visit: Visit, booked: Iterable[Assignment], kind: OutcomeClass, seconds: float
     ) -> None:
