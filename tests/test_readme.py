@@ -114,7 +114,7 @@ def test_the_verbs(tmp_path: Path, shared_redis: SharedRedis, namespace: str) ->
     path = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
     where = {"CANARY_STORE": shared_redis.url, "CANARY_NAMESPACE": namespace, "PATH": path}
     done = subprocess.run(
-        ["sh", "-euxc", console("canary start checkout")],
+        ["sh", "-euxc", console("canary weight checkout 25%")],
         env={**os.environ, **where}, cwd=ROOT, capture_output=True, text=True, timeout=60,
         check=False,
     )  # fmt: skip
@@ -151,7 +151,7 @@ def test_every_module_of_the_integrations_gives_what_its_row_says() -> None:
 
 def test_keys_survive_a_copy_into_a_variable() -> None:
     keys = re.findall(r'secret(?:_keys=\[|=)"([^"]+)"', README.read_text())
-    assert len(keys) == 4
+    assert len(keys) == 5
     for key in keys:
         assert len(key) >= 32
         assert not re.search(r"[\s,]", key)
