@@ -11,21 +11,29 @@ import secrets
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
 from canary_middleware.core.adoption import with_kill_key
 from canary_middleware.core.codec import printable
-from canary_middleware.core.declared import Waiting, declared_plan, declared_stable, waiting
-from canary_middleware.core.drift import Odd, Scoped, labelled, odd, scoped, undoes
+from canary_middleware.core.declared import declared_plan, declared_stable, waiting
+from canary_middleware.core.drift import Odd, labelled, odd, scoped, undoes
+from canary_middleware.core.drill import Drill
 from canary_middleware.core.records import Audit, ProcessReport
-from canary_middleware.core.state import EVERYTHING, Document, Entry, Kill, Phase, Plan, Verb
+from canary_middleware.core.state import EVERYTHING, Document, Phase, Plan, Verb
+from canary_middleware.core.status import RolloutStatus, Status
 from canary_middleware.core.transitions import TABLE, Command, apply
 from canary_middleware.core.validate import NAME
 from canary_middleware.core.weight import format_weight
 from canary_middleware.errors import StoreUnavailableError, VerbRefusedError
 from canary_middleware.stores.advice import warnings_of
 from canary_middleware.stores.protocol import Loaded, StateStore
+
+__all__ = [
+    "RolloutStatus", "Status", "approve", "drill", "finish", "history", "kill", "move", "pause",
+    "promote", "rebase", "resume", "revive", "rollback", "settle", "start", "status", "weight",
+    "whoami",
+]  # fmt: skip
 
 ATTEMPTS: Final = 10
 """How often a verb looks again after a lost race."""
@@ -98,10 +106,47 @@ def pause(
 
 
 def resume(
+    store: StateStore,
+    rollout: str,
+    *,
+    by: str,
+    why: str = "",
+    release: str | None = None,
+    skip_approval: bool = False,
+) -> Document:
+    """Go on with the first step at or above the present weight.
+
+    Where that would skip an approval it is refused unless ``skip_approval``.
+    """
+    command = Command(Verb.RESUME, rollout, why, release=release, skip_approval=skip_approval)
+    return _do(store, by, command)
+
+
+def approve(
     store: StateStore, rollout: str, *, by: str, why: str = "", release: str | None = None
 ) -> Document:
-    """Go on with the first step at or above the present weight."""
-    return _do(store, by, Command(Verb.RESUME, rollout, why, release=release))
+    """Enter the step that waits for a person."""
+    return _do(store, by, Command(Verb.APPROVE, rollout, why, release=release))
+
+
+def drill(
+    store: StateStore,
+    rollout: str,
+    drill: Drill,
+    *,
+    by: str,
+    why: str = "",
+    release: str | None = None,
+) -> Document:
+    """Inject faults into the canary, for a while that every process ends by itself."""
+    return _do(store, by, Command(Verb.DRILL, rollout, why, release=release, drill=drill))
+
+
+def settle(
+    store: StateStore, rollout: str, *, by: str, why: str = "", release: str | None = None
+) -> Document:
+    """End a drill; the ramp is paused and evidence starts from zero."""
+    return _do(store, by, Command(Verb.SETTLE, rollout, why, release=release))
 
 
 def promote(
@@ -182,68 +227,41 @@ def kill(store: StateStore, scope: str = EVERYTHING, *, by: str, why: str = "") 
     return store.kill(scope, by=printable(by, 200), why=printable(why), now=time.time())
 
 
+def move(
+    store: StateStore,
+    loaded: Document,
+    command: Command,
+    *,
+    by: str,
+    evidence: Mapping[str, Any],
+    now: float,
+) -> Document | None:
+    """One attempt at what was decided on a document that was loaded.
+
+    Args:
+        store: where the state lives.
+        loaded: the document that the decision was made on.
+        command: what was decided.
+        by: who decided it.
+        evidence: what was known, kept in history.
+        now: wall-clock seconds since the epoch.
+
+    Returns:
+        The document that everybody follows now; ``None`` when the state is no longer what it was:
+        somebody else was faster, and it has to be looked at anew.
+    """
+    command = replace(command, why=printable(command.why), note=printable(command.note))
+    try:
+        after = apply(loaded, command, now)
+    except VerbRefusedError:
+        return None
+    audit = _audit(loaded, after, command, by=by, now=now, evidence=evidence)
+    return after if store.swap(loaded.key, after, audit) else None
+
+
 def history(store: StateStore, rollout: str | None = None, limit: int = 20) -> list[Audit]:
     """The latest changes, newest first."""
     return store.history(rollout, limit)
-
-
-@dataclass(frozen=True, slots=True)
-class RolloutStatus:
-    """One rollout: its current release, all that are remembered, and the kill in force."""
-
-    name: str
-    current: Entry | None
-    entries: tuple[Entry, ...]
-    killed: Kill | None
-
-    @property
-    def stable_rolled_back(self) -> bool:
-        """Whether the stable side of the current release is a release that was rolled back."""
-        back = [entry.release for entry in self.entries if entry.phase is Phase.ROLLED_BACK]
-        return self.current is not None and self.current.stable in back
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """Everything that a person wants to see at once.
-
-    Attributes:
-        document: the state; ``None`` when nothing was ever started or killed.
-        kill_key: reason in the plain kill key, ``None`` without one.
-        kills: kills in force by scope, the plain key included.
-        rollouts: by name.
-        processes: who lives, with the revision that each follows.
-        waiting: declared releases that are idle.
-        odd: declarations that differ from what is in force.
-        scopes: who has what in scope, of releases whose processes do not agree.
-        warnings: what of the store's server endangers the state.
-    """
-
-    document: Document | None
-    kill_key: str | None
-    kills: Mapping[str, Kill]
-    rollouts: tuple[RolloutStatus, ...]
-    processes: tuple[ProcessReport, ...]
-    waiting: tuple[Waiting, ...]
-    odd: tuple[Odd, ...]
-    warnings: tuple[str, ...] = ()
-    scopes: tuple[Scoped, ...] = ()
-
-    def behind(self, process: ProcessReport) -> bool:
-        """Whether a process does not follow the present state."""
-        return self.document is not None and process.revision != self.document.revision
-
-    @property
-    def declared(self) -> frozenset[tuple[str, str]]:
-        """Rollout and canary label of everything that a process declares."""
-        plans = (process.plans.items() for process in self.processes)
-        return frozenset((name, plan.canary) for items in plans for name, plan in items)
-
-    @property
-    def known(self) -> frozenset[str]:
-        """Every rollout in the state or in a process."""
-        names = {name for name, _ in self.declared}
-        return frozenset(names.union(rollout.name for rollout in self.rollouts))
 
 
 def status(store: StateStore) -> Status:
@@ -315,22 +333,35 @@ def _do(store: StateStore, by: str, command: Command) -> Document:
         now = time.time()
         before = _with_kill_key(loaded, now) or Document(secrets.token_hex(8))
         after = apply(before, command, now)
-        audit = Audit(
-            at=now,
-            by=printable(by, 200),
-            action=command.verb.value,
-            scope=command.rollout,
-            old=_describe(before, command),
-            new=_describe(after, command),
-            why=command.why,
-            revision=after.revision,
-        )
+        audit = _audit(before, after, command, by=by, now=now)
         lifts_all = command.verb is Verb.REVIVE and command.rollout == EVERYTHING
         clears = loaded.kill_key if lifts_all else None
         expected = loaded.document.key if loaded.document else None
         if store.swap(expected, after, audit, clears=clears):
             return after
     raise StoreUnavailableError(f"lost {ATTEMPTS} races against other changes; try again")
+
+
+def _audit(
+    before: Document,
+    after: Document,
+    command: Command,
+    *,
+    by: str,
+    now: float,
+    evidence: Mapping[str, Any] | None = None,
+) -> Audit:
+    return Audit(
+        at=now,
+        by=printable(by, 200),
+        action=command.verb.value,
+        scope=command.rollout,
+        old=_describe(before, command),
+        new=_describe(after, command),
+        why=command.why,
+        revision=after.revision,
+        evidence=evidence or {},
+    )
 
 
 def _describe(document: Document, command: Command) -> str:
