@@ -1,0 +1,162 @@
+"""What a finding shows beside its evidence: counts, quantiles, and what could have been seen."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import accumulate
+from typing import Final
+
+from canary_middleware.core.curves import GROWTH, VALUE_MIDDLES
+from canary_middleware.core.evalues import bet
+from canary_middleware.core.guards import Guard, Metric, Worse
+from canary_middleware.core.mixtures import Cells, Table
+from canary_middleware.core.model import Cohort
+from canary_middleware.core.outcomes import STARTS
+from canary_middleware.core.sums import FAILED, SLOW, Sums
+from canary_middleware.core.totals import VALUES
+from canary_middleware.core.verdict import Share
+
+DOUBLING: Final = (0.0, 0.5, *(0.75 * 2**index for index in range(1, VALUES)))
+"""About what a bucket of values stands for where no cap is known; see ``gauge.value_bucket``."""
+LEVELS: Final = (0.5, 0.9, 0.99)
+"""Of the quantiles shown."""
+RISES: Final = tuple(1.05 * math.pow(1.13, index) for index in range(80))
+DROPS: Final = tuple(0.98 * math.pow(0.92, index) for index in range(80))
+"""Risk ratios among which the smallest that would have been seen is looked for."""
+
+
+def sides(guard: Guard, sums: Sums) -> tuple[Share, Share]:
+    """What both versions did, canary first."""
+    if guard.metric is Metric.LATENCY:
+        return _latency(sums)
+    if guard.metric is Metric.NEVER:
+        return _never(guard, sums)
+    if guard.metric is Metric.FAILURES:
+        return _failures(sums)
+    if guard.metric is Metric.CLIENT_ERRORS:
+        table = _total(sums.client_errors())
+    elif guard.metric is Metric.MEAN:
+        return _mean(guard, sums, 0), _mean(guard, sums, 1)
+    else:
+        table = _total(sums.hits(guard.name))
+    return Share(table[0], table[0] + table[2]), Share(table[1], table[1] + table[3])
+
+
+def _total(cells: Cells) -> Table:
+    if len(cells) == 1:
+        return cells[0][1]
+    return Table(*map(sum, zip(*(table for _, table in cells), strict=True)))
+
+
+def _failures(sums: Sums) -> tuple[Share, Share]:
+    """Visitors who failed at any time, of all; without a cookie only those who failed are known."""
+    if sums.unit == "requests":
+        table = _total(sums.failures())
+        return Share(table[0], table[0] + table[2]), Share(table[1], table[1] + table[3])
+    return _of_all(_total(sums.firsts(FAILED)), sums)
+
+
+def _of_all(table: Table, sums: Sums) -> tuple[Share, Share]:
+    canary, stable = sums.visitors
+    return (
+        Share(table[0], canary if canary >= table[0] else 0),
+        Share(table[1], stable if stable >= table[1] else 0),
+    )
+
+
+def _never(guard: Guard, sums: Sums) -> tuple[Share, Share]:
+    """Requests that observed too much, of those that observed anything."""
+    seen = sums.evidence.seen
+    arms = [seen[one] for one in (Cohort.CANARY, Cohort.STABLE) if one in seen]
+    if len(arms) < 2 or not any(guard.name in arm.observed for arm in arms):
+        table = _total(sums.firsts(guard.name))
+        return Share(table[0]), Share(table[1])
+    counts = [arm.observed.get(guard.name, (0, 0)) for arm in arms]
+    canary, stable = (Share(bad, times) for times, bad in counts)
+    return canary, stable
+
+
+def _latency(sums: Sums) -> tuple[Share, Share]:
+    cells = sums.latency()
+    slow = _total(sums.firsts(SLOW))
+    canary, stable = (_merged([arms[arm] for _, arms in cells]) for arm in (0, 1))
+    return (
+        Share(slow[0], sum(canary), quantiles(canary)),
+        Share(slow[1], sum(stable), quantiles(stable)),
+    )
+
+
+def _merged(histograms: Sequence[Sequence[int]]) -> Sequence[int]:
+    if len(histograms) == 1:
+        return histograms[0]
+    return [sum(counts) for counts in zip(*histograms, strict=True)]
+
+
+def quantiles(histogram: Sequence[int]) -> tuple[float | None, ...]:
+    """p50, p90 and p99 in seconds, log-linear within a bucket; infinite in the unbounded one."""
+    below = list(accumulate(histogram))
+    if not below or not below[-1]:
+        return (None,) * len(LEVELS)
+    return tuple(_at(histogram, below, level * below[-1]) for level in LEVELS)
+
+
+def _at(histogram: Sequence[int], below: Sequence[int], wanted: float) -> float:
+    index = bisect_left(below, wanted)
+    if index >= len(STARTS):
+        return math.inf
+    missing = (below[index] - wanted) / histogram[index]
+    return STARTS[index] * math.pow(GROWTH, -missing)
+
+
+def _mean(guard: Guard, sums: Sums, arm: int) -> Share:
+    counts = _merged([arms[arm] for _, arms in sums.values(guard.name)])
+    total = sum(counts)
+    if not total:
+        return Share(mean=None)
+    middles = [guard.cap * part for part in VALUE_MIDDLES] if guard.cap else DOUBLING
+    mean = sum(count * value for count, value in zip(counts, middles, strict=True)) / total
+    return Share(total - counts[0], total, mean=mean)
+
+
+def detectable(guard: Guard, canary: Share, stable: Share, needed: float) -> float | None:
+    """The smallest risk ratio that the visitors so far would have shown (STATS 1.8).
+
+    For latency it is that of answers slower than stable's p99. ``None`` where none would have been.
+
+    Args:
+        guard: with the direction that is worse.
+        canary: its side.
+        stable: the other.
+        needed: nats; threshold of the strongest ledger.
+    """
+    if not canary.of or not stable.of or guard.metric is Metric.MEAN:
+        return None
+    rate = (stable.events + 0.5) / (stable.of + 1)
+    if guard.metric is Metric.LATENCY:
+        rate = 1 - LEVELS[-1]
+    falling = guard.worse is Worse.LOWER
+    per_event = needed / (canary.of * rate)
+    index = bisect_left(_information(_coarse(canary.of, stable.of), falling), per_event)
+    ratios = DROPS if falling else RISES
+    if index == len(ratios) or ratios[index] * rate > 1:
+        return None
+    return ratios[index]
+
+
+def _coarse(canary: int, stable: int) -> float:
+    """The canary's part in percent: for display, and one table serves many looks."""
+    return min(99, max(1, round(100 * canary / (canary + stable)))) / 100
+
+
+@lru_cache(maxsize=256)
+def _information(rho: float, falling: bool) -> tuple[float, ...]:
+    """Nats that events alone tell per canary request and unit of stable's rate, by risk ratio."""
+    ratios = DROPS if falling else RISES
+    bets = [(ratio, *bet(ratio, rho)) for ratio in ratios]
+    return tuple(
+        ratio * math.log(canary) + (1 - rho) / rho * math.log(stable)
+        for ratio, canary, stable in bets
+    )

@@ -1,0 +1,171 @@
+"""The judge: what the totals say about a release, at whatever moment one asks.
+
+Pure: a verdict is a function of sums. It rolls back when a ledger's evidence reaches its share of
+alpha, formula (16); promotion needs every guard with a margin to be proven, formula (15).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from canary_middleware.core.budget import Bet, Source, bets
+from canary_middleware.core.curves import latency_curves, log_e_curves, value_curves
+from canary_middleware.core.display import detectable, sides
+from canary_middleware.core.evalues import FIRST, HIGHER, LOWER, SELDOM, log_e
+from canary_middleware.core.guards import Guard, Metric, Worse
+from canary_middleware.core.mixtures import log_sum
+from canary_middleware.core.promotion import LEVELS, NEEDED, Proof, prove
+from canary_middleware.core.ratio import MISMATCH, log_mismatch
+from canary_middleware.core.sums import Sums
+from canary_middleware.core.verdict import Decision, Evidence, Finding, Settings, Verdict
+from canary_middleware.core.weight import FULL
+
+HALF: Final = math.log(2)
+"""A suspect has half of what its ledger needs (STATS 1.4)."""
+SKEWED: Final = (
+    "the versions did not get the shares that were drawn (sample-ratio mismatch), "
+    "so nothing can be proven"
+)
+
+
+def judge(settings: Settings, evidence: Evidence) -> Verdict:
+    """What the sums over all processes say now.
+
+    Args:
+        settings: as ``start`` froze them.
+        evidence: of one run of one release.
+    """
+    sums = Sums(evidence, settings.policy)
+    weighed = [
+        Weighed(bet, bet.log_weight + _EVIDENCE[bet.source](bet, sums, settings))
+        for bet in bets(settings.guards, settings.policy)
+    ]
+    guilty = _guilty(weighed, math.log(1 / settings.alpha))
+    findings = tuple(_finding(guard, weighed, guilty, sums, settings) for guard in settings.guards)
+    mismatch = log_mismatch(sums.sights())
+    missing = _missing(findings, sums, mismatch)
+    asked = [one for one, guard in zip(findings, settings.guards, strict=True) if _asked(guard)]
+    return Verdict(
+        decision=_decision(findings, missing),
+        proven=bool(asked) and all(one.proven for one in asked) and not missing,
+        findings=findings,
+        visitors=sums.visitors,
+        mismatch=mismatch,
+        missing=missing,
+    )
+
+
+class Weighed(NamedTuple):
+    """A bet and its log e-value, weighted by its share: at log(1/alpha) it rolls back alone."""
+
+    bet: Bet
+    log_e: float
+
+
+def _asked(guard: Guard) -> bool:
+    return guard.breaches and guard.margin is not None
+
+
+def _decision(findings: Sequence[Finding], missing: Sequence[str]) -> Decision:
+    if any(one.breach and one.action == "breach" for one in findings):
+        return Decision.ROLLBACK
+    return Decision.INCONCLUSIVE if missing else Decision.PROMOTE
+
+
+def _missing(findings: Sequence[Finding], sums: Sums, mismatch: float) -> tuple[str, ...]:
+    said = [f"{one.guard}: {one.missing}" for one in findings if one.missing]
+    if mismatch >= MISMATCH:
+        said.insert(0, SKEWED)
+    if not any(sums.evidence.seen.values()) and not any(sums.visitors):
+        said.insert(0, f"no {sums.unit} so far")
+    return tuple(said)
+
+
+def _guilty(weighed: Sequence[Weighed], threshold: float) -> frozenset[str]:
+    """Guards that are past the threshold, alone or as what says most in a ledger that is."""
+    ledgers: dict[str, list[Weighed]] = {}
+    for one in weighed:
+        ledgers.setdefault(one.bet.ledger, []).append(one)
+    guilty = set()
+    for members in ledgers.values():
+        if log_sum([one.log_e for one in members]) >= threshold:
+            most = max(one.log_e for one in members)
+            guilty |= {one.bet.guard.name for one in members if one.log_e >= min(most, threshold)}
+    return frozenset(guilty)
+
+
+def _finding(
+    guard: Guard,
+    weighed: Sequence[Weighed],
+    guilty: frozenset[str],
+    sums: Sums,
+    settings: Settings,
+) -> Finding:
+    threshold = math.log(1 / settings.alpha)
+    mine = [one for one in weighed if one.bet.guard.name == guard.name]
+    strongest = max(mine, key=lambda one: one.log_e, default=None)
+    rho = sums.evidence.weights.get(sums.evidence.current, 0) / FULL
+    proof = prove(guard, sums, settings, rho) if guard.breaches else Proof()
+    canary, stable = sides(guard, sums)
+    return Finding(
+        guard=guard.name,
+        action=guard.action,
+        metric=guard.of or guard.metric.value,
+        unit="requests" if guard.metric is Metric.NEVER else sums.unit,
+        canary=canary,
+        stable=stable,
+        log_e=strongest.log_e if strongest else 0.0,
+        threshold=threshold,
+        breach=guard.name in guilty,
+        suspect=strongest is not None and strongest.log_e >= threshold - HALF,
+        proof=proof.log_m,
+        needed=NEEDED,
+        proven=proof.proven,
+        missing=proof.missing,
+        detectable=detectable(guard, canary, stable, threshold - strongest.bet.log_weight)
+        if strongest
+        else None,
+    )
+
+
+# --- log e-values, by ledger ---------------------------------------------------------------------
+
+
+def _entries(bet: Bet, sums: Sums, settings: Settings) -> float:
+    guard = bet.guard
+    if guard.metric is Metric.LATENCY:
+        return _latency(guard, sums, settings)
+    cells = sums.failures() if guard.metric is Metric.FAILURES else sums.client_errors()
+    return log_e(cells, HIGHER, guard.slack)
+
+
+def _latency(guard: Guard, sums: Sums, settings: Settings) -> float:
+    if settings.baseline is None:
+        return 0.0
+    curves = latency_curves(tuple(settings.baseline), LEVELS.get(guard.quantile or ""))
+    return log_e_curves(sums.latency(), curves, guard.slack)
+
+
+def _firsts(bet: Bet, sums: Sums, settings: Settings) -> float:
+    prior = SELDOM if bet.guard.metric is Metric.NEVER else FIRST
+    return log_e(sums.firsts(bet.kind), prior, bet.guard.slack)
+
+
+def _matured(bet: Bet, sums: Sums, settings: Settings) -> float:
+    guard = bet.guard
+    if guard.metric is Metric.NEVER:
+        return log_e(sums.hits(guard.name), SELDOM, guard.slack)
+    rising = guard.worse is Worse.HIGHER
+    if guard.metric is Metric.MEAN:
+        slack = guard.slack if rising else -guard.slack
+        return log_e_curves(sums.values(guard.name), value_curves(rising=rising), slack)
+    return log_e(sums.hits(guard.name), HIGHER if rising else LOWER, guard.slack)
+
+
+_EVIDENCE: Final[Mapping[Source, Callable[[Bet, Sums, Settings], float]]] = {
+    Source.ENTRIES: _entries,
+    Source.FIRSTS: _firsts,
+    Source.MATURED: _matured,
+}

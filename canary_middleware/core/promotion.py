@@ -1,0 +1,187 @@
+"""What a promotion needs: per guard, evidence that the canary is worse by less than its margin.
+
+Failures and business metrics are proven on matured visitors, latency on entries (STATS 4.2). Every
+guard must pass at :data:`ALPHA` by itself; that needs no correction, for all of them must (Berger
+1982).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from canary_middleware.core.curves import VALUE_MIDDLES, quantile_bucket, tail_share
+from canary_middleware.core.guards import QUANTILES, Guard, Metric, Worse
+from canary_middleware.core.mixtures import Cells, Table
+from canary_middleware.core.model import Policy
+from canary_middleware.core.noninferiority import log_margin, log_mean_margin, visitors_needed
+from canary_middleware.core.sums import Histograms, Sums
+from canary_middleware.core.verdict import Settings
+
+ALPHA: Final = 0.05
+"""Probability that a release exactly at a margin is ever promoted as proven."""
+NEEDED: Final = math.log(1 / ALPHA)
+LEVELS: Final = dict(zip(QUANTILES, (0.5, 0.9, 0.99), strict=True))
+WIDER: Final = {"p50": 5.0, "p90": 3.0, "p99": 1.0}
+"""Margins at stable's quantiles, as multiples of that at p99: 5, 3 and 1 points (STATS 1.5)."""
+
+
+class Proof(NamedTuple):
+    """How far a guard is from being proven.
+
+    Attributes:
+        log_m: log e-value of "worse by less than the margin"; ``None`` where there is no rule.
+        missing: what is missing, in words; ``""`` for nothing.
+    """
+
+    log_m: float | None = None
+    missing: str = ""
+
+    @property
+    def proven(self) -> bool:
+        """Whether it is enough."""
+        return self.log_m is not None and self.log_m >= NEEDED
+
+
+class Claim(NamedTuple):
+    """One share that is to be proven.
+
+    Attributes:
+        cells: events that are worse, and the rest.
+        delta: margin as a difference of shares.
+        centre: the share expected beforehand.
+        log_m: where it was computed otherwise, for means.
+    """
+
+    cells: Cells
+    delta: float
+    centre: float
+    log_m: float | None = None
+
+    @property
+    def proof(self) -> float:
+        """Log M, formula (15)."""
+        if self.log_m is not None:
+            return self.log_m
+        return log_margin(self.cells, self.delta, self.centre)
+
+
+def prove(guard: Guard, sums: Sums, settings: Settings, rho: float) -> Proof:
+    """What can be said of one guard so far.
+
+    Args:
+        guard: with a margin, or nothing is asked of it.
+        sums: the evidence.
+        settings: with the baseline that latency is compared by.
+        rho: weight of the present period as a share, for the estimate of what is missing.
+    """
+    delta = guard.points
+    if not delta or not settings.exact or guard.metric not in _CLAIMS:
+        return Proof()
+    if guard.metric is Metric.LATENCY and settings.baseline is None:
+        return Proof(0.0, "no baseline yet")
+    if guard.metric is Metric.MEAN and not guard.cap:
+        return Proof()
+    claims = [(claim.proof, claim) for claim in _CLAIMS[guard.metric](guard, delta, sums, settings)]
+    least = min(log_m for log_m, _ in claims)
+    lacking = [lack for log_m, claim in claims if (lack := _lack(log_m, claim, guard, rho, sums))]
+    return Proof(least, max(lacking).words if lacking else "")
+
+
+class _Lack(NamedTuple):
+    more: float
+    words: str
+
+
+def _lack(log_m: float, claim: Claim, guard: Guard, rho: float, sums: Sums) -> _Lack | None:
+    if log_m >= NEEDED:
+        return None
+    total = Table(*map(sum, zip(*(table for _, table in claim.cells), strict=True)))
+    seen = total.canary_events + total.canary_others
+    if not 0 < rho < 1:
+        return _Lack(math.inf, f"{seen:,} canary {sums.unit} so far, and no more are drawn now")
+    stable = total.stable_events + total.stable_others
+    rate = total.stable_events / stable if stable else claim.centre
+    full = visitors_needed(rho, claim.delta, claim.centre, rate, ALPHA) * rho
+    if full == math.inf:
+        words = f"a margin of {guard.margin} cannot be proven where {rate:.1%} have the event"
+        return _Lack(full, words)
+    more = full * min(1.5, 1 - log_m / NEEDED)
+    words = f"about {_rounded(seen)} of {_rounded(seen + more)} canary {sums.unit} so far"
+    return _Lack(more, words)
+
+
+def _rounded(count: float) -> str:
+    """Two digits, for nobody knows more: ``"2,100"``."""
+    digits = max(0, len(str(int(count))) - 2)
+    return f"{round(count / 10**digits) * 10**digits:,}"
+
+
+# --- by metric -----------------------------------------------------------------------------------
+
+
+def _failures(guard: Guard, delta: float, sums: Sums, settings: Settings) -> list[Claim]:
+    if settings.policy is Policy.REQUEST:
+        return [Claim(sums.failures(), delta, 0.0)]
+    return [Claim(sums.hits(guard.name), delta, 0.0)]
+
+
+def _client_errors(guard: Guard, delta: float, sums: Sums, settings: Settings) -> list[Claim]:
+    return [Claim(sums.client_errors(), delta, 0.0)]
+
+
+def _latency(guard: Guard, delta: float, sums: Sums, settings: Settings) -> list[Claim]:
+    """Slower than stable's quantile; for the whole distribution at each of them."""
+    if guard.quantile in LEVELS:
+        return [_slower(guard.quantile, delta, sums, settings)]
+    return [_slower(name, min(0.3, delta * wider), sums, settings) for name, wider in WIDER.items()]
+
+
+def _slower(quantile: str, delta: float, sums: Sums, settings: Settings) -> Claim:
+    baseline = settings.baseline or ()
+    at = quantile_bucket(baseline, LEVELS[quantile])
+    return Claim(sums.slower(at), delta, tail_share(baseline, at))
+
+
+def _hits(guard: Guard, delta: float, sums: Sums, settings: Settings) -> list[Claim]:
+    """A share that must not fall is the complement that must not rise."""
+    cells = sums.hits(guard.name)
+    if guard.worse is Worse.HIGHER or guard.metric is Metric.NEVER:
+        return [Claim(cells, delta, 0.0)]
+    return [Claim([(rho, _complement(table)) for rho, table in cells], delta, 1.0)]
+
+
+def _mean(guard: Guard, delta: float, sums: Sums, settings: Settings) -> list[Claim]:
+    cells = sums.values(guard.name)
+    rising = guard.worse is Worse.HIGHER
+    values = [1 - value for value in VALUE_MIDDLES] if rising else VALUE_MIDDLES
+    centre = 0.0 if rising else 1.0
+    return [
+        Claim(_having(cells, rising), delta, centre, log_mean_margin(cells, values, delta, centre))
+    ]
+
+
+def _having(cells: Histograms, rising: bool) -> Cells:
+    """Who had a value and who had none: enough to say how many more are needed, roughly."""
+    tables = [
+        (rho, Table(sum(canary[1:]), sum(stable[1:]), canary[0], stable[0]))
+        for rho, (canary, stable) in cells
+    ]
+    return tables if rising else [(rho, _complement(table)) for rho, table in tables]
+
+
+def _complement(table: Table) -> Table:
+    canary, stable, canary_others, stable_others = table
+    return Table(canary_others, stable_others, canary, stable)
+
+
+_CLAIMS: Final[Mapping[Metric, Callable[[Guard, float, Sums, Settings], list[Claim]]]] = {
+    Metric.FAILURES: _failures,
+    Metric.CLIENT_ERRORS: _client_errors,
+    Metric.LATENCY: _latency,
+    Metric.RETURNED: _hits,
+    Metric.SHARE: _hits,
+    Metric.MEAN: _mean,
+    Metric.NEVER: _hits,
+}

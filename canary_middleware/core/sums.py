@@ -1,0 +1,175 @@
+"""Totals arranged as the formulas want them: both arms of each cell, beside its probability."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from canary_middleware.core.mixtures import Cells, Table
+from canary_middleware.core.model import Cohort, Policy
+from canary_middleware.core.throw import Cell
+from canary_middleware.core.totals import VALUES, Arm, Entries, Matured
+from canary_middleware.core.verdict import Evidence
+from canary_middleware.core.weight import FULL
+
+FAILED: Final = "failures"
+"""Kind of first events that every failing guard shares."""
+SLOW: Final = "slow"
+"""Likewise of the guards of latency."""
+
+Counted = TypeVar("Counted", Entries, Matured)
+Histograms = Sequence[tuple[float, tuple[Sequence[int], Sequence[int]]]]
+
+
+class Pair(NamedTuple, Generic[Counted]):
+    """One throw of many visitors with the same history.
+
+    Attributes:
+        rho: probability that it gave the canary.
+        cell: whose throw.
+        canary: what came of it there.
+        stable: likewise.
+    """
+
+    rho: float
+    cell: Cell
+    canary: Counted
+    stable: Counted
+
+
+class Sums:
+    """The evidence by ledger; cells that are no throw, or of no known period, are left out.
+
+    Args:
+        evidence: as folded from all processes.
+        policy: under ``request`` nobody matures: what a request had is known with its answer.
+    """
+
+    def __init__(self, evidence: Evidence, policy: Policy) -> None:
+        self.evidence = evidence
+        self.unit = "requests" if policy is Policy.REQUEST else "visitors"
+        self.entries = _paired(evidence, evidence.entries, Entries())
+        if policy is Policy.REQUEST:
+            self.matured = _at_once(self.entries, evidence.matured)
+        else:
+            self.matured = _paired(evidence, evidence.matured, Matured())
+        self._firsts: dict[str, dict[int, list[int]]] = {}
+        for (kind, period, cohort), count in evidence.firsts.items():
+            arms = self._firsts.setdefault(kind, {}).setdefault(period, [0, 0])
+            arms[cohort is Cohort.STABLE] += count
+
+    @property
+    def visitors(self) -> tuple[int, int]:
+        """First sights of canary and stable; who is on stable at several weights counts once."""
+        canary = sum(pair.canary.n for pair in self.entries)
+        return canary, sum(
+            pair.stable.n for pair in self.entries if pair.cell.interval == (0, FULL)
+        )
+
+    def sights(self) -> list[tuple[float, tuple[int, int]]]:
+        """Throws per cell, for the sample ratio."""
+        return [(pair.rho, (pair.canary.n, pair.stable.n)) for pair in self.entries]
+
+    def failures(self) -> Cells:
+        """Ledger A: entries that failed."""
+        return [
+            (pair.rho, _table(pair.canary.failures, pair.stable.failures, pair))
+            for pair in self.entries
+        ]
+
+    def client_errors(self) -> Cells:
+        """Ledger A: entries that the client made a mistake with."""
+        return [
+            (pair.rho, _table(pair.canary.client_errors, pair.stable.client_errors, pair))
+            for pair in self.entries
+        ]
+
+    def latency(self) -> Histograms:
+        """Ledger A: latency of entries, since there was something to compare it by."""
+        return [
+            (pair.rho, (pair.canary.latency, pair.stable.latency))
+            for pair in self.entries
+            if pair.cell.period >= self.evidence.betting
+        ]
+
+    def slower(self, at: int) -> Cells:
+        """Ledger A: entries in bucket ``at`` of the latency and beyond."""
+        return [(rho, _beyond(canary, stable, at)) for rho, (canary, stable) in self.latency()]
+
+    def firsts(self, kind: str) -> Cells:
+        """Ledger B: visitors with a first event, under the weight of the period it happened in."""
+        weights = self.evidence.weights
+        return [
+            (weights[period] / FULL, Table(*arms))
+            for period, arms in self._firsts.get(kind, {}).items()
+            if 0 < weights.get(period, 0) < FULL
+        ]
+
+    def hits(self, name: str) -> Cells:
+        """Ledger C: matured visitors with an event."""
+        return [
+            (pair.rho, _table(_first(pair.canary, name), _first(pair.stable, name), pair))
+            for pair in self.matured
+        ]
+
+    def values(self, name: str) -> Histograms:
+        """Ledger C: matured visitors by value, those without one first."""
+        return [
+            (pair.rho, (_values(pair.canary, name), _values(pair.stable, name)))
+            for pair in self.matured
+        ]
+
+
+def _paired(
+    evidence: Evidence, ledger: Mapping[Arm, Counted], nobody: Counted
+) -> list[Pair[Counted]]:
+    cells: dict[Cell, dict[Cohort, Counted]] = {}
+    for arm, counted in ledger.items():
+        cells.setdefault(arm.cell, {})[arm.cohort] = counted
+    pairs = []
+    for cell, arms in cells.items():
+        rho = evidence.odds(cell)
+        if rho is not None:
+            canary, stable = arms.get(Cohort.CANARY, nobody), arms.get(Cohort.STABLE, nobody)
+            pairs.append(Pair(rho, cell, canary, stable))
+    return pairs
+
+
+def _at_once(
+    entries: Iterable[Pair[Entries]], ledger: Mapping[Arm, Matured]
+) -> list[Pair[Matured]]:
+    def of(cell: Cell, cohort: Cohort, entered: Entries) -> Matured:
+        counted = ledger.get(Arm(cell, cohort))
+        return Matured(entered.n, {} if counted is None else counted.hits)
+
+    return [
+        Pair(
+            pair.rho,
+            pair.cell,
+            of(pair.cell, Cohort.CANARY, pair.canary),
+            of(pair.cell, Cohort.STABLE, pair.stable),
+        )
+        for pair in entries
+    ]
+
+
+def _table(canary: int, stable: int, pair: Pair[Entries] | Pair[Matured]) -> Table:
+    """Events and the rest; an event that was flushed before its entry is not one too many."""
+    others = max(0, pair.canary.n - canary), max(0, pair.stable.n - stable)
+    return Table(canary, stable, *others)
+
+
+def _beyond(canary: Sequence[int], stable: Sequence[int], at: int) -> Table:
+    slow = sum(canary[at:]), sum(stable[at:])
+    return Table(*slow, sum(canary) - slow[0], sum(stable) - slow[1])
+
+
+def _first(matured: Matured, name: str) -> int:
+    counts = matured.hits.get(name)
+    return counts[0] if counts else 0
+
+
+def _values(matured: Matured, name: str) -> list[int]:
+    counts = matured.hits.get(name, [])
+    without = max(0, matured.n - sum(counts))
+    return [without, *counts, *[0] * (VALUES - len(counts))]
