@@ -245,7 +245,7 @@ def test_a_guard_without_a_margin_asks_nothing() -> None:
 def test_arms_of_another_size_than_drawn_block_a_promotion_only() -> None:
     fair = healthy(10_000)
     torn = {
-        arm: entries(one.n * 23 // 25 if arm.cohort is CANARY else one.n)
+        arm: entries(one.n * 27 // 25 if arm.cohort is CANARY else one.n)
         for arm, one in fair.entries.items()
     }
     verdict = judge(settings(Guard.errors()), replace(fair, entries=torn))
