@@ -81,6 +81,8 @@ class Site:
 def site(redis_server: RedisServer) -> Iterator[Site]:
     with ExitStack() as stack:
         yield Site(redis_server, stack)
+        # Who waits for a push would wait on; without a server all end at once.
+        redis_server.kill()
 
 
 def killed(held: Held) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
@@ -14,6 +15,7 @@ from canary_middleware.claims import keeper
 from canary_middleware.core.claims import Claim
 from canary_middleware.core.model import Policy
 from canary_middleware.core.state import Document, Plan
+from canary_middleware.stores import open_store
 from tests.scenarios import asgi_driver, wsgi_driver
 from tests.scenarios.words import Ask, Reply, Start
 from tests.support.servers import wait_until
@@ -128,8 +130,15 @@ class Shop:
 
     def __exit__(self, *caught: object) -> None:
         keeper(self.store).forget("checkout", None)
-        with ThreadPoolExecutor() as threads:  # each waits for threads of its own
-            list(threads.map(Process.close, self.processes))
+        with (
+            closing(open_store(self.url, self.namespace)) as other,
+            ThreadPoolExecutor() as threads,  # each waits for threads of its own
+        ):
+            ends = [threads.submit(process.close) for process in self.processes]
+            while wait(ends, timeout=0.02).not_done:
+                keeper(other).forget("checkout", ["nobody"])  # a push ends the wait for one
+        for end in ends:
+            end.result()
 
     def open(
         self,
