@@ -128,11 +128,11 @@ def test_the_bare_wheel_imports_without_extras_sockets_or_threads(
 
 
 def rooms() -> Iterator[Any]:
-    """Folders of tests; all but the first take minutes together."""
-    yield "tests/core"
+    """Folders of tests; the first takes the request path of both interfaces, all take minutes."""
+    yield "tests/scenarios"
     tests = ROOT / "tests"
     for folder in sorted(path for path in tests.iterdir() if path.is_dir()):
-        if folder.name not in ("core", "faults") and any(folder.glob("test_*.py")):
+        if folder.name not in ("scenarios", "faults") and any(folder.glob("test_*.py")):
             yield pytest.param(f"tests/{folder.name}", marks=pytest.mark.faults)
 
 
