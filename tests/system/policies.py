@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,6 @@ from functools import partial
 from canary_middleware import verbs
 from canary_middleware.agent.claiming import TOUCH_EVERY
 from canary_middleware.core.weight import FULL, parse_weight
-from canary_middleware.stores import StateStore
 from tests.support.clients import SAME_ORIGIN_NAVIGATION, AsyncVisitor, Cookies, Pool, Response
 from tests.support.servers import wait_until
 from tests.system.crowd import AT_ONCE
@@ -81,14 +79,6 @@ async def look(port: int, crowds: Mapping[str, Crowd]) -> dict[str, Versions]:
         everybody = [(app, n, visitor) for app in crowds for n, visitor in crowds[app].items()]
         await asyncio.gather(*(ask(*one) for one in everybody))
     return found
-
-
-def group(pid: int) -> int:
-    """The server that a process belongs to; one that has ended belongs to none."""
-    try:
-        return os.getpgid(pid)
-    except ProcessLookupError:
-        return 0
 
 
 @dataclass
@@ -172,17 +162,7 @@ class Way:
     def settled(self) -> None:
         """Wait until all workers say that they follow."""
         for app, store in self.stores.items():
-            wait_until(partial(self._followed, store), what=f"{app} is followed")
-
-    def _followed(self, store: StateStore) -> bool:
-        document = store.load().document
-        assert document is not None
-        up_to_date = {
-            group(process.pid)
-            for process in store.processes()
-            if process.revision == document.revision
-        }
-        return up_to_date >= {worker.process.pid for worker in self.rig.workers}
+            wait_until(partial(self.rig.followed, store), what=f"{app} is followed")
 
     def go(self) -> None:
         """Up and down, then a kill, a rollback and two releases."""

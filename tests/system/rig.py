@@ -180,6 +180,25 @@ class Rig:
         """Wait until every worker gives a tester (or everybody) this version."""
         return follow(self.workers, version, within, path)
 
+    def followed(self, store: StateStore) -> bool:
+        """Whether every worker that begins with its first visit or before says that it follows."""
+        document = store.load().document
+        assert document is not None
+        up_to_date = {
+            group(process.pid)
+            for process in store.processes()
+            if process.revision == document.revision
+        }
+        return up_to_date >= {worker.process.pid for worker in self.workers}
+
+
+def group(pid: int) -> int:
+    """The server that a process belongs to; one that has ended belongs to none."""
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return 0
+
 
 def start(workers: Iterable[Worker]) -> None:
     """Start workers side by side and wait for all of them."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from canary_middleware.core.bucket import ANONYMOUS, draw, lane_key, threshold
 from canary_middleware.core.weight import FULL, parse_weight
 from tests.support.clients import AsyncVisitor, Pool
 from tests.support.redis import RedisServer
+from tests.support.servers import wait_until
 from tests.system import variants
 from tests.system.crowd import AT_ONCE, Seen, first_visit, versions, walk
 from tests.system.rig import Front, Rig, Worker
@@ -194,8 +196,8 @@ def test_the_canary_only_grows_and_zero_and_hundred_are_exact(site: Site) -> Non
 
 
 def confirmed(rig: Rig) -> None:
-    """Wait longer than any worker takes to hear of a change."""
-    time.sleep(1.0)
+    """Wait until every worker says that it follows."""
+    wait_until(partial(rig.followed, rig.store()), what="all follow")
 
 
 def test_a_thousandth_of_a_percent_is_a_share_like_any_other() -> None:
