@@ -30,7 +30,7 @@ def rig(tmp_path: Path, redis_server: RedisServer, namespace: str) -> Iterator[R
 def test_whoever_is_dispatched_after_the_worker_heard_gets_stable(rig: Rig) -> None:
     workers = difficult(rig)
     rig.started(HALF)
-    done = Drill(rig, workers).run(6)
+    done = Drill(rig, workers).run(3)
     print(f"\n{done.figures()}")
     done.check()
 
