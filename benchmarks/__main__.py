@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 
-PARTS = ("request_asgi", "request_wsgi", "telemetry", "decision", "affinity", "kill")
+PARTS = (
+    "request_asgi", "request_wsgi", "telemetry", "decision", "measuring", "affinity", "kill",
+)  # fmt: skip
 
 
 def main() -> None:

@@ -1,0 +1,128 @@
+"""What measuring costs: an outcome, an entry, a verdict, their memory; against OpenTelemetry's SDK.
+
+The peer is one record of an SDK histogram with the attributes that an outcome has.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from array import array
+from collections.abc import Callable
+from itertools import count
+
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+from benchmarks.measure import interleaved, ratio_line
+from canary_middleware.core.judge import judge
+from canary_middleware.core.model import Cohort
+from canary_middleware.core.outcomes import OutcomeClass
+from canary_middleware.core.throw import Cell, Sight
+from canary_middleware.core.totals import Arm, Entries, Matured, bucket_of
+from canary_middleware.core.verdict import Evidence, Settings
+from canary_middleware.core.weight import FULL
+from canary_middleware.engine.sighting import Arrival
+from tests.engine.measured import QUICK, RUN, measured
+
+PEER = "histogram record"
+SUCCESS = OutcomeClass.SUCCESS
+BATCH = 250
+"""Entries that are booked together, as a busy process does each quarter of a second."""
+
+
+def main() -> list[str]:
+    """The lines of this part."""
+    found = interleaved(
+        {"peer": histogram(), "outcome": outcome(), "entry": entry(), "verdict": verdict()},
+        calls=BATCH,
+    )
+    peer = found["peer"]
+    return [
+        ratio_line("one outcome recorded", found["outcome"], peer, 0.15, PEER),
+        ratio_line("a visitor's entry, once a period", found["entry"], peer, None, PEER),
+        ratio_line("a verdict over three guards", found["verdict"], peer, 25, PEER),
+        *memory(),
+    ]
+
+
+def histogram() -> Callable[[], object]:
+    """The peer."""
+    provider = MeterProvider(metric_readers=[InMemoryMetricReader()])
+    record = provider.get_meter("shop").create_histogram("duration").record
+    attributes = {"rollout": "checkout", "version": "1.5.0", "cohort": "canary"}
+    return lambda: record(0.02, attributes)
+
+
+def outcome() -> Callable[[], object]:
+    """What every measured request leaves."""
+    made = measured(FULL // 2)
+    given = (made.engine.snapshot.by_name["checkout"].below,)
+    end = made.engine.recorder.end
+    return lambda: end(given, SUCCESS, 0.02, 0.02)
+
+
+def entry() -> Callable[[], object]:
+    """What a visitor's first request in a period leaves beside that, from arrival to the ledger."""
+    made = measured(FULL // 2)
+    given = made.engine.snapshot.by_name["checkout"].below
+    numbers = count(1)
+
+    def arrive() -> None:
+        number = next(numbers)
+        arrival = Arrival(given, given.gauge, number, Sight(0, 1), 0.0)
+        arrival.start, arrival.kind = 0.02, SUCCESS
+        made.engine.measuring.arrived(arrival)
+        if number % BATCH == 0:
+            made.engine.measuring.book(1e9)
+
+    return arrive
+
+
+def verdict() -> Callable[[], object]:
+    """Errors, latency and a conversion rate in the middle of a ramp, three periods behind."""
+    made = measured(1_000, 5_000, 25_000)
+    guards = made.engine.snapshot.by_name["checkout"].entry
+    assert guards is not None
+    chosen = tuple(g for g in guards.plan.guards if g.name in ("errors", "latency", "orders"))
+    settings = Settings(chosen, baseline=array("q", QUICK.starts))
+    evidence = sample()
+    return lambda: judge(settings, evidence)
+
+
+def sample() -> Evidence:
+    """Healthy traffic, spread over as many buckets as real latencies are."""
+    chance = random.Random(1)
+    weights = {RUN: 1_000, RUN + 1: 5_000, RUN + 2: 25_000}
+    entries: dict[Arm, Entries] = {}
+    matured: dict[Arm, Matured] = {}
+    cells = [Cell(RUN), Cell(RUN + 1), Cell(RUN + 1, 1_000), Cell(RUN + 2, 5_000)]
+    for cell in cells:
+        odds = cell.interval.odds(weights[cell.period])
+        for _ in range(2_000):
+            cohort = Cohort.CANARY if chance.random() < odds else Cohort.STABLE
+            arm = Arm(cell, cohort)
+            one = entries.setdefault(arm, Entries())
+            one.n += 1
+            one.failures += chance.random() < 0.01
+            one.latency[bucket_of(0.04 * chance.lognormvariate(0, 0.5))] += 1
+            ripe = matured.setdefault(arm, Matured(0, {"orders": [0]}))
+            ripe.n += 1
+            ripe.hits["orders"][0] += chance.random() < 0.05
+    return Evidence(weights, RUN + 2, entries, {}, matured)
+
+
+def memory() -> list[str]:
+    """Of one period, both versions; what a further metric adds."""
+    arm = Entries(n=10**6, failures=10**5, client_errors=10**5)
+    counter = 8 + sys.getsizeof(10**5)
+    latency = sys.getsizeof(arm.latency)
+    return [
+        _size("a binary metric of a period", 2 * counter, 64),
+        _size("a latency metric of a period", 2 * (8 + latency), 2500),
+    ]
+
+
+def _size(title: str, size: int, target: int) -> str:
+    mark = "ok  " if size <= target else "OVER"
+    return f"{mark} {title:<34} {size} bytes  (target {target})"
