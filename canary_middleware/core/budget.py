@@ -50,6 +50,7 @@ class Bet(NamedTuple):
         kind: of first events.
         ledger: bets with the same name are averaged.
         log_weight: log of its share of alpha, in nats.
+        slack: what is still no regression, relatively.
     """
 
     guard: Guard
@@ -57,6 +58,7 @@ class Bet(NamedTuple):
     kind: str
     ledger: str
     log_weight: float
+    slack: float
 
 
 Family = frozenset[Metric]
@@ -105,7 +107,7 @@ def _of(guards: tuple[Guard, ...], policy: Policy) -> list[tuple[Bet, float]]:
                 kind = guard.name if part.kind == "" else part.kind or ""
                 ledger = f"{part.source.value} {kind}".rstrip()
                 ledger = "requests" if per_request else ledger
-                bet = Bet(guard, part.source, kind, ledger, 0.0)
+                bet = Bet(guard, part.source, kind, ledger, 0.0, guard.slack)
                 found.append((bet, part.weight * guard.weight / len(members)))
     return found
 

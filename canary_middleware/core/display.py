@@ -12,10 +12,10 @@ from typing import Final
 from canary_middleware.core.curves import GROWTH, VALUE_MIDDLES
 from canary_middleware.core.evalues import bet
 from canary_middleware.core.guards import Guard, Metric, Worse
-from canary_middleware.core.mixtures import Cells, Table
+from canary_middleware.core.mixtures import Table
 from canary_middleware.core.model import Cohort
 from canary_middleware.core.outcomes import STARTS
-from canary_middleware.core.sums import FAILED, SLOW, Sums
+from canary_middleware.core.sums import FAILED, SLOW, Sums, total
 from canary_middleware.core.totals import VALUES
 from canary_middleware.core.verdict import Share
 
@@ -37,26 +37,20 @@ def sides(guard: Guard, sums: Sums) -> tuple[Share, Share]:
     if guard.metric is Metric.FAILURES:
         return _failures(sums)
     if guard.metric is Metric.CLIENT_ERRORS:
-        table = _total(sums.client_errors())
+        table = total(sums.client_errors())
     elif guard.metric is Metric.MEAN:
         return _mean(guard, sums, 0), _mean(guard, sums, 1)
     else:
-        table = _total(sums.hits(guard.name))
+        table = total(sums.hits(guard.name))
     return Share(table[0], table[0] + table[2]), Share(table[1], table[1] + table[3])
-
-
-def _total(cells: Cells) -> Table:
-    if len(cells) == 1:
-        return cells[0][1]
-    return Table(*map(sum, zip(*(table for _, table in cells), strict=True)))
 
 
 def _failures(sums: Sums) -> tuple[Share, Share]:
     """Visitors who failed at any time, of all; without a cookie only those who failed are known."""
-    if sums.unit == "requests":
-        table = _total(sums.failures())
+    if sums.per_request:
+        table = total(sums.failures())
         return Share(table[0], table[0] + table[2]), Share(table[1], table[1] + table[3])
-    return _of_all(_total(sums.firsts(FAILED)), sums)
+    return _of_all(total(sums.firsts(FAILED)), sums)
 
 
 def _of_all(table: Table, sums: Sums) -> tuple[Share, Share]:
@@ -72,7 +66,7 @@ def _never(guard: Guard, sums: Sums) -> tuple[Share, Share]:
     seen = sums.evidence.seen
     arms = [seen[one] for one in (Cohort.CANARY, Cohort.STABLE) if one in seen]
     if len(arms) < 2 or not any(guard.name in arm.observed for arm in arms):
-        table = _total(sums.firsts(guard.name))
+        table = total(sums.firsts(guard.name))
         return Share(table[0]), Share(table[1])
     counts = [arm.observed.get(guard.name, (0, 0)) for arm in arms]
     canary, stable = (Share(bad, times) for times, bad in counts)
@@ -81,12 +75,9 @@ def _never(guard: Guard, sums: Sums) -> tuple[Share, Share]:
 
 def _latency(sums: Sums) -> tuple[Share, Share]:
     cells = sums.latency()
-    slow = _total(sums.firsts(SLOW))
+    slow = total(sums.firsts(SLOW))
     canary, stable = (_merged([arms[arm] for _, arms in cells]) for arm in (0, 1))
-    return (
-        Share(slow[0], sum(canary), quantiles(canary)),
-        Share(slow[1], sum(stable), quantiles(stable)),
-    )
+    return _quantiles(slow[0], canary), _quantiles(slow[1], stable)
 
 
 def _merged(histograms: Sequence[Sequence[int]]) -> Sequence[int]:
@@ -95,12 +86,13 @@ def _merged(histograms: Sequence[Sequence[int]]) -> Sequence[int]:
     return [sum(counts) for counts in zip(*histograms, strict=True)]
 
 
-def quantiles(histogram: Sequence[int]) -> tuple[float | None, ...]:
+def _quantiles(slow: int, histogram: Sequence[int]) -> Share:
     """p50, p90 and p99 in seconds, log-linear within a bucket; infinite in the unbounded one."""
     below = list(accumulate(histogram))
-    if not below or not below[-1]:
-        return (None,) * len(LEVELS)
-    return tuple(_at(histogram, below, level * below[-1]) for level in LEVELS)
+    n = below[-1] if below else 0
+    if not n:
+        return Share(slow, 0, (None,) * len(LEVELS))
+    return Share(slow, n, tuple([_at(histogram, below, level * n) for level in LEVELS]))
 
 
 def _at(histogram: Sequence[int], below: Sequence[int], wanted: float) -> float:

@@ -37,9 +37,9 @@ def judge(settings: Settings, evidence: Evidence) -> Verdict:
         settings: as ``start`` froze them.
         evidence: of one run of one release.
     """
-    sums = Sums(evidence, settings.policy)
+    sums = Sums(evidence, settings)
     weighed = [
-        Weighed(bet, bet.log_weight + _EVIDENCE[bet.source](bet, sums, settings))
+        Weighed(bet, bet.log_weight + _EVIDENCE[bet.source](bet, sums))
         for bet in bets(settings.guards, settings.policy)
     ]
     guilty = _guilty(weighed, math.log(1 / settings.alpha))
@@ -133,38 +133,38 @@ def _finding(
 # --- log e-values, by ledger ---------------------------------------------------------------------
 
 
-def _entries(bet: Bet, sums: Sums, settings: Settings) -> float:
+def _entries(bet: Bet, sums: Sums) -> float:
     guard = bet.guard
     if guard.metric is Metric.LATENCY:
-        return _latency(guard, sums, settings)
+        return _latency(bet, sums)
     cells = sums.failures() if guard.metric is Metric.FAILURES else sums.client_errors()
-    return log_e(cells, HIGHER, guard.slack)
+    return log_e(cells, HIGHER, bet.slack)
 
 
-def _latency(guard: Guard, sums: Sums, settings: Settings) -> float:
-    if settings.baseline is None:
+def _latency(bet: Bet, sums: Sums) -> float:
+    if sums.baseline is None:
         return 0.0
-    curves = latency_curves(tuple(settings.baseline), LEVELS.get(guard.quantile or ""))
-    return log_e_curves(sums.latency(), curves, guard.slack)
+    curves = latency_curves(sums.baseline, LEVELS.get(bet.guard.quantile or ""))
+    return log_e_curves(sums.latency(), curves, bet.slack)
 
 
-def _firsts(bet: Bet, sums: Sums, settings: Settings) -> float:
+def _firsts(bet: Bet, sums: Sums) -> float:
     prior = SELDOM if bet.guard.metric is Metric.NEVER else FIRST
-    return log_e(sums.firsts(bet.kind), prior, bet.guard.slack)
+    return log_e(sums.firsts(bet.kind), prior, bet.slack)
 
 
-def _matured(bet: Bet, sums: Sums, settings: Settings) -> float:
+def _matured(bet: Bet, sums: Sums) -> float:
     guard = bet.guard
     if guard.metric is Metric.NEVER:
-        return log_e(sums.hits(guard.name), SELDOM, guard.slack)
+        return log_e(sums.hits(guard.name), SELDOM, bet.slack)
     rising = guard.worse is Worse.HIGHER
     if guard.metric is Metric.MEAN:
-        slack = guard.slack if rising else -guard.slack
+        slack = bet.slack if rising else -bet.slack
         return log_e_curves(sums.values(guard.name), value_curves(rising=rising), slack)
-    return log_e(sums.hits(guard.name), HIGHER if rising else LOWER, guard.slack)
+    return log_e(sums.hits(guard.name), HIGHER if rising else LOWER, bet.slack)
 
 
-_EVIDENCE: Final[Mapping[Source, Callable[[Bet, Sums, Settings], float]]] = {
+_EVIDENCE: Final[Mapping[Source, Callable[[Bet, Sums], float]]] = {
     Source.ENTRIES: _entries,
     Source.FIRSTS: _firsts,
     Source.MATURED: _matured,

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import lru_cache
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from canary_middleware.core.curves import VALUE_MIDDLES, quantile_bucket, tail_share
 from canary_middleware.core.guards import QUANTILES, Guard, Metric, Worse
 from canary_middleware.core.mixtures import Cells, Table
-from canary_middleware.core.model import Policy
 from canary_middleware.core.noninferiority import log_margin, log_mean_margin, visitors_needed
-from canary_middleware.core.sums import Histograms, Sums
+from canary_middleware.core.sums import Histograms, Sums, total
 from canary_middleware.core.verdict import Settings
+from canary_middleware.core.weight import FULL, parse_weight
 
 ALPHA: Final = 0.05
 """Probability that a release exactly at a margin is ever promoted as proven."""
@@ -42,6 +44,11 @@ class Proof(NamedTuple):
     def proven(self) -> bool:
         """Whether it is enough."""
         return self.log_m is not None and self.log_m >= NEEDED
+
+
+@lru_cache(maxsize=64)
+def _points(margin: str | None) -> float | None:
+    return None if margin is None else parse_weight(margin) / FULL
 
 
 class Claim(NamedTuple):
@@ -76,40 +83,29 @@ def prove(guard: Guard, sums: Sums, settings: Settings, rho: float) -> Proof:
         settings: with the baseline that latency is compared by.
         rho: weight of the present period as a share, for the estimate of what is missing.
     """
-    delta = guard.points
+    delta = _points(guard.margin)
     if not delta or not settings.exact or guard.metric not in _CLAIMS:
         return Proof()
     if guard.metric is Metric.LATENCY and settings.baseline is None:
         return Proof(0.0, "no baseline yet")
     if guard.metric is Metric.MEAN and not guard.cap:
         return Proof()
-    claims = [(claim.proof, claim) for claim in _CLAIMS[guard.metric](guard, delta, sums, settings)]
-    least = min(log_m for log_m, _ in claims)
-    lacking = [lack for log_m, claim in claims if (lack := _lack(log_m, claim, guard, rho, sums))]
-    return Proof(least, max(lacking).words if lacking else "")
+    claims = [(claim.proof, claim) for claim in _CLAIMS[guard.metric](guard, delta, sums)]
+    log_m, claim = min(claims, key=itemgetter(0))
+    return Proof(log_m, _lacking(log_m, claim, guard, rho, sums) if log_m < NEEDED else "")
 
 
-class _Lack(NamedTuple):
-    more: float
-    words: str
-
-
-def _lack(log_m: float, claim: Claim, guard: Guard, rho: float, sums: Sums) -> _Lack | None:
-    if log_m >= NEEDED:
-        return None
-    total = Table(*map(sum, zip(*(table for _, table in claim.cells), strict=True)))
-    seen = total.canary_events + total.canary_others
+def _lacking(log_m: float, claim: Claim, guard: Guard, rho: float, sums: Sums) -> str:
+    events, stable_events, others, stable_others = total(claim.cells)
+    seen, stable = events + others, stable_events + stable_others
     if not 0 < rho < 1:
-        return _Lack(math.inf, f"{seen:,} canary {sums.unit} so far, and no more are drawn now")
-    stable = total.stable_events + total.stable_others
-    rate = total.stable_events / stable if stable else claim.centre
+        return f"{seen:,} canary {sums.unit} so far, and no more are drawn now"
+    rate = stable_events / stable if stable else claim.centre
     full = visitors_needed(rho, claim.delta, claim.centre, rate, ALPHA) * rho
     if full == math.inf:
-        words = f"a margin of {guard.margin} cannot be proven where {rate:.1%} have the event"
-        return _Lack(full, words)
-    more = full * min(1.5, 1 - log_m / NEEDED)
-    words = f"about {_rounded(seen)} of {_rounded(seen + more)} canary {sums.unit} so far"
-    return _Lack(more, words)
+        return f"a margin of {guard.margin} cannot be proven where {rate:.1%} have the event"
+    wanted = seen + full * min(1.5, 1 - log_m / NEEDED)
+    return f"about {_rounded(seen)} of {_rounded(wanted)} canary {sums.unit} so far"
 
 
 def _rounded(count: float) -> str:
@@ -121,30 +117,36 @@ def _rounded(count: float) -> str:
 # --- by metric -----------------------------------------------------------------------------------
 
 
-def _failures(guard: Guard, delta: float, sums: Sums, settings: Settings) -> list[Claim]:
-    if settings.policy is Policy.REQUEST:
+def _failures(guard: Guard, delta: float, sums: Sums) -> list[Claim]:
+    if sums.per_request:
         return [Claim(sums.failures(), delta, 0.0)]
     return [Claim(sums.hits(guard.name), delta, 0.0)]
 
 
-def _client_errors(guard: Guard, delta: float, sums: Sums, settings: Settings) -> list[Claim]:
+def _client_errors(guard: Guard, delta: float, sums: Sums) -> list[Claim]:
     return [Claim(sums.client_errors(), delta, 0.0)]
 
 
-def _latency(guard: Guard, delta: float, sums: Sums, settings: Settings) -> list[Claim]:
+def _latency(guard: Guard, delta: float, sums: Sums) -> list[Claim]:
     """Slower than stable's quantile; for the whole distribution at each of them."""
     if guard.quantile in LEVELS:
-        return [_slower(guard.quantile, delta, sums, settings)]
-    return [_slower(name, min(0.3, delta * wider), sums, settings) for name, wider in WIDER.items()]
+        return [_slower(guard.quantile, delta, sums)]
+    return [_slower(name, min(0.3, delta * wider), sums) for name, wider in WIDER.items()]
 
 
-def _slower(quantile: str, delta: float, sums: Sums, settings: Settings) -> Claim:
-    baseline = settings.baseline or ()
-    at = quantile_bucket(baseline, LEVELS[quantile])
-    return Claim(sums.slower(at), delta, tail_share(baseline, at))
+def _slower(quantile: str, delta: float, sums: Sums) -> Claim:
+    at, usual = _beyond(sums.baseline or (), LEVELS[quantile])
+    return Claim(sums.slower(at), delta, usual)
 
 
-def _hits(guard: Guard, delta: float, sums: Sums, settings: Settings) -> list[Claim]:
+@lru_cache(maxsize=64)
+def _beyond(baseline: tuple[int, ...], level: float) -> tuple[int, float]:
+    """The first bucket beyond a quantile of stable, and how much of stable lies there."""
+    at = quantile_bucket(baseline, level)
+    return at, tail_share(baseline, at)
+
+
+def _hits(guard: Guard, delta: float, sums: Sums) -> list[Claim]:
     """A share that must not fall is the complement that must not rise."""
     cells = sums.hits(guard.name)
     if guard.worse is Worse.HIGHER or guard.metric is Metric.NEVER:
@@ -152,7 +154,7 @@ def _hits(guard: Guard, delta: float, sums: Sums, settings: Settings) -> list[Cl
     return [Claim([(rho, _complement(table)) for rho, table in cells], delta, 1.0)]
 
 
-def _mean(guard: Guard, delta: float, sums: Sums, settings: Settings) -> list[Claim]:
+def _mean(guard: Guard, delta: float, sums: Sums) -> list[Claim]:
     cells = sums.values(guard.name)
     rising = guard.worse is Worse.HIGHER
     values = [1 - value for value in VALUE_MIDDLES] if rising else VALUE_MIDDLES
@@ -176,7 +178,7 @@ def _complement(table: Table) -> Table:
     return Table(canary_others, stable_others, canary, stable)
 
 
-_CLAIMS: Final[Mapping[Metric, Callable[[Guard, float, Sums, Settings], list[Claim]]]] = {
+_CLAIMS: Final[Mapping[Metric, Callable[[Guard, float, Sums], list[Claim]]]] = {
     Metric.FAILURES: _failures,
     Metric.CLIENT_ERRORS: _client_errors,
     Metric.LATENCY: _latency,

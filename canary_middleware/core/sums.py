@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from canary_middleware.core.mixtures import Cells, Table
 from canary_middleware.core.model import Cohort, Policy
 from canary_middleware.core.throw import Cell
 from canary_middleware.core.totals import VALUES, Arm, Entries, Matured
-from canary_middleware.core.verdict import Evidence
+from canary_middleware.core.verdict import Evidence, Settings
 from canary_middleware.core.weight import FULL
 
 FAILED: Final = "failures"
@@ -42,17 +42,19 @@ class Sums:
 
     Args:
         evidence: as folded from all processes.
-        policy: under ``request`` nobody matures: what a request had is known with its answer.
+        settings: under the policy ``request`` nobody matures: all is known with the answer.
     """
 
-    def __init__(self, evidence: Evidence, policy: Policy) -> None:
+    def __init__(self, evidence: Evidence, settings: Settings) -> None:
         self.evidence = evidence
-        self.unit = "requests" if policy is Policy.REQUEST else "visitors"
-        self.entries = _paired(evidence, evidence.entries, Entries())
-        if policy is Policy.REQUEST:
+        self.per_request = settings.policy is Policy.REQUEST
+        self.unit = "requests" if self.per_request else "visitors"
+        self.baseline = None if settings.baseline is None else tuple(settings.baseline)
+        self.entries = _paired(evidence, evidence.entries, Entries)
+        if self.per_request:
             self.matured = _at_once(self.entries, evidence.matured)
         else:
-            self.matured = _paired(evidence, evidence.matured, Matured())
+            self.matured = _paired(evidence, evidence.matured, Matured)
         self._firsts: dict[str, dict[int, list[int]]] = {}
         for (kind, period, cohort), count in evidence.firsts.items():
             arms = self._firsts.setdefault(kind, {}).setdefault(period, [0, 0])
@@ -121,7 +123,7 @@ class Sums:
 
 
 def _paired(
-    evidence: Evidence, ledger: Mapping[Arm, Counted], nobody: Counted
+    evidence: Evidence, ledger: Mapping[Arm, Counted], nobody: Callable[[], Counted]
 ) -> list[Pair[Counted]]:
     cells: dict[Cell, dict[Cohort, Counted]] = {}
     for arm, counted in ledger.items():
@@ -130,9 +132,16 @@ def _paired(
     for cell, arms in cells.items():
         rho = evidence.odds(cell)
         if rho is not None:
-            canary, stable = arms.get(Cohort.CANARY, nobody), arms.get(Cohort.STABLE, nobody)
-            pairs.append(Pair(rho, cell, canary, stable))
+            canary = arms.get(Cohort.CANARY) or nobody()
+            pairs.append(Pair(rho, cell, canary, arms.get(Cohort.STABLE) or nobody()))
     return pairs
+
+
+def total(cells: Cells) -> Table:
+    """All cells together: to be shown, never to be judged."""
+    if len(cells) == 1:
+        return cells[0][1]
+    return Table(*map(sum, zip(*(table for _, table in cells), strict=True)))
 
 
 def _at_once(
