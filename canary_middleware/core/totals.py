@@ -12,7 +12,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from canary_middleware.core.model import Cohort
 from canary_middleware.core.outcomes import (
@@ -23,7 +23,7 @@ from canary_middleware.core.outcomes import (
     histogram,
     merge_observed,
 )
-from canary_middleware.core.reading import Place, parse
+from canary_middleware.core.reading import MAX_TEXT, Place, parse
 from canary_middleware.core.throw import Cell
 from canary_middleware.core.weight import FULL
 
@@ -34,6 +34,10 @@ MAX_TOTALS: Final = 64 * 1024
 MAX_COUNT: Final = 2**53 - 1
 MAX_CELLS: Final = 256
 MAX_SLOTS: Final = 64
+
+
+_COHORTS: Final = {cohort.value: cohort for cohort in Cohort}
+_INDEXES: Final = {str(index): index for index in range(BUCKETS)}
 
 
 def bucket_of(seconds: float) -> int:
@@ -264,65 +268,97 @@ def decode(data: bytes) -> Ledgers:
     fields = parse(data, MAX_TOTALS, "totals").fields(
         "run", "upto", "entries", "slots", "seen", "pulse", "before"
     )
-    pulse = _row(fields["pulse"], 4)
     return Ledgers(
         run=fields["run"].integer(0, MAX_COUNT),
         upto=fields["upto"].seconds(),
         entries=dict(_entry(row) for row in fields["entries"].elements()),
         slots=dict(_slot(row) for row in fields["slots"].elements()),
         seen=dict(_seen(row) for row in fields["seen"].elements()),
-        pulse=Pulse(_count(pulse[0]), _count(pulse[1]), _count(pulse[2]), pulse[3].seconds()),
-        before=_full(fields["before"]),
+        pulse=_pulse(fields["pulse"]),
+        before=_full(fields["before"], fields["before"].value),
     )
 
 
+# Places go down to the rows only: the totals of a thousand processes are full of numbers.
+
+
+def _pulse(place: Place) -> Pulse:
+    n, failures, slow, stall = _row(place, 4)
+    n, failures, slow = _counts(place, [n, failures, slow])
+    return Pulse(n, failures, slow, Place(place.path, stall).seconds())
+
+
 def _entry(place: Place) -> tuple[Arm, Entries]:
-    row = _row(place, 8)
-    entries = Entries(_count(row[4]), _count(row[5]), _count(row[6]), _full(row[7]))
-    return Arm(_cell(row), _cohort(row[3])), entries
+    *cell, cohort, n, failures, client_errors, latency = _row(place, 8)
+    n, failures, client_errors = _counts(place, [n, failures, client_errors])
+    entries = Entries(n, failures, client_errors, _full(place, latency))
+    return Arm(_cell(place, cell), _cohort(place, cohort)), entries
 
 
 def _slot(place: Place) -> tuple[Slot, Matured]:
-    row = _row(place, 7)
-    hits = {name: [_count(item) for item in at.elements()] for name, at in row[6].items()}
-    slot = Slot(_cell(row), _cohort(row[3]), _count(row[4]))
-    return slot, Matured(_count(row[5]), hits)
+    *cell, cohort, number, n, hits = _row(place, 7)
+    number, n = _counts(place, [number, n])
+    slot = Slot(_cell(place, cell), _cohort(place, cohort), number)
+    return slot, Matured(n, {name: _counts(place, at) for name, at in _named(place, hits)})
 
 
 def _seen(place: Place) -> tuple[Cohort, Seen]:
-    row = _row(place, 4)
-    kinds = [_count(item) for item in _row(row[1], len(OutcomeClass))]
-    observed = {name: [_count(item) for item in _row(at, 2)] for name, at in row[3].items()}
-    return _cohort(row[0]), Seen(kinds, _full(row[2]), observed)
+    cohort, kinds, starts, observed = _row(place, 4)
+    return _cohort(place, cohort), Seen(
+        _counts(place, kinds, len(OutcomeClass)),
+        _full(place, starts),
+        {name: _counts(place, at, 2) for name, at in _named(place, observed)},
+    )
 
 
-def _cell(row: list[Place]) -> Cell:
-    return Cell(_count(row[0]), row[1].integer(0, FULL), row[2].integer(0, FULL))
+def _cell(place: Place, row: list[Any]) -> Cell:
+    period, lo, hi = _counts(place, row, 3)
+    if max(lo, hi) > FULL:
+        place.refuse("has a bound above 100%")
+    return Cell(period, lo, hi)
 
 
-def _cohort(place: Place) -> Cohort:
-    return Cohort(place.one_of(*(cohort.value for cohort in Cohort)))
+def _cohort(place: Place, value: Any) -> Cohort:
+    cohort = _COHORTS.get(value) if type(value) is str else None
+    return place.refuse("has no cohort") if cohort is None else cohort
 
 
-def _row(place: Place, length: int) -> list[Place]:
-    row = list(place.elements())
-    if len(row) != length:
-        place.refuse(f"has {len(row)} members, not {length}")
+def _row(place: Place, length: int) -> list[Any]:
+    row = place.value
+    if type(row) is not list or len(row) != length:
+        place.refuse(f"is not a list of {length}")
     return row
 
 
-def _count(place: Place) -> int:
-    return place.integer(0, MAX_COUNT)
+def _counts(place: Place, row: Any, length: int | None = None) -> list[int]:
+    if type(row) is not list or (length is not None and len(row) != length):
+        place.refuse("has no list of counts where one belongs")
+    for count in row:
+        if type(count) is not int or not 0 <= count <= MAX_COUNT:
+            place.refuse(f"has something that is no count, from 0 to {MAX_COUNT}")
+    return row
+
+
+def _named(place: Place, found: Any) -> Iterable[tuple[str, Any]]:
+    if type(found) is not dict:
+        place.refuse("has no object where one belongs")
+    for name in found:
+        if not (name.isprintable() and 0 < len(name) <= MAX_TEXT):
+            place.refuse("has a name that is none")
+    return found.items()
 
 
 def _sparse(counts: Iterable[int]) -> dict[str, int]:
     return {str(index): count for index, count in enumerate(counts) if count}
 
 
-def _full(place: Place) -> array[int]:
+def _full(place: Place, found: Any) -> array[int]:
+    if type(found) is not dict:
+        place.refuse("has no histogram where one belongs")
     counts = histogram()
-    for name, at in place.items():
-        if not (name.isascii() and name.isdecimal() and int(name) < BUCKETS):
-            place.refuse(f"has no bucket {name}")
-        counts[int(name)] = _count(at)
+    for name, count in zip(found, _counts(place, [*found.values()]), strict=True):
+        index = _INDEXES.get(name)
+        if index is None:
+            place.refuse(f"has no bucket {name[:80]}")
+        counts[index] = count
     return counts

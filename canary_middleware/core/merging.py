@@ -1,0 +1,236 @@
+"""Sums over the totals of many processes, kept up to date by what changed, and folded."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
+from operator import neg
+from typing import Final, NamedTuple
+
+from canary_middleware.core.gauge import UNKNOWN_GATE
+from canary_middleware.core.state import Entry
+from canary_middleware.core.totals import (
+    MAX_TOTALS,
+    Arm,
+    Entries,
+    Ledgers,
+    Matured,
+    Pulse,
+    Seen,
+    Slot,
+    decode,
+    encode,
+)
+from canary_middleware.errors import StoreCorruptError
+
+LEEWAY: Final = 1.0
+"""Seconds by which the clocks of two processes may differ without harm to matured visitors."""
+BREATH: Final = 64
+"""Unchanged totals after which other threads get their turn: far below a millisecond."""
+FOLDED_AT_ONCE: Final = 100
+"""Silent processes in one fold, at most."""
+
+
+class Shipped(NamedTuple):
+    """What one process wrote.
+
+    Attributes:
+        boot: its id; ``""`` for the sum of those that are gone.
+        data: its totals, encoded.
+        living: it is not taken for dead.
+    """
+
+    boot: str
+    data: bytes
+    living: bool
+
+
+class Part(NamedTuple):
+    """The totals of one process, and what became of them: ledgers, or why there are none."""
+
+    data: bytes
+    ledgers: Ledgers | None
+    why: str = ""
+
+
+class Fold(NamedTuple):
+    """The totals of silent processes as one sum.
+
+    Attributes:
+        data: the new sum.
+        boots: the totals that are in it, as they were read.
+        old: the sum that it replaces; empty for none.
+    """
+
+    data: bytes
+    boots: Mapping[str, bytes]
+    old: bytes
+
+
+class Sums:
+    """The sum of all totals of one run.
+
+    Args:
+        breathe: lets other threads have their turn; called so often that less than a millisecond
+            of work lies between two calls.
+
+    Attributes:
+        total: the sum; ``pulse`` and ``upto`` are those of living processes only.
+        unreadable: some living process ships what is no totals.
+    """
+
+    def __init__(self, breathe: Callable[[], object]) -> None:
+        self._breathe = breathe
+        self._run = -1
+        self._parts: dict[str, Part] = {}
+        self._silent: tuple[str, ...] = ()
+        self.total = Ledgers()
+        self.unreadable = False
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """By id of a process, why its totals cannot be read; each is refused as a whole."""
+        return {boot: part.why for boot, part in self._parts.items() if part.ledgers is None}
+
+    def update(self, run: int, found: Sequence[Shipped]) -> None:
+        """Take in what was read of all processes."""
+        if run != self._run:
+            self._run, self._parts, self.total = run, {}, Ledgers(run=run)
+        for boot in self._parts.keys() - {one.boot for one in found}:
+            self._take_away(boot)
+        for number, one in enumerate(found):
+            if self._take_in(one) or number % BREATH == 0:
+                self._breathe()
+        living = [self._parts[one.boot].ledgers for one in found if one.living]
+        self._silent = tuple(one.boot for one in found if one.boot and not one.living)
+        self.unreadable = None in living
+        # Of one that cannot be read nobody knows what it has booked.
+        upto = [0.0 if one is None else one.upto for one in living]
+        self.total.upto = min(upto, default=math.inf)
+        self.total.pulse = Pulse()
+        for ledgers in living:
+            if ledgers is not None and ledgers.run == run:
+                self.total.pulse.merge(ledgers.pulse)
+
+    def fold(self, entry: Entry) -> Fold | None:
+        """The sum of the silent processes, as last read; ``None`` where there is nothing to do."""
+        parts = {boot: self._parts[boot] for boot in self._silent}
+        # One that is ahead of us knows of a start that we have not heard of.
+        parts = {b: p for b, p in parts.items() if p.ledgers is None or p.ledgers.run <= entry.run}
+        boots = {boot: parts[boot].data for boot in [*parts][:FOLDED_AT_ONCE]}
+        old = self._parts.get("", Part(b"", None))
+        folded = Ledgers(run=entry.run)
+        for part in [old, *(parts[boot] for boot in boots)]:
+            if part.ledgers is not None:
+                folded.merge(_of_run(part.ledgers, entry.run))
+            self._breathe()
+        folded.pulse = Pulse()
+        folded.slots = _joined(entry, folded.slots, self.total.upto)
+        data = encode(folded)
+        return Fold(data, boots, old.data) if boots and len(data) <= MAX_TOTALS else None
+
+    def _take_in(self, one: Shipped) -> bool:
+        known = self._parts.get(one.boot)
+        if known is not None and known.data == one.data:
+            return False
+        self._take_away(one.boot)
+        self._parts[one.boot] = part = _part(one.data)
+        if part.ledgers is not None:
+            self.total.merge(_of_run(part.ledgers, self._run))
+        return True
+
+    def _take_away(self, boot: str) -> None:
+        part = self._parts.pop(boot, None)
+        if part is not None and part.ledgers is not None:
+            self.total.merge(_negative(_of_run(part.ledgers, self._run)))
+
+
+def _part(data: bytes) -> Part:
+    try:
+        return Part(data, decode(data))
+    except StoreCorruptError as error:
+        return Part(data, None, str(error))
+
+
+def _of_run(ledgers: Ledgers, run: int) -> Ledgers:
+    """Of another run only the time before the start counts."""
+    return ledgers if ledgers.run == run else Ledgers(run=run, before=ledgers.before)
+
+
+def _negative(one: Ledgers) -> Ledgers:
+    """What takes ``one`` out of a sum when it is merged into it; whole numbers, so exactly."""
+    return Ledgers(
+        entries={
+            arm: Entries(-e.n, -e.failures, -e.client_errors, _minus(e.latency))
+            for arm, e in one.entries.items()
+        },
+        slots={
+            slot: Matured(-m.n, {name: [*map(neg, counts)] for name, counts in m.hits.items()})
+            for slot, m in one.slots.items()
+        },
+        seen={
+            cohort: Seen(
+                [*map(neg, seen.kinds)],
+                _minus(seen.starts),
+                {name: [*map(neg, counts)] for name, counts in seen.observed.items()},
+            )
+            for cohort, seen in one.seen.items()
+        },
+        before=_minus(one.before),
+    )
+
+
+def _minus(counts: Iterable[int]) -> array[int]:
+    return array("q", map(neg, counts))
+
+
+# --- matured visitors ---------------------------------------------------------------------------
+
+
+def matured(entry: Entry, slots: Mapping[Slot, Matured], upto: float) -> dict[Arm, Matured]:
+    """Sums of the slots that are complete (STATS sections 4.2 and 4.5).
+
+    Args:
+        entry: the release.
+        slots: ledger C.
+        upto: wall-clock seconds up to which every living process has booked everything.
+    """
+    found: dict[Arm, Matured] = {}
+    complete = _completeness(entry, upto)
+    for slot, one in slots.items():
+        if complete(slot):
+            found.setdefault(Arm(slot.cell, slot.cohort), Matured()).merge(one)
+    return found
+
+
+def _joined(entry: Entry, slots: Mapping[Slot, Matured], upto: float) -> dict[Slot, Matured]:
+    """With the complete ones in slot 0, and without those that never will be."""
+    joined: dict[Slot, Matured] = {}
+    complete = _completeness(entry, upto)
+    for slot, one in slots.items():
+        done = complete(slot)
+        if done is not None:
+            joined.setdefault(slot._replace(number=0) if done else slot, Matured()).merge(one)
+    return joined
+
+
+def _completeness(entry: Entry, upto: float) -> Callable[[Slot], bool | None]:
+    """Tells whether all that can belong to a slot was booked; ``None``: its period ended before."""
+    ends = {one.revision: after.at for one, after in pairwise(entry.periods)} | {
+        one.revision: math.inf for one in entry.periods[-1:]
+    }
+    since = entry.baseline.since if entry.baseline is not None else 0
+    horizon, length = entry.plan.course.horizon, entry.plan.slot
+
+    def complete(slot: Slot) -> bool | None:
+        period = slot.cell.period
+        ripe = entry.begun + slot.number * length + horizon
+        if period not in ends or (slot.number and ripe > ends[period]):
+            return None
+        # What was to be booked at the age that held before the baseline may come later still.
+        late = UNKNOWN_GATE if period < since else LEEWAY
+        return not slot.number or upto >= ripe + late
+
+    return complete
