@@ -91,7 +91,15 @@ class Told:
         if decision is Decision.PROMOTE:
             return f"fit for promotion{self._promoted()}"
         missing = "; ".join(self._missing)
-        return f"missing for a promotion: {missing}" if missing else "no regression found so far"
+        found = f"missing for a promotion: {missing}" if missing else "no regression found so far"
+        return f"{found}{self._detectable()}"
+
+    def _detectable(self) -> str:
+        """The smallest effect that would have been seen, of the first guard where that is known."""
+        for one in self.verdict.findings:
+            if one.detectable is not None and one.action is Action.BREACH:
+                return f"; {one.guard} {one.detectable:.1f} times as high would have been seen"
+        return ""
 
     def _after(self) -> str:
         if self.verdict.visitors[0] or not self.requests:

@@ -180,6 +180,10 @@ def test_before_anything_is_done_it_says_how_it_stands() -> None:
         "because about 1,200 more visitors for errors"
     )
     assert told(verdict(), entry(), 0.0).standing() == "no regression found so far"
+    quiet = replace(SEVEN, breach=False, detectable=2.46)
+    assert told(verdict(quiet), entry(), 0.0).standing() == (
+        "no regression found so far; errors 2.5 times as high would have been seen"
+    )
 
 
 def test_where_no_visitor_was_drawn_requests_are_told() -> None:
