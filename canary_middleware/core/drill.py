@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from canary_middleware.core.guards import Guard, Metric, Worse
 from canary_middleware.core.weight import format_weight
 
 LONGEST: Final = 3600
@@ -61,3 +63,22 @@ class Drill:
 
     def __str__(self) -> str:
         return f"{self.fault} in {format_weight(self.share)} of canary requests"
+
+    def seen_by(self, guards: Iterable[Guard], gate: float) -> tuple[Guard, ...]:
+        """Those that would roll back for it.
+
+        Args:
+            guards: of the release.
+            gate: seconds after which an answer that has not started counts as failed.
+        """
+        return tuple(one for one in guards if one.breaches and self._worsens(one, gate))
+
+    def _worsens(self, guard: Guard, gate: float) -> bool:
+        if self.fault is Fault.EVENTS:
+            # More is no regression where more is better.
+            higher = guard.metric is Metric.NEVER or guard.worse is Worse.HIGHER
+            return guard.of == self.of and higher
+        late = self.fault is Fault.HANG or (self.fault is Fault.LATENCY and self.delay > gate)
+        if guard.metric is Metric.FAILURES:
+            return late or self.fault in (Fault.ERROR, Fault.EXCEPTION)
+        return guard.metric is Metric.LATENCY and self.fault in (Fault.LATENCY, Fault.HANG)
