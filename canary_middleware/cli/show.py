@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import click
 
-LONGEST: Final = 256
-"""Characters of any one text from the store."""
+LONGEST: Final = 600
+"""Characters of any one text from the store; a reason has 500 at most."""
 _GAP: Final = "  "
 _NARROWEST: Final = 8
 _UNITS: Final = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"))
@@ -37,6 +37,12 @@ def say(text: str = "", *, err: bool = False) -> None:
 def print_json(value: Any) -> None:
     """Print for machines: one object, ASCII only."""
     say(json.dumps(_clean(value), indent=2))
+
+
+def print_json_line(value: Any) -> None:
+    """The same on one line, for a stream of objects; it is out at once."""
+    say(json.dumps(_clean(value)))
+    sys.stdout.flush()
 
 
 def _clean(value: Any) -> Any:
@@ -79,13 +85,22 @@ class Row:
 
 def print_table(head: Sequence[str], rows: Sequence[Row]) -> None:
     """Aligned columns; on a terminal the widest give way until the lines fit."""
-    lines = [[shown(cell) for cell in row.cells] for row in (Row(head), *rows)]
-    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
-    if sys.stdout.isatty():
-        _fit(widths, shutil.get_terminal_size().columns)
-    for cells, row in zip(lines, (Row(head), *rows), strict=True):
-        padded = [_pad(cell, width) for cell, width in zip(cells, widths, strict=True)]
-        say(paint(_GAP.join(padded).rstrip(), row.color))
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    lines = aligned([head, *(row.cells for row in rows)], room)
+    for line, row in zip(lines, (Row(head), *rows), strict=True):
+        say(paint(line, row.color))
+
+
+def aligned(rows: Sequence[Sequence[str]], room: int | None = None) -> list[str]:
+    """Escaped cells in columns; the widest columns give way until a line has ``room``."""
+    lines = [[shown(cell) for cell in row] for row in rows]
+    widths = [max(map(width_of, column)) for column in zip(*lines, strict=True)]
+    if room is not None:
+        _fit(widths, room)
+    return [
+        _GAP.join(cut(cell, width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+        for cells in lines
+    ]
 
 
 def _fit(widths: list[int], room: int) -> None:
@@ -94,7 +109,8 @@ def _fit(widths: list[int], room: int) -> None:
         widths[widths.index(max(widths))] -= 1
 
 
-def _width(text: str) -> int:
+def width_of(text: str) -> int:
+    """Columns of a terminal that a text takes."""
     return sum(_columns(c) for c in text)
 
 
@@ -104,13 +120,14 @@ def _columns(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
-def _pad(text: str, width: int) -> str:
-    missing = width - _width(text)
+def cut(text: str, width: int) -> str:
+    """The text in exactly so many columns."""
+    missing = width - width_of(text)
     if missing >= 0:
         return text + " " * missing
     kept = ""
     for character in text:
-        if _width(kept + character) > width - 3:
+        if width_of(kept + character) > width - 3:
             break
         kept += character
-    return kept + "." * 3 + " " * (width - 3 - _width(kept))
+    return kept + "." * 3 + " " * (width - 3 - width_of(kept))

@@ -25,8 +25,8 @@ def test_shown_text_is_one_printable_line(text: str) -> None:
         ("\x1b[31m", "\\x1b[31m"),
         ("\u202eabc", "\\u202eabc"),
         ("\ud800", "\\ud800"),
-        ("x" * 256, "x" * 256),
-        ("x" * 257, "x" * 253 + "..."),
+        ("x" * 600, "x" * 600),
+        ("x" * 601, "x" * 597 + "..."),
     ],
 )
 def test_what_text_becomes(text: str, expected: str) -> None:
@@ -34,9 +34,9 @@ def test_what_text_becomes(text: str, expected: str) -> None:
 
 
 def test_json_is_escaped_all_the_way_down(capsys: pytest.CaptureFixture[str]) -> None:
-    print_json({"a\x1b": ["b\n", {"c": "d" * 300}], "n": 1, "none": None})
+    print_json({"a\x1b": ["b\n", {"c": "d" * 700}], "n": 1, "none": None})
     found = json.loads(capsys.readouterr().out)
-    assert found == {"a\\x1b": ["b\\n", {"c": "d" * 253 + "..."}], "n": 1, "none": None}
+    assert found == {"a\\x1b": ["b\\n", {"c": "d" * 597 + "..."}], "n": 1, "none": None}
 
 
 def test_columns_count_cells_and_not_characters(capsys: pytest.CaptureFixture[str]) -> None:
