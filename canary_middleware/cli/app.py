@@ -8,7 +8,8 @@ from typing import Final
 import click
 
 from canary_middleware import __version__
-from canary_middleware.cli import affinity, changes, demo, explain, kill, looks, token
+from canary_middleware.cli import affinity, changes, demo, explain, kill, looks, token, watch
+from canary_middleware.cli.following import INTERRUPTED
 from canary_middleware.cli.show import say, shown
 from canary_middleware.errors import (
     CanaryError,
@@ -24,7 +25,6 @@ REFUSED: Final = 1
 USAGE: Final = 2
 UNREACHABLE: Final = 3
 NOT_PERSISTED: Final = 4
-INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
 
 # The first that fits.
 _FAILURES: Final[Sequence[tuple[type[CanaryError], int, str]]] = (
@@ -42,10 +42,12 @@ _HELP: Final = """Progressive delivery: who is on which version, and everybody b
 \b
 Exit codes:
   0  done
-  1  refused: it does not fit the phase, or there is no such rollout
+  1  refused: it does not fit the phase, or there is no such rollout; where it was waited for the
+     end of a rollout: rolled back or killed
   2  usage or configuration
   3  the store is unreachable, or what it holds cannot be read
   4  kill: told to every process that listens, but the store could not keep it
+  5  start --wait: the time is over and the rollout goes on
 """
 
 
@@ -58,9 +60,9 @@ def cli() -> None:
 
 
 for command in (
-    demo.demo, changes.start, looks.status, changes.weight, *changes.MOVES, changes.finish,
-    changes.rebase, kill.kill, kill.revive, looks.history, explain.explain, affinity.affinity,
-    token.token,
+    demo.demo, changes.start, looks.status, watch.watch, changes.weight, *changes.MOVES,
+    changes.resume, changes.promote, changes.finish, changes.rebase, kill.kill, kill.revive,
+    looks.history, explain.explain, affinity.affinity, token.token,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -12,15 +14,20 @@ from canary_middleware.cli import shapes
 from canary_middleware.cli.connection import (
     Author,
     Connection,
+    a_duration,
     a_rollout,
     a_weight,
     authored,
     connected,
 )
+from canary_middleware.cli.following import follow
+from canary_middleware.cli.gathering import measured
+from canary_middleware.cli.scene import View
 from canary_middleware.cli.sentences import sentence
-from canary_middleware.cli.show import print_json, say
+from canary_middleware.cli.show import print_json, print_json_line, say, shown
 from canary_middleware.core.declared import FIRST_REPORT
-from canary_middleware.core.state import Document
+from canary_middleware.core.state import ACTIVE, Document, Entry
+from canary_middleware.core.verdict import Decision
 from canary_middleware.errors import VerbRefusedError
 from canary_middleware.stores import StateStore
 from canary_middleware.verbs import Status
@@ -36,6 +43,15 @@ _release = click.option("--release", metavar="LABEL", help="Which canary label."
 )
 @_release
 @click.option("--again", is_flag=True, help="Although this release was rolled back.")
+@click.option(
+    "--wait", is_flag=True, help="Until it is promoted (exit 0), or rolled back or killed (exit 1)."
+)
+@click.option(
+    "--timeout",
+    callback=a_duration,
+    metavar="TIME",
+    help="With --wait: give up after so long (exit 5); it goes on.",
+)
 @connected
 @authored
 def start(
@@ -45,13 +61,24 @@ def start(
     weight: int | None,
     release: str | None,
     again: bool,
-) -> None:
+    wait: bool,
+    timeout: int | None,
+) -> int:
     """Make a release current and begin its ramp.
 
     Running processes say what it is: start the application first.
     """
+    if timeout is not None and not wait:
+        raise click.UsageError("--timeout belongs to --wait")
     options = {"weight": weight, "release": release, "again": again}
-    _change(connection, author, verbs.start, rollout, **options)
+    document, entry = _do(connection, author, verbs.start, rollout, **options)
+    if not wait:
+        _say(connection, document, rollout, entry)
+        return 0
+    _say(connection, document, rollout, entry, stream=True)
+    if not entry.plan.course.automatic:
+        say("canary: nothing moves this release but people: its ramp has no bake", err=True)
+    return follow(connection, rollout, entry.release, document, timeout)
 
 
 @click.command()
@@ -81,10 +108,73 @@ def _move(verb: Callable[..., Document], text: str) -> click.Command:
 
 MOVES: Final = (
     _move(verbs.pause, "Stop the ramp at its present weight."),
-    _move(verbs.resume, "Go on with the first step at or above the present weight."),
-    _move(verbs.promote, "Everybody gets the canary, and keeps it if the store goes away."),
+    _move(verbs.approve, "Enter the step that waits for a person."),
     _move(verbs.rollback, "Everybody gets stable; the release needs `start --again` then."),
 )
+
+
+@click.command()
+@_rollout
+@_release
+@click.option("--skip-approval", is_flag=True, help="Although a step before that needs one.")
+@connected
+@authored
+def resume(
+    connection: Connection,
+    author: Author,
+    rollout: str,
+    release: str | None,
+    skip_approval: bool,
+) -> None:
+    """Go on with the first step at or above the present weight."""
+    options = {"release": release, "skip_approval": skip_approval}
+    _change(connection, author, verbs.resume, rollout, **options)
+
+
+@click.command()
+@_rollout
+@_release
+@click.option("--yes", is_flag=True, help="Although the evidence does not say so: do not ask.")
+@connected
+@authored
+def promote(
+    connection: Connection, author: Author, rollout: str, release: str | None, yes: bool
+) -> None:
+    """Everybody gets the canary, and keeps it if the store goes away.
+
+    Of a measured release whose evidence does not speak for it yet, it asks on a terminal and needs
+    --yes elsewhere.
+    """
+    if not yes:
+        _be_sure(connection, rollout, release)
+    _change(connection, author, verbs.promote, rollout, release=release)
+
+
+def _be_sure(connection: Connection, rollout: str, release: str | None) -> None:
+    doubt = _doubt(connection, rollout, release)
+    if not doubt:
+        return
+    message = f"{rollout}: the evidence does not speak for it yet: {doubt}"
+    if not sys.stdin.isatty():
+        hint = "promote it all the same with --yes"
+        raise VerbRefusedError(message, rollout=rollout, hint=hint)
+    if not click.confirm(f"{shown(message)}\nPromote it all the same?", err=True):
+        raise VerbRefusedError(f"{rollout}: nothing was changed", rollout=rollout)
+
+
+def _doubt(connection: Connection, rollout: str, release: str | None) -> str:
+    """Why a promotion may be too early; nothing for a release that is not measured."""
+    with connection.store() as store:
+        document = store.load().document
+        state = document.rollouts.get(rollout) if document else None
+        entry = state.entries.get(release or state.current or "") if state else None
+        if entry is None or entry.phase not in ACTIVE or not entry.plan.guards:
+            return ""
+        numbers, trouble = measured(store, rollout, entry)
+    told = View(rollout, entry, numbers=numbers).told(time.time())
+    if told is None:
+        return trouble
+    return "" if told.verdict.decision is Decision.PROMOTE else told.standing()
 
 
 @click.command()
@@ -120,20 +210,38 @@ def _change(
     rollout: str,
     **options: Any,
 ) -> None:
+    document, entry = _do(connection, author, verb, rollout, **options)
+    _say(connection, document, rollout, entry)
+
+
+def _do(
+    connection: Connection,
+    author: Author,
+    verb: Callable[..., Document],
+    rollout: str,
+    **options: Any,
+) -> tuple[Document, Entry]:
     with connection.store() as store:
         try:
             document = verb(store, rollout, by=author.by, why=author.why, **options)
         except VerbRefusedError as error:
-            raise _unknown(store, connection, rollout) or error from None
+            raise unknown(store, connection, rollout) or error from None
     state = document.rollouts[rollout]
-    entry = state.entries[options["release"] or state.current or ""]
+    return document, state.entries[options["release"] or state.current or ""]
+
+
+def _say(
+    connection: Connection, document: Document, rollout: str, entry: Entry, *, stream: bool = False
+) -> None:
     if connection.as_json:
-        print_json(shapes.change(document, rollout, entry))
+        shape = shapes.change(document, rollout, entry)
+        print_json_line(shape) if stream else print_json(shape)
     else:
+        state = document.rollouts[rollout]
         say(f"{sentence(rollout, state, entry)}; revision {document.revision}")
 
 
-def _unknown(store: StateStore, connection: Connection, rollout: str) -> VerbRefusedError | None:
+def unknown(store: StateStore, connection: Connection, rollout: str) -> VerbRefusedError | None:
     """The better refusal where neither the state nor any process knows the rollout."""
     known = known_rollouts(verbs.status(store))
     if rollout in known:

@@ -14,6 +14,7 @@ import click
 
 from canary_middleware import config, verbs
 from canary_middleware.config import Configuration
+from canary_middleware.core.duration import parse_duration
 from canary_middleware.core.validate import NAME, namespace_problems
 from canary_middleware.core.weight import parse_weight
 from canary_middleware.errors import ConfigurationError, Problem, StoreUnavailableError
@@ -144,6 +145,14 @@ def a_weight(ctx: click.Context, param: click.Parameter, value: str | None) -> i
     """Callback of a parameter that is a share."""
     try:
         return None if value is None else parse_weight(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+
+
+def a_duration(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Callback of a parameter that is a time."""
+    try:
+        return None if value is None else parse_duration(value)
     except ValueError as error:
         raise click.BadParameter(str(error), ctx, param) from None
 

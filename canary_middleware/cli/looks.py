@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import click
@@ -11,6 +11,9 @@ import click
 from canary_middleware import verbs
 from canary_middleware.cli import shapes
 from canary_middleware.cli.connection import Connection, a_rollout, connected
+from canary_middleware.cli.gathering import view
+from canary_middleware.cli.progress import evidence, progress
+from canary_middleware.cli.scene import View
 from canary_middleware.cli.show import Row, ago, instant, paint, print_json, print_table, say, shown
 from canary_middleware.core.declared import FIRST_REPORT
 from canary_middleware.core.drift import Odd
@@ -30,11 +33,12 @@ def status(connection: Connection) -> None:
     """Rollouts, kills and processes at one glance."""
     with connection.store() as store:
         found = verbs.status(store)
+        views = {rollout.name: view(store, found, rollout.name) for rollout in found.rollouts}
     say_missing(connection)
     if connection.as_json:
-        print_json(shapes.status(connection.namespace, found))
+        print_json(shapes.status(connection.namespace, found, views, time.time()))
     else:
-        _print_status(connection.namespace, found, time.time())
+        _print_status(connection.namespace, found, views, time.time())
 
 
 @click.command()
@@ -61,7 +65,7 @@ def say_missing(connection: Connection) -> None:
         say(f"canary: there is no such file yet: {shown(str(connection.missing))}", err=True)
 
 
-def _print_status(namespace: str, found: Status, now: float) -> None:
+def _print_status(namespace: str, found: Status, views: Mapping[str, View], now: float) -> None:
     if found.document is None:
         say(f"namespace {namespace}: nothing was ever started or killed")
     else:
@@ -82,6 +86,7 @@ def _print_status(namespace: str, found: Status, now: float) -> None:
         until = f"a rollback is warm until {instant(entry.warm_until)} UTC"
         say(shown(f"{name}: {entry.release} is promoted, {until}"))
     _print_rolled_back(found)
+    _print_progress(views, now)
     say()
     _print_processes(found)
     for odd in found.odd:
@@ -103,6 +108,15 @@ def _print_rolled_back(found: Status) -> None:
             stable = f"{entry.stable}, the stable side of {entry.release}, was rolled back"
             served = f"processes of {entry.release} serve it all the same"
             say(paint(shown(f"{rollout.name}: {stable}; {served}"), "yellow"))
+
+
+def _print_progress(views: Mapping[str, View], now: float) -> None:
+    for one in views.values():
+        lines = list(progress(one, now))
+        if lines:
+            say()
+        for line in lines:
+            say(shown(line))
 
 
 def _print_scopes(found: Status) -> None:
@@ -210,3 +224,5 @@ def _print_audit(line: Audit) -> None:
     why = f": {shown(line.why)}" if line.why else ""
     say(f"{instant(line.at)} UTC  {scope}  {shown(line.action)}  {change}")
     say(f"  revision {line.revision}, by {shown(line.by)}{why}")
+    for told in evidence(line):
+        say(f"    {shown(told)}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from canary_middleware.cli.scene import Scene, View
+from canary_middleware.cli.shapes_measured import measured, ramp
 from canary_middleware.core.drift import SCOPE, Odd, Scoped
 from canary_middleware.core.records import Audit, ProcessReport
 from canary_middleware.core.state import EVERYTHING, Document, Entry, Kill, Phase
@@ -48,7 +50,7 @@ def kill(scope: str, struck: Kill) -> Shape:
     }
 
 
-def status(namespace: str, found: Status) -> Shape:
+def status(namespace: str, found: Status, views: Mapping[str, View], now: float) -> Shape:
     """Everything at once."""
     document = found.document
     return {
@@ -67,6 +69,7 @@ def status(namespace: str, found: Status) -> Shape:
                 "killed": rollout.killed is not None,
                 "current": release(rollout.current) if rollout.current else None,
                 "releases": [release(entry) for entry in rollout.entries],
+                **progress(views[rollout.name], now),
             }
             for rollout in found.rollouts
         ],
@@ -118,6 +121,39 @@ def _process(found: Status, process: ProcessReport) -> Shape:
     }
 
 
+def scene(found: Scene) -> Shape:
+    """One look of ``watch``."""
+    return {
+        "namespace": found.namespace,
+        "at": found.at,
+        "revision": found.revision,
+        "trouble": found.trouble or None,
+        "rollouts": [_view(view, found.at) for view in found.views],
+        "processes": found.reports,
+        "behind": found.behind,
+    }
+
+
+def _view(view: View, now: float) -> Shape:
+    return {
+        "rollout": view.name,
+        "killed": view.killed is not None,
+        "current": release(view.entry) if view.entry else None,
+        **progress(view, now),
+        "last": audit(view.last) if view.last else None,
+    }
+
+
+def progress(view: View, now: float) -> Shape:
+    """How far a rollout is and what was measured, in ``watch`` and in ``status``."""
+    return {
+        "ended": view.ended,
+        "ramp": ramp(view.entry, now) if view.entry else None,
+        "measured": measured(view, now),
+        "trouble": view.trouble or None,
+    }
+
+
 def audit(line: Audit) -> Shape:
     """One line of history."""
     return {
@@ -129,4 +165,5 @@ def audit(line: Audit) -> Shape:
         "new": line.new,
         "why": line.why,
         "revision": line.revision,
+        "evidence": line.evidence,
     }

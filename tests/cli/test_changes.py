@@ -155,7 +155,10 @@ def test_who_and_why_stand_in_history_newest_first(started: Shell) -> None:
     newest, oldest = started("history", "checkout", "--json").json
     assert (newest["by"], newest["why"], newest["action"]) == ("alice@desk", "looks fine", "weight")
     assert (oldest["action"], oldest["old"], oldest["new"]) == ("start", "idle", "1.5.0 paused 5%")
-    assert newest.keys() == {"at", "by", "action", "scope", "old", "new", "why", "revision"}
+    assert newest.keys() == {
+        "at", "by", "action", "scope", "old", "new", "why", "revision", "evidence",
+    }  # fmt: skip
+    assert newest["evidence"] == {}
     assert len(started("history", "--limit", "1", "--json").json) == 1
     assert started("history", "other").out == "no history of other\n"
 
@@ -245,9 +248,8 @@ def test_what_cannot_be_meant_is_a_usage_error(
 
 def test_every_verb_answers_for_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(cli.commands) == {
-        "demo", "start", "status", "weight", "pause", "resume", "promote", "rollback", "finish",
-        "rebase", "kill", "revive", "history", "explain", "affinity",
-        "token",
+        "demo", "start", "status", "watch", "weight", "pause", "resume", "approve", "promote",
+        "rollback", "finish", "rebase", "kill", "revive", "history", "explain", "affinity", "token",
     }  # fmt: skip
     for verb in cli.commands:
         assert main([verb, "--help"]) == 0

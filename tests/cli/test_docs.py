@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from canary_middleware.cli import app
+from canary_middleware.cli import app, following
 from canary_middleware.core.state import Plan
 from tests.cli.conftest import PLAN, Shell
 
@@ -39,7 +39,10 @@ def keys(value: Any, at: str = "") -> set[str]:
 
 def test_every_verb_and_exit_code_is_in_the_page() -> None:
     assert [verb for verb in app.cli.commands if f"\ncanary {verb} " not in TEXT] == []
-    codes = {app.REFUSED, app.USAGE, app.UNREACHABLE, app.NOT_PERSISTED, app.INTERRUPTED, 0}
+    codes = {
+        0, app.REFUSED, app.USAGE, app.UNREACHABLE, app.NOT_PERSISTED,
+        following.INTERRUPTED, following.UNDER_WAY,
+    }  # fmt: skip
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", TEXT, re.MULTILINE)} == codes
 
 

@@ -124,7 +124,10 @@ def test_status_has_one_shape_for_machines(started: Shell) -> None:
     (kill,) = shape["kills"]
     assert kill.keys() == {"scope", "by", "why", "at", "revision", "known"}
     (rollout,) = shape["rollouts"]
-    assert rollout.keys() == {"rollout", "killed", "current", "releases"}
+    assert rollout.keys() == {
+        "rollout", "killed", "current", "releases", "ended", "ramp", "measured", "trouble",
+    }  # fmt: skip
+    assert (rollout["ended"], rollout["ramp"], rollout["measured"]) == (True, None, None)
     assert rollout["current"] == rollout["releases"][0]
     assert shape["waiting"] == [{"rollout": "search", "release": "2", "run": "canary start search"}]
     first = shape["processes"][1]
@@ -252,7 +255,7 @@ def harm(sent: str) -> list[str]:
     text = CSI.sub("", sent)
     controls = [c for c in text if not c.isprintable() and c != "\n"]
     lines = [line for line in text.splitlines() if line.startswith("root logged in")]
-    return [*controls, *lines, *re.findall("A{257,}", text)]
+    return [*controls, *lines, *re.findall("A{601,}", text)]
 
 
 def test_nothing_from_the_store_reaches_the_terminal_raw(started: Shell) -> None:

@@ -1,0 +1,101 @@
+"""How far a measured rollout is, for ``status``, and why something was done, for ``history``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from canary_middleware.cli.drawing import percent, standing, told_of, totals
+from canary_middleware.cli.scene import View, bake, drilling
+from canary_middleware.core.evidence import Told, read
+from canary_middleware.core.records import Audit
+from canary_middleware.core.state import ACTIVE, Entry, Phase
+from canary_middleware.core.telling import lasting
+from canary_middleware.core.verdict import Finding
+from canary_middleware.errors import StoreCorruptError
+
+
+def progress(view: View, now: float) -> Iterator[str]:
+    """The lines of one rollout; none for a release that nothing measures or that has ended."""
+    entry, told = view.entry, view.told(now)
+    if entry is None or not (told or view.trouble or entry.plan.course.automatic):
+        return
+    if entry.phase not in ACTIVE:
+        if view.last and view.last.evidence:
+            yield f"{view.name} {entry.release}: {told_of(view.last)}"
+        return
+    yield f"{view.name} {entry.release}: {_ramp(entry, now)}"
+    if view.trouble:
+        yield f"  its totals cannot be read: {view.trouble}"
+    if told and view.numbers:
+        yield f"  {_standing(told, entry)}"
+        yield f"  {totals(view.numbers.processes, view.numbers.age)}"
+
+
+def _ramp(entry: Entry, now: float) -> str:
+    drill = drilling(entry, now)
+    left = lasting(drill.begun + drill.seconds - now) if drill else ""
+    drilled = f"; DRILL: {drill.fault} for another {left}" if drill else ""
+    at = bake(entry, now)
+    if at is None:
+        return f"on no step of its ramp{drilled}"
+    then = f", then {at.then}{' with an approval' if at.approval else ''}" if at.then else ""
+    if not at.needed:
+        return f"step {at.step} of {at.steps}, moved by hand{then}{drilled}"
+    baked = f"{lasting(at.left)} of {lasting(at.needed)} left" if at.left else "baked"
+    return f"step {at.step} of {at.steps}, {baked}{then}{drilled}"
+
+
+def _standing(told: Told, entry: Entry) -> str:
+    phase = entry.phase.value.replace("_", " ")
+    why = f" ({entry.why})" if entry.phase is not Phase.RAMPING and entry.why else ""
+    return f"{phase}{why}: {standing(told)}"
+
+
+def evidence(line: Audit) -> Iterator[str]:
+    """What was known when something was done; nothing for what people do."""
+    if not line.evidence:
+        return
+    try:
+        told = read(line.evidence)
+    except StoreCorruptError as error:
+        yield f"its evidence cannot be told ({error}); --json shows it"
+        return
+    said = line.why or told.sentence()
+    if not line.why:
+        yield said
+    yield _known(told)
+    for found in told.verdict.findings:
+        yield _finding(told, found, said)
+    if told.omitted:
+        yield f"and {told.omitted} more guards"
+
+
+def _known(told: Told) -> str:
+    canary, stable = told.verdict.visitors
+    requests = ""
+    if told.requests and told.unit != "requests":
+        requests = f", {told.requests[0]:,} and {told.requests[1]:,} requests"
+    drill = f", during a drill ({told.drill})" if told.drill else ""
+    at = f"{lasting(told.in_step)} at {told.weight}"
+    return f"known then: {canary:,} canary and {stable:,} stable {told.unit}{requests}, {at}{drill}"
+
+
+def _finding(told: Told, found: Finding, said: str) -> str:
+    words, how = told.compared(found), _strength(found)
+    if words in said:
+        return f"{found.guard}: {how}"
+    # Words of a declared metric begin with its name.
+    named = words if words.startswith(found.guard) else f"{found.guard}: {words}"
+    return f"{named}; {how}"
+
+
+def _strength(found: Finding) -> str:
+    if found.breach:
+        return "worse"
+    if found.proven:
+        return "proven"
+    back = percent(max(0.0, found.log_e / found.threshold)) if found.threshold > 0 else "0%"
+    share = f"{back} of what a rollback needs"
+    if found.proof is None or found.needed <= 0:
+        return share
+    return f"{share}, {percent(max(0.0, found.proof / found.needed))} of what a promotion needs"
