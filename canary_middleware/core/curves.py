@@ -49,16 +49,23 @@ class Curves:
     Attributes:
         curves: l per bucket, of each alternative; all rise, or all fall.
         log_weights: of the alternatives; the weights sum to 1.
+        flat: how many buckets at the beginning have one value, per alternative.
     """
 
     curves: tuple[tuple[float, ...], ...]
     log_weights: tuple[float, ...]
+    flat: tuple[int, ...]
 
     @classmethod
     def of(cls, weighted: Iterable[tuple[Sequence[float], float]]) -> Curves:
         """From curves and their weights."""
         curves, weights = zip(*weighted, strict=True)
-        return cls(tuple(map(tuple, curves)), logs_of(weights))
+        flat = tuple(_flat(curve) for curve in curves)
+        return cls(tuple(map(tuple, curves)), logs_of(weights), flat)
+
+
+def _flat(curve: Sequence[float]) -> int:
+    return next((b for b, value in enumerate(curve) if value != curve[0]), len(curve))
 
 
 class CurveFactors(NamedTuple):
@@ -121,21 +128,34 @@ def log_e_curves(
     for rho, (canary, stable) in cells:
         if any(canary) or any(stable):
             factors = latency_factors(curves, rho, tolerance)
-            rows.append(_arm(canary, factors.canary, _arm(stable, factors.stable)))
+            one, other = (
+                _arm(counts, table, curves.flat)
+                for counts, table in ((canary, factors.canary), (stable, factors.stable))
+            )
+            rows.append(list(map(add, one, other)))
     return log_mean(summed(rows), curves.log_weights) if rows else 0.0
 
 
-def _arm(
-    counts: Counts, rows: tuple[tuple[float, ...], ...], onto: Iterable[float] = ()
-) -> list[float]:
-    """What one arm adds, without touching the empty buckets at both ends."""
-    used = [index for index, count in enumerate(counts) if count]
-    if not used:
-        return list(onto) or [0.0] * len(rows)
-    first, last = used[0], used[-1] + 1
-    held = counts[first:last]
-    sums = [sum(map(mul, held, row[first:last])) for row in rows]
-    return list(map(add, sums, onto)) if onto else sums
+def _arm(counts: Counts, rows: tuple[tuple[float, ...], ...], flat: Sequence[int]) -> list[float]:
+    """What one arm adds, without touching the buckets that are empty or where a curve is flat."""
+    held = list(counts)
+    n = sum(held)
+    if not n:
+        return [0.0] * len(rows)
+    last = len(held)
+    while not held[last - 1]:
+        last -= 1
+    first = 0
+    while not held[first]:
+        first += 1
+    sums = []
+    for row, level in zip(rows, flat, strict=True):
+        if level <= first:
+            sums.append(sum(map(mul, held[first:last], row[first:last])))
+        else:
+            beyond = held[level:last]
+            sums.append((n - sum(beyond)) * row[0] + sum(map(mul, beyond, row[level:last])))
+    return sums
 
 
 @lru_cache(maxsize=2)

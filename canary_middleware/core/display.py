@@ -6,7 +6,6 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import accumulate
 from typing import Final
 
 from canary_middleware.core.curves import GROWTH, VALUE_MIDDLES
@@ -74,9 +73,8 @@ def _never(guard: Guard, sums: Sums) -> tuple[Share, Share]:
 
 
 def _latency(sums: Sums) -> tuple[Share, Share]:
-    cells = sums.latency()
     slow = total(sums.firsts(SLOW))
-    canary, stable = (_merged([arms[arm] for _, arms in cells]) for arm in (0, 1))
+    canary, stable = (_merged([arms[arm] for _, arms in sums.below]) for arm in (0, 1))
     return _quantiles(slow[0], canary), _quantiles(slow[1], stable)
 
 
@@ -86,20 +84,20 @@ def _merged(histograms: Sequence[Sequence[int]]) -> Sequence[int]:
     return [sum(counts) for counts in zip(*histograms, strict=True)]
 
 
-def _quantiles(slow: int, histogram: Sequence[int]) -> Share:
+def _quantiles(slow: int, below: Sequence[int]) -> Share:
     """p50, p90 and p99 in seconds, log-linear within a bucket; infinite in the unbounded one."""
-    below = list(accumulate(histogram))
     n = below[-1] if below else 0
     if not n:
         return Share(slow, 0, (None,) * len(LEVELS))
-    return Share(slow, n, tuple([_at(histogram, below, level * n) for level in LEVELS]))
+    return Share(slow, n, tuple([_at(below, level * n) for level in LEVELS]))
 
 
-def _at(histogram: Sequence[int], below: Sequence[int], wanted: float) -> float:
+def _at(below: Sequence[int], wanted: float) -> float:
     index = bisect_left(below, wanted)
     if index >= len(STARTS):
         return math.inf
-    missing = (below[index] - wanted) / histogram[index]
+    inside = below[index] - (below[index - 1] if index else 0)
+    missing = (below[index] - wanted) / inside
     return STARTS[index] * math.pow(GROWTH, -missing)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from canary_middleware.core.budget import Bet, Source, bets
@@ -43,7 +44,11 @@ def judge(settings: Settings, evidence: Evidence) -> Verdict:
         for bet in bets(settings.guards, settings.policy)
     ]
     guilty = _guilty(weighed, math.log(1 / settings.alpha))
-    findings = tuple(_finding(guard, weighed, guilty, sums, settings) for guard in settings.guards)
+    strongest = {one.bet.guard.name: one for one in sorted(weighed, key=itemgetter(1))}
+    findings = tuple(
+        _finding(guard, strongest.get(guard.name), guard.name in guilty, sums, settings)
+        for guard in settings.guards
+    )
     mismatch = log_mismatch(sums.sights())
     missing = _missing(findings, sums, mismatch)
     asked = [one for one, guard in zip(findings, settings.guards, strict=True) if _asked(guard)]
@@ -90,22 +95,19 @@ def _guilty(weighed: Sequence[Weighed], threshold: float) -> frozenset[str]:
         ledgers.setdefault(one.bet.ledger, []).append(one)
     guilty = set()
     for members in ledgers.values():
+        # Together they are at most as many times the largest, which is rarely near enough.
+        most = max([one.log_e for one in members])
+        if most < threshold - math.log(len(members)):
+            continue
         if log_sum([one.log_e for one in members]) >= threshold:
-            most = max(one.log_e for one in members)
             guilty |= {one.bet.guard.name for one in members if one.log_e >= min(most, threshold)}
     return frozenset(guilty)
 
 
 def _finding(
-    guard: Guard,
-    weighed: Sequence[Weighed],
-    guilty: frozenset[str],
-    sums: Sums,
-    settings: Settings,
+    guard: Guard, strongest: Weighed | None, guilty: bool, sums: Sums, settings: Settings
 ) -> Finding:
     threshold = math.log(1 / settings.alpha)
-    mine = [one for one in weighed if one.bet.guard.name == guard.name]
-    strongest = max(mine, key=lambda one: one.log_e, default=None)
     rho = sums.evidence.weights.get(sums.evidence.current, 0) / FULL
     proof = prove(guard, sums, settings, rho) if guard.breaches else Proof()
     canary, stable = sides(guard, sums)
@@ -118,7 +120,7 @@ def _finding(
         stable=stable,
         log_e=strongest.log_e if strongest else 0.0,
         threshold=threshold,
-        breach=guard.name in guilty,
+        breach=guilty,
         suspect=strongest is not None and strongest.log_e >= threshold - HALF,
         proof=proof.log_m,
         needed=NEEDED,

@@ -53,9 +53,9 @@ def log_mean(logs: Sequence[float], log_weights: Sequence[float]) -> float:
 
 def log_sum(logs: Sequence[float]) -> float:
     """Log sum exp(x), without overflow; minus infinity of nothing."""
-    top = max(logs, default=-math.inf)
-    if top == -math.inf:
-        return top
+    if not logs:
+        return -math.inf
+    top = max(logs)
     return top + math.log(sum([math.exp(x - top) for x in logs]))
 
 

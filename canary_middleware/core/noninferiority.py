@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-from canary_middleware.core.mixtures import Cells, Factors, log_mean, logs_of, row, summed
+from canary_middleware.core.mixtures import Cells, Factors, log_sum, row, summed
 
 FRACTIONS: Final = (0.02, 0.06, 0.2, 0.5, 0.9)
 """Parts of the largest bet that is allowed; small ones win for common outcomes (STATS 4.2)."""
 ValueCells = Sequence[tuple[float, tuple[Sequence[int], Sequence[int]]]]
-_EQUAL: Final = logs_of([1.0] * len(FRACTIONS))
+_PRICE: Final = math.log(len(FRACTIONS))
+"""Nats that equal weights cost."""
 
 
 @lru_cache(maxsize=512)
@@ -50,7 +51,7 @@ def margin_factors(rho: float, delta: float, centre: float = 0.0) -> Factors:
 def log_margin(cells: Cells, delta: float, centre: float = 0.0) -> float:
     """Log M over cells by probability of the canary; proven when it reaches log(1/alpha)."""
     rows = [row(margin_factors(rho, delta, centre), table) for rho, table in cells if any(table)]
-    return log_mean(summed(rows), _EQUAL) if rows else 0.0
+    return log_sum(summed(rows)) - _PRICE if rows else 0.0
 
 
 def log_mean_margin(
@@ -72,7 +73,7 @@ def log_mean_margin(
         for rho, arms in cells
         if any(map(any, arms))
     ]
-    return log_mean(summed(rows), _EQUAL) if rows else 0.0
+    return log_sum(summed(rows)) - _PRICE if rows else 0.0
 
 
 def _mean_row(
@@ -104,5 +105,5 @@ def visitors_needed(rho: float, delta: float, centre: float, rate: float, alpha:
         rho * (rate * a + (1 - rate) * c) + (1 - rho) * (rate * b + (1 - rate) * d)
         for a, b, c, d in zip(*factors, strict=True)
     )
-    needed = -math.log(alpha) - _EQUAL[0]
+    needed = _PRICE - math.log(alpha)
     return needed / growth if growth > 0 else math.inf

@@ -101,7 +101,7 @@ def _lacking(log_m: float, claim: Claim, guard: Guard, rho: float, sums: Sums) -
     if not 0 < rho < 1:
         return f"{seen:,} canary {sums.unit} so far, and no more are drawn now"
     rate = stable_events / stable if stable else claim.centre
-    full = visitors_needed(rho, claim.delta, claim.centre, rate, ALPHA) * rho
+    full = _visitors(rho, claim.delta, claim.centre, round(rate, 4)) * rho
     if full == math.inf:
         return f"a margin of {guard.margin} cannot be proven where {rate:.1%} have the event"
     wanted = seen + full * min(1.5, 1 - log_m / NEEDED)
@@ -110,8 +110,12 @@ def _lacking(log_m: float, claim: Claim, guard: Guard, rho: float, sums: Sums) -
 
 def _rounded(count: float) -> str:
     """Two digits, for nobody knows more: ``"2,100"``."""
-    digits = max(0, len(str(int(count))) - 2)
-    return f"{round(count / 10**digits) * 10**digits:,}"
+    return f"{float(f'{count:.2g}'):,.0f}"
+
+
+@lru_cache(maxsize=512)
+def _visitors(rho: float, delta: float, centre: float, rate: float) -> float:
+    return visitors_needed(rho, delta, centre, rate, ALPHA)
 
 
 # --- by metric -----------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from itertools import accumulate
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from canary_middleware.core.mixtures import Cells, Table
@@ -55,6 +57,8 @@ class Sums:
             self.matured = _at_once(self.entries, evidence.matured)
         else:
             self.matured = _paired(evidence, evidence.matured, Matured)
+        # Before that there was nothing to compare a latency by.
+        self._compared = [one for one in self.entries if one.cell.period >= evidence.betting]
         self._firsts: dict[str, dict[int, list[int]]] = {}
         for (kind, period, cohort), count in evidence.firsts.items():
             arms = self._firsts.setdefault(kind, {}).setdefault(period, [0, 0])
@@ -88,15 +92,22 @@ class Sums:
 
     def latency(self) -> Histograms:
         """Ledger A: latency of entries, since there was something to compare it by."""
-        return [
-            (pair.rho, (pair.canary.latency, pair.stable.latency))
-            for pair in self.entries
-            if pair.cell.period >= self.evidence.betting
-        ]
+        return [(pair.rho, (pair.canary.latency, pair.stable.latency)) for pair in self._compared]
 
     def slower(self, at: int) -> Cells:
         """Ledger A: entries in bucket ``at`` of the latency and beyond."""
-        return [(rho, _beyond(canary, stable, at)) for rho, (canary, stable) in self.latency()]
+        return [
+            (rho, Table(*(arm[-1] - arm[at - 1] for arm in arms), *(arm[at - 1] for arm in arms)))
+            for rho, arms in self.below
+        ]
+
+    @cached_property
+    def below(self) -> Histograms:
+        """Ledger A: entries up to each bucket of the latency."""
+        return [
+            (rho, (list(accumulate(canary)), list(accumulate(stable))))
+            for rho, (canary, stable) in self.latency()
+        ]
 
     def firsts(self, kind: str) -> Cells:
         """Ledger B: visitors with a first event, under the weight of the period it happened in."""
@@ -166,11 +177,6 @@ def _table(canary: int, stable: int, pair: Pair[Entries] | Pair[Matured]) -> Tab
     """Events and the rest; an event that was flushed before its entry is not one too many."""
     others = max(0, pair.canary.n - canary), max(0, pair.stable.n - stable)
     return Table(canary, stable, *others)
-
-
-def _beyond(canary: Sequence[int], stable: Sequence[int], at: int) -> Table:
-    slow = sum(canary[at:]), sum(stable[at:])
-    return Table(*slow, sum(canary) - slow[0], sum(stable) - slow[1])
 
 
 def _first(matured: Matured, name: str) -> int:
