@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import combinations, pairwise
+from itertools import combinations
 from typing import Any, Final
 
 from canary_middleware.core.codec import MAX_BYTES
@@ -14,6 +14,7 @@ from canary_middleware.core.model import Audience, Memory, Policy, Rescue, Rollo
 from canary_middleware.core.ramp import Ramp
 from canary_middleware.core.scope import Scope
 from canary_middleware.core.state import Plan
+from canary_middleware.core.validate_guards import measure_problems, ramp_problems
 from canary_middleware.core.validate_values import (
     LABEL,
     LINE,
@@ -30,7 +31,6 @@ from canary_middleware.core.validate_values import (
     twice,
     weight_problems,
 )
-from canary_middleware.core.weight import parse_weight
 from canary_middleware.errors import Problem
 
 MAX_DECLARED: Final = MAX_BYTES // 2
@@ -117,6 +117,7 @@ def _problems_of(rollout: Rollout) -> Iterator[Problem]:
     yield from duration_problems(rollout.session, f"{place}, session")
     yield from duration_problems(rollout.claim_life, f"{place}, claim_life")
     yield from duration_problems(rollout.rollback_window, f"{place}, rollback_window", least=0)
+    yield from measure_problems(rollout, place)
     yield from _idle_problems(rollout, place)
     for name, (kind, problems) in _PARTS.items():
         part = getattr(rollout, name)
@@ -192,19 +193,10 @@ def _rescue_problems(rescue: Rescue, place: str) -> Iterator[Problem]:
     yield from flag_problems(rescue.enabled, f"{place}, enabled")
 
 
-def _ramp_problems(ramp: Ramp, place: str) -> Iterator[Problem]:
-    wrong = list(weight_problems(ramp.steps, place))
-    yield from wrong
-    if not wrong:
-        for before, after in pairwise(ramp.steps):
-            if parse_weight(after) <= parse_weight(before):
-                yield Problem(place, f"{after!r} after {before!r}", "steps must rise")
-
-
 _PARTS: Final[Mapping[str, tuple[type, Callable[[Any, str], Iterator[Problem]]]]] = {
     "testers": (Audience, _audience_problems),
     "denied": (Audience, _audience_problems),
-    "ramp": (Ramp, _ramp_problems),
+    "ramp": (Ramp, ramp_problems),
     "rescue": (Rescue, _rescue_problems),
 }
 
