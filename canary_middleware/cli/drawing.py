@@ -97,18 +97,20 @@ def draw_view(view: View, now: float, paper: Paper) -> Iterator[Line]:
     yield from paper.wrapped(
         _title(view, entry), "red" if view.killed else _PHASES.get(entry.phase, "")
     )
-    at = bake(entry, now)
+    at, told = bake(entry, now), view.told(now)
     if at:
         yield from _bake(at, paper)
     yield from _waits(view, entry, now, paper)
+    # Before the tables, for the end may not fit on a terminal.
+    yield from _words(view, told, now, paper)
     if view.numbers:
         yield Line("")
         yield from _versions(view.sides(), entry, paper)
-    told = view.told(now)
     if told and told.verdict.findings:
         yield Line("")
         yield from _guards(told, paper)
-    yield from _words(view, told, now, paper)
+    if view.numbers:
+        yield from paper.wrapped(totals(view.numbers.processes, view.numbers.age))
 
 
 def _title(view: View, entry: Entry) -> str:
@@ -246,15 +248,12 @@ def _share(share: Share, guard: Guard) -> str:
 
 
 def _words(view: View, told: Told | None, now: float, paper: Paper) -> Iterator[Line]:
-    yield Line("")
     if view.trouble:
         yield from paper.wrapped(f"its totals cannot be read: {view.trouble}", "red")
-    if told and not view.ended:
-        yield from paper.wrapped(standing(told))
     if view.last:
         yield from paper.wrapped(_last(view.last, now), indent="  ")
-    if view.numbers:
-        yield from paper.wrapped(totals(view.numbers.processes, view.numbers.age))
+    if told and not view.ended:
+        yield from paper.wrapped(standing(told), indent="  ")
 
 
 def standing(told: Told) -> str:

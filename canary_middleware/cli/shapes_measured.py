@@ -8,6 +8,7 @@ from typing import Any
 from canary_middleware.cli.scene import QUANTILES, Side, View, bake
 from canary_middleware.core.evidence import evidence_of
 from canary_middleware.core.state import Entry
+from canary_middleware.core.telling import LONGEST
 from canary_middleware.core.weight import format_weight
 
 Shape = Mapping[str, Any]
@@ -39,7 +40,7 @@ def side(one: Side) -> Shape:
         "errors": one.errors,
         "client_errors": one.client_errors,
         **{
-            name: seconds and min(seconds, 1e9)
+            name: seconds and min(seconds, LONGEST)
             for name, seconds in zip(names, one.quantiles, strict=True)
         },
         "observed": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import sys
@@ -52,7 +53,8 @@ def _clean(value: Any) -> Any:
         return {shown(name): _clean(member) for name, member in value.items()}
     if isinstance(value, (list, tuple)):
         return [_clean(member) for member in value]
-    return value
+    # JSON has no infinity.
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def paint(text: str, color: str) -> str:

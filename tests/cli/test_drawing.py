@@ -48,6 +48,9 @@ def test_the_whole_screen_at_80_columns() -> None:
         "",
         "checkout  1.4.2 -> 1.5.0  ramping at 5%, owner pay@example.com",
         "step 2 of 5  ██████████████░░░░░░░░░░  6 min of 10 min, then 25%",
+        "6 min ago: advance by agent web-1: 1% held for 10 min; on to 5%",
+        "61 canary and 1,204 stable visitors measured; missing for a promotion: about",
+        "  1,200 more visitors for errors",
         "",
         "VERSION       SHARE  REQUESTS  ERRORS      P95     P99     CHARGES",
         "1.5.0 canary  5%     634       9 (1.4%)    156 ms  671 ms  207 (4 above 1)",
@@ -61,10 +64,6 @@ def test_the_whole_screen_at_80_columns() -> None:
         "orders-charged-twice   0 of 211    0 of 4,011    █░░░░░░░ 7%   -",
         "conversions            12 of 61    300 of 1,204  █░░░░░░░ 7%   █░░░░░░ 7%",
         "revenue                12.3        12.9          █░░░░░░░ 7%   -",
-        "",
-        "61 canary and 1,204 stable visitors measured; missing for a promotion: about",
-        "1,200 more visitors for errors",
-        "6 min ago: advance by agent web-1: 1% held for 10 min; on to 5%",
         "totals of 4 processes, the oldest 2 s old",
         "",
         "4 processes reporting",
@@ -89,7 +88,7 @@ def test_a_narrow_terminal_keeps_what_matters_most() -> None:
 def test_a_release_that_was_rolled_back_says_why() -> None:
     drawn = texts(scene(ENDED))
     assert "checkout  1.4.2 -> 1.5.0  rolled back at 0%, owner pay@example.com" in drawn
-    assert " ".join(part.strip() for part in drawn[-5:-2]).startswith(
+    assert " ".join(part.strip() for part in drawn[3:5]) == (
         f"20 s ago: rollback by agent web-1: {WHY}"
     )
     assert not any("step " in line or "missing" in line for line in drawn)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 from hypothesis import given
@@ -37,6 +38,11 @@ def test_json_is_escaped_all_the_way_down(capsys: pytest.CaptureFixture[str]) ->
     print_json({"a\x1b": ["b\n", {"c": "d" * 700}], "n": 1, "none": None})
     found = json.loads(capsys.readouterr().out)
     assert found == {"a\\x1b": ["b\\n", {"c": "d" * 597 + "..."}], "n": 1, "none": None}
+
+
+def test_json_has_no_infinity(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"a": math.inf, "b": [math.nan, 1.5]})
+    assert json.loads(capsys.readouterr().out) == {"a": None, "b": [None, 1.5]}
 
 
 def test_columns_count_cells_and_not_characters(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,8 +19,11 @@ from pathlib import Path
 
 import pytest
 
-from canary_middleware import verbs
+from canary_middleware import measures, verbs
+from canary_middleware.core.command import Command
+from canary_middleware.core.evidence import evidence_of, sentence
 from canary_middleware.core.guards import Guard
+from canary_middleware.core.state import Verb
 from canary_middleware.stores import StateStore
 from tests.cli.conftest import Shell
 from tests.cli.totals import plan, present, ship
@@ -280,6 +283,36 @@ def test_status_says_how_far_it_is(shop: Shell, store: StateStore) -> None:
     assert lines[at + 1].startswith("  ramping: 61 canary and 1,204 stable visitors measured; ")
     assert "missing for a promotion: errors: " in lines[at + 1]
     assert re.fullmatch(r"  totals of 1 process, \d s old", lines[at + 2])
+
+
+def test_history_says_why_it_was_rolled_back(shop: Shell, store: StateStore) -> None:
+    ship(store, "a", (61, 7), (1_204, 9))
+    entry = present(store)
+    verdict = measures.read(store, "checkout", entry).verdict
+    evidence = evidence_of(verdict, entry, 12.0)
+    why = sentence(verdict, entry)
+    assert why == (
+        "rolled back after 61 canary visitors: "
+        "7 of 61 visitors failed on 1.5.0, 9 of 1,204 on 1.4.2"
+    )
+    document = store.load().document
+    assert document is not None
+    command = Command(Verb.ROLLBACK, "checkout", why)
+    assert verbs.move(
+        store, document, command, by="agent web-1", evidence=evidence, now=time.time()
+    )
+    lines = shop("history", "checkout").out.splitlines()
+    assert lines[0].endswith("UTC  checkout  rollback  1.5.0 ramping 5% -> 1.5.0 rolled_back 0%")
+    assert lines[1:4] == [
+        f"  revision 2, by agent web-1: {why}",
+        "    known then: 61 canary and 1,204 stable visitors, 12 s at 5%",
+        "    errors: worse",
+    ]
+    newest, oldest = shop("history", "--json").json
+    assert newest["evidence"] == evidence
+    assert oldest["evidence"] == {}
+    assert f"checkout 1.5.0: {why}\n" in shop("status").out
+    assert why in " ".join(shop("watch", "--once").out.split())
 
 
 def test_totals_that_cannot_be_read_are_told(shop: Shell, store: StateStore) -> None:
