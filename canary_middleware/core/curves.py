@@ -9,9 +9,11 @@ grow by a tenth each.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from operator import add, mul
 from typing import Final, NamedTuple
 
@@ -139,22 +141,15 @@ def log_e_curves(
 def _arm(counts: Counts, rows: tuple[tuple[float, ...], ...], flat: Sequence[int]) -> list[float]:
     """What one arm adds, without touching the buckets that are empty or where a curve is flat."""
     held = list(counts)
-    n = sum(held)
-    if not n:
-        return [0.0] * len(rows)
-    last = len(held)
-    while not held[last - 1]:
-        last -= 1
-    first = 0
-    while not held[first]:
-        first += 1
+    below = list(accumulate(held))
+    first, last = bisect_right(below, 0), bisect_left(below, below[-1]) + 1
     sums = []
     for row, level in zip(rows, flat, strict=True):
         if level <= first:
             sums.append(sum(map(mul, held[first:last], row[first:last])))
         else:
-            beyond = held[level:last]
-            sums.append((n - sum(beyond)) * row[0] + sum(map(mul, beyond, row[level:last])))
+            beyond = sum(map(mul, held[level:last], row[level:last]))
+            sums.append(below[level - 1] * row[0] + beyond)
     return sums
 
 

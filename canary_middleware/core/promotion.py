@@ -8,9 +8,8 @@ guard must pass at :data:`ALPHA` by itself; that needs no correction, for all of
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
-from operator import itemgetter
 from typing import Final, NamedTuple
 
 from canary_middleware.core.curves import VALUE_MIDDLES, quantile_bucket, tail_share
@@ -25,7 +24,7 @@ ALPHA: Final = 0.05
 """Probability that a release exactly at a margin is ever promoted as proven."""
 NEEDED: Final = math.log(1 / ALPHA)
 LEVELS: Final = dict(zip(QUANTILES, (0.5, 0.9, 0.99), strict=True))
-WIDER: Final = {"p50": 5.0, "p90": 3.0, "p99": 1.0}
+WIDER: Final = {"p99": 1.0, "p90": 3.0, "p50": 5.0}
 """Margins at stable's quantiles, as multiples of that at p99: 5, 3 and 1 points (STATS 1.5)."""
 
 
@@ -33,7 +32,8 @@ class Proof(NamedTuple):
     """How far a guard is from being proven.
 
     Attributes:
-        log_m: log e-value of "worse by less than the margin"; ``None`` where there is no rule.
+        log_m: log e-value of "worse by less than the margin", where a guard has several such claims
+            of the first that is not proven; ``None`` where there is no rule.
         missing: what is missing, in words; ``""`` for nothing.
     """
 
@@ -90,9 +90,12 @@ def prove(guard: Guard, sums: Sums, settings: Settings, rho: float) -> Proof:
         return Proof(0.0, "no baseline yet")
     if guard.metric is Metric.MEAN and not guard.cap:
         return Proof()
-    claims = [(claim.proof, claim) for claim in _CLAIMS[guard.metric](guard, delta, sums)]
-    log_m, claim = min(claims, key=itemgetter(0))
-    return Proof(log_m, _lacking(log_m, claim, guard, rho, sums) if log_m < NEEDED else "")
+    least = math.inf
+    for claim in _CLAIMS[guard.metric](guard, delta, sums):
+        least = min(least, claim.proof)
+        if least < NEEDED:
+            return Proof(least, _lacking(least, claim, guard, rho, sums))
+    return Proof(least)
 
 
 def _lacking(log_m: float, claim: Claim, guard: Guard, rho: float, sums: Sums) -> str:
@@ -131,11 +134,13 @@ def _client_errors(guard: Guard, delta: float, sums: Sums) -> list[Claim]:
     return [Claim(sums.client_errors(), delta, 0.0)]
 
 
-def _latency(guard: Guard, delta: float, sums: Sums) -> list[Claim]:
+def _latency(guard: Guard, delta: float, sums: Sums) -> Iterator[Claim]:
     """Slower than stable's quantile; for the whole distribution at each of them."""
     if guard.quantile in LEVELS:
-        return [_slower(guard.quantile, delta, sums)]
-    return [_slower(name, min(0.3, delta * wider), sums) for name, wider in WIDER.items()]
+        yield _slower(guard.quantile, delta, sums)
+        return
+    for name, wider in WIDER.items():
+        yield _slower(name, min(0.3, delta * wider), sums)
 
 
 def _slower(quantile: str, delta: float, sums: Sums) -> Claim:
@@ -182,7 +187,7 @@ def _complement(table: Table) -> Table:
     return Table(canary_others, stable_others, canary, stable)
 
 
-_CLAIMS: Final[Mapping[Metric, Callable[[Guard, float, Sums], list[Claim]]]] = {
+_CLAIMS: Final[Mapping[Metric, Callable[[Guard, float, Sums], Iterable[Claim]]]] = {
     Metric.FAILURES: _failures,
     Metric.CLIENT_ERRORS: _client_errors,
     Metric.LATENCY: _latency,

@@ -59,10 +59,8 @@ class Sums:
             self.matured = _paired(evidence, evidence.matured, Matured)
         # Before that there was nothing to compare a latency by.
         self._compared = [one for one in self.entries if one.cell.period >= evidence.betting]
-        self._firsts: dict[str, dict[int, list[int]]] = {}
-        for (kind, period, cohort), count in evidence.firsts.items():
-            arms = self._firsts.setdefault(kind, {}).setdefault(period, [0, 0])
-            arms[cohort is Cohort.STABLE] += count
+        self._firsts = _firsts(evidence)
+        self._hits: dict[str, Cells] = {}
 
     @property
     def visitors(self) -> tuple[int, int]:
@@ -111,19 +109,17 @@ class Sums:
 
     def firsts(self, kind: str) -> Cells:
         """Ledger B: visitors with a first event, under the weight of the period it happened in."""
-        weights = self.evidence.weights
-        return [
-            (weights[period] / FULL, Table(*arms))
-            for period, arms in self._firsts.get(kind, {}).items()
-            if 0 < weights.get(period, 0) < FULL
-        ]
+        return self._firsts.get(kind, [])
 
     def hits(self, name: str) -> Cells:
         """Ledger C: matured visitors with an event."""
-        return [
-            (pair.rho, _table(_first(pair.canary, name), _first(pair.stable, name), pair))
-            for pair in self.matured
-        ]
+        cells = self._hits.get(name)
+        if cells is None:
+            cells = self._hits[name] = [
+                (pair.rho, _table(_first(pair.canary, name), _first(pair.stable, name), pair))
+                for pair in self.matured
+            ]
+        return cells
 
     def values(self, name: str) -> Histograms:
         """Ledger C: matured visitors by value, those without one first."""
@@ -146,6 +142,18 @@ def _paired(
             canary = arms.get(Cohort.CANARY) or nobody()
             pairs.append(Pair(rho, cell, canary, arms.get(Cohort.STABLE) or nobody()))
     return pairs
+
+
+def _firsts(evidence: Evidence) -> dict[str, list[tuple[float, Table]]]:
+    found: dict[tuple[str, int], list[int]] = {}
+    for (kind, period, cohort), count in evidence.firsts.items():
+        if 0 < evidence.weights.get(period, 0) < FULL:
+            found.setdefault((kind, period), [0, 0])[cohort is Cohort.STABLE] += count
+    cells: dict[str, list[tuple[float, Table]]] = {}
+    for (kind, period), (canary, stable) in found.items():
+        rho = evidence.weights[period] / FULL
+        cells.setdefault(kind, []).append((rho, Table(canary, stable)))
+    return cells
 
 
 def total(cells: Cells) -> Table:
