@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tests.support.redis import RedisServer
 from tests.support.servers import NotReadyError
 from tests.system import garbage, herd, rows, variants
+from tests.system.beside import Trial, Trials
 from tests.system.rig import Rig
 
 
@@ -54,43 +56,39 @@ def test_r17_a_herd_of_workers(rig: Rig, redis_server: RedisServer) -> None:
 
 # --- each fails for a variant that lacks what it is about -----------------------------------------
 
-
-def test_r10_fails_for_a_follower_that_takes_an_empty_store_at_its_word(
-    rig: Rig, redis_server: RedisServer
-) -> None:
-    with pytest.raises(AssertionError, match="nobody moves"):
-        rows.r10(rig, redis_server, ("uvicorn",), 1.0, variants.GULLIBLE)
-
-
-def test_r12_fails_for_a_follower_that_takes_garbage_at_its_word(
-    rig: Rig, redis_server: RedisServer
-) -> None:
-    with pytest.raises(AssertionError, match="the last good state serves"):
-        garbage.r12(rig, redis_server, garbage.SOME[:1], variants.GULLIBLE)
-
-
-def test_r13_fails_for_an_agent_without_poll(rig: Rig, redis_server: RedisServer) -> None:
-    with pytest.raises(NotReadyError, match="the kill is heard"):
-        rows.r13(rig, redis_server, 1, variants.NO_POLL)
-
-
-def test_r14_fails_for_a_follower_that_takes_the_last_push_for_the_newest(
-    rig: Rig, redis_server: RedisServer
-) -> None:
-    with pytest.raises(AssertionError, match="no old push lifts the kill"):
-        rows.r14(rig, redis_server, variants.LAST_WORD)
-
-
-def test_w4_fails_for_a_middleware_that_trusts_no_cookie_of_another_clock(rig: Rig) -> None:
-    with pytest.raises(AssertionError, match=r"flips at 3600\.0 s"):
-        rows.w4(rig, 100, (0.0, 3600.0), variants.PUNCTUAL)
+BROKEN = {
+    "R10 for a follower that takes an empty store at its word": Trial(
+        partial(rows.r10, servers=("uvicorn",), seconds=1.0, variant=variants.GULLIBLE),
+        "nobody moves",
+    ),
+    "R12 for a follower that takes garbage at its word": Trial(
+        lambda rig, server: garbage.r12(rig, server, garbage.SOME[:1], variants.GULLIBLE),
+        "the last good state serves",
+    ),
+    "R13 for an agent without poll": Trial(
+        partial(rows.r13, kills=1, variant=variants.NO_POLL), "the kill is heard", NotReadyError
+    ),
+    "R14 for a follower that takes the last push for the newest": Trial(
+        partial(rows.r14, variant=variants.LAST_WORD), "no old push lifts the kill"
+    ),
+    "W4 for a middleware that trusts no cookie of another clock": Trial(
+        lambda rig, _: rows.w4(rig, 100, (0.0, 3600.0), variants.PUNCTUAL), r"flips at 3600\.0 s"
+    ),
+    "W7 for an agent that a fork leaves behind": Trial(
+        lambda rig, _: rows.w7(rig, variants.LEFT_BEHIND), "both children hear", NotReadyError
+    ),
+    "W11 for a target whose start nobody looks at": Trial(
+        lambda rig, _: rows.w11(rig, variants.NEVER_STARTED),
+        "nobody gets to a canary that did not start",
+    ),
+}
 
 
-def test_w7_fails_for_an_agent_that_a_fork_leaves_behind(rig: Rig) -> None:
-    with pytest.raises(NotReadyError, match="both children hear"):
-        rows.w7(rig, variants.LEFT_BEHIND)
+@pytest.fixture(scope="module")
+def trials(tmp_path_factory: pytest.TempPathFactory) -> Trials:
+    return Trials(BROKEN, tmp_path_factory.mktemp("broken"), "rows", identified=True)
 
 
-def test_w11_fails_for_a_target_whose_start_nobody_looks_at(rig: Rig) -> None:
-    with pytest.raises(AssertionError, match="nobody gets to a canary that did not start"):
-        rows.w11(rig, variants.NEVER_STARTED)
+@pytest.mark.parametrize("variant", BROKEN)
+def test_each_fails(trials: Trials, variant: str) -> None:
+    trials.noticed(variant)
