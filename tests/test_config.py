@@ -12,6 +12,8 @@ import pytest
 from canary_middleware import Audience, Callers, Canary, ConfigurationError, Ramp, Rescue, Rollout
 from canary_middleware.config import canary_from, load
 from canary_middleware.config.kinds import FILE, ROLLOUT, VARIABLES
+from canary_middleware.core.guards import Action, Guard, Precaution
+from canary_middleware.core.ramp import Step
 
 KEY, OTHER = "k" * 32, "o" * 32
 DOCS = Path(__file__).parents[1] / "docs" / "configuration.md"
@@ -81,7 +83,17 @@ def test_a_file_says_what_the_constructor_says(file: Path) -> None:
     methods = ["GET", "POST"]
     exclude = ["/checkout/static"]
     owner = "payments"
-    ramp = ["1%", "5%"]
+    ramp = {{ steps = ["1%", {{ weight = "5%", approval = true, samples = 9 }}], bake = "2h" }}
+    guards = [
+        {{ metric = "failures", margin = "2%", tolerance = "20%" }},
+        {{ metric = "latency", quantile = "p90", action = "warn" }},
+        {{ metric = "share", of = "orders", worse = "higher", margin = "none" }},
+        {{ metric = "never", of = "charges", name = "twice", above = 1 }},
+    ]
+    precaution = false
+    alpha = "5%"
+    horizon = "10m"
+    timeout = "5s"
     testers = {{ subjects = ["alice"], groups = ["beta"] }}
     denied = {{ groups = ["embargo"] }}
     rescue = {{ methods = ["GET"], budget = "10%", enabled = false }}
@@ -89,6 +101,10 @@ def test_a_file_says_what_the_constructor_says(file: Path) -> None:
     [rollouts.search]
     stable = "1"
     canary = "2"
+    owner = "search"
+    ramp = "observe_first"
+    guards = "defaults"
+    precaution = {{ p99 = 2.5 }}
     """)
     found = load(file, {})
     assert found.problems == ()
@@ -117,13 +133,26 @@ def test_a_file_says_what_the_constructor_says(file: Path) -> None:
             methods=("GET", "POST"),
             exclude=("/checkout/static",),
             owner="payments",
-            ramp=Ramp("1%", "5%"),
+            ramp=Ramp("1%", Step("5%", approval=True, samples=9), bake="2h"),
+            guards=(
+                Guard.errors(margin="2%", tolerance="20%"),
+                Guard.latency("p90", action=Action.WARN),
+                Guard.rate("orders", worse="higher", margin=None),
+                Guard.never("charges", name="twice"),
+            ),
+            precaution=None,
+            alpha="5%",
+            horizon="10m",
+            timeout="5s",
             testers=Audience(["alice"], ["beta"]),
             denied=Audience(groups=["embargo"]),
             rescue=Rescue(("GET",), "10%", enabled=False),
         ),
-        Rollout("search", stable="1", canary="2"),
-    )
+        Rollout(
+            "search", stable="1", canary="2", owner="search", ramp=Ramp.observe_first(),
+            guards=Guard.defaults(), precaution=Precaution(p99=2.5),
+        ),
+    )  # fmt: skip
     canary = canary_from(file, environ={}, identify=nobody)
     assert canary.namespace == "shop"
     assert canary.engine.rollouts == found.rollouts
@@ -312,7 +341,28 @@ def test_a_rollout_from_code_keeps_its_place(file: Path) -> None:
         ("callers = {networks = ['0.0.0.0/0']}", "0.0.0.0/0 is everybody"),
         ("debug = 'yes'", "is neither true nor false"),
         ("rollouts = 5", "is int, not a table"),
-        ("[rollouts.x]\nramp = '5%'", "is str, not a list"),
+        (
+            "[rollouts.x]\nramp = '5%'",
+            "'5%' is no preset (one of default, observe_first, blue_green",
+        ),
+        ("[rollouts.x]\nramp = {stepz = []}", "stepz is unknown (known are: steps, bake"),
+        ("[rollouts.x]\nramp = {steps = '5%'}", "steps is str, not a list"),
+        ("[rollouts.x]\nramp = [{bake = '5m'}]", "a step has no weight"),
+        ("[rollouts.x]\nramp = 5", "is int, not a table"),
+        ("[rollouts.x]\nramp = {steps = ['5%'], bake = 5}", "a bare number (5)"),
+        ("[rollouts.x]\nramp = 'default'", "the abort plan is written before the start"),
+        ("[rollouts.x]\nguards = 'errors'", "'errors', not a list (write \"defaults\""),
+        ("[rollouts.x]\nguards = [5]", "[0] is int, not a table"),
+        ("[rollouts.x]\nguards = [{margin = '1%'}]", "[0] has no metric (one of failures"),
+        ("[rollouts.x]\nguards = [{metric = 'luck'}]", "[0] 'luck' is no metric"),
+        ("[rollouts.x]\nguards = [{metric = 'share', off = 'a'}]", "[0] off is unknown"),
+        ("[rollouts.x]\nguards = [{metric = 'failures', margin = 1}]", "[0] is int, not text"),
+        ("[rollouts.x]\nguards = [{metric = 'share'}]", "is missing (what observe()"),
+        ("[rollouts.x]\nguards = [{metric = 'failures', action = 'x'}]", "'x' is none"),
+        ("[rollouts.x]\nguards = [{metric = 'failures', of = 'x'}]", "has no meaning"),
+        ("[rollouts.x]\nprecaution = {failures = 'x'}", "'x' has no percent sign"),
+        ("[rollouts.x]\nprecaution = true", "is bool, not a table (false, or"),
+        ("[rollouts.x]\nalpha = 0.01", "a bare number (0.01)"),
         ("[rollouts.x]\ntesters = ['a']", "is list, not a table"),
         ("poll = 61", "61 is more than 60 seconds"),
         ("first_load = 61.5", "61.5 is more than 60 seconds"),

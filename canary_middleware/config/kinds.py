@@ -6,30 +6,15 @@ import tomllib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from canary_middleware.config.measures import guards, precaution, ramp
+from canary_middleware.config.shapes import WrongError, a_text, group
 from canary_middleware.core.model import Audience, Rescue
-from canary_middleware.core.ramp import Ramp
 from canary_middleware.core.service import Callers
 from canary_middleware.core.validate import seconds_problems
 
 
-class WrongError(Exception):
-    """One value is not what it should be."""
-
-    def __init__(self, message: str, hint: str) -> None:
-        self.message = message
-        self.hint = hint
-        super().__init__(message)
-
-
 def _anything(value: object) -> object:
     return value  # the facade says what is wrong with it
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        hint = f'write "{value}"' if isinstance(value, (bool, int, float)) else 'write "..."'
-        raise WrongError(f"is {type(value).__name__}, not text", hint)
-    return value
 
 
 def _secret(value: object) -> str:
@@ -44,12 +29,6 @@ def _texts(value: object) -> tuple[str, ...]:
     if not all(isinstance(item, str) for item in value):
         raise WrongError("holds something that is not text", 'write ["...", "..."]')
     return tuple(value)
-
-
-def _steps(value: object) -> Ramp:
-    if not isinstance(value, list):
-        raise WrongError(f"is {type(value).__name__}, not a list", 'write ["1%", "5%", "25%"]')
-    return Ramp(*value)
 
 
 def _flag(value: object) -> bool:
@@ -90,13 +69,6 @@ def _callers(value: object) -> Callers:
     return Callers(**table)
 
 
-def group(value: object, hint: str = "[rollouts.checkout]") -> dict[str, Any]:
-    """A table, whose members are checked one by one."""
-    if not isinstance(value, dict):
-        raise WrongError(f"is {type(value).__name__}, not a table", hint)
-    return value
-
-
 # --- what a variable's text means in TOML -------------------------------------------------------
 
 
@@ -132,12 +104,12 @@ def _inline(text: str) -> object:
 
 Check = Callable[[Any], object]
 SETTINGS: Final[Mapping[str, tuple[Check, Callable[[str], object]]]] = {
-    "namespace": (_text, str),
+    "namespace": (a_text, str),
     "store": (_secret, str),  # its URL may carry a password
     "secret_keys": (_texts, _words),
-    "secret_keys_file": (_text, str),
+    "secret_keys_file": (a_text, str),
     "bucket_secret": (_secret, str),
-    "bucket_secret_file": (_text, str),
+    "bucket_secret_file": (a_text, str),
     "vary": (_texts, _words),
     "callers": (_callers, _inline),
     "secure": (_secure, _switch),
@@ -147,7 +119,7 @@ SETTINGS: Final[Mapping[str, tuple[Check, Callable[[str], object]]]] = {
     "poll": (_seconds, _number),
     "first_load": (_seconds, _number),
     "claim_budget": (_seconds, _number),
-    "snapshot_path": (_text, str),
+    "snapshot_path": (a_text, str),
     "autostart": (_anything, str),
     "debug": (_flag, _switch),
     "rollouts": (group, _toml),
@@ -163,21 +135,26 @@ def spoken(name: str, text: str) -> object:
 FILE: Final[Mapping[str, Check]] = {name: check for name, (check, _) in SETTINGS.items()}
 VARIABLES: Final[Mapping[str, str]] = {f"CANARY_{name.upper()}": name for name in SETTINGS}
 ROLLOUT: Final[Mapping[str, Check]] = {
-    "stable": _text,
-    "canary": _text,
+    "stable": a_text,
+    "canary": a_text,
     "paths": _texts,
     "methods": _texts,
     "exclude": _texts,
-    "owner": _text,
-    "ramp": _steps,
-    "policy": _text,
+    "owner": a_text,
+    "ramp": ramp,
+    "policy": a_text,
     "session": _anything,
-    "affinity": _text,
+    "affinity": a_text,
     "claim_life": _anything,
     "rollback_window": _anything,
     "testers": group,
     "denied": group,
     "rescue": group,
+    "guards": guards,
+    "precaution": precaution,
+    "alpha": _anything,
+    "horizon": _anything,
+    "timeout": _anything,
 }
 _AUDIENCE: Final[Mapping[str, Check]] = {"subjects": _texts, "groups": _texts}
 PARTS: Final[Mapping[str, tuple[type[Any], Mapping[str, Check]]]] = {

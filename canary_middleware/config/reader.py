@@ -16,10 +16,9 @@ from canary_middleware.config.kinds import (
     ROLLOUT,
     VARIABLES,
     Check,
-    WrongError,
-    group,
     spoken,
 )
+from canary_middleware.config.shapes import WrongError, group
 from canary_middleware.core.model import Rollout
 from canary_middleware.errors import Problem
 
