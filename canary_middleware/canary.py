@@ -200,6 +200,8 @@ class Canary:
         if not self.awake:
             import asyncio  # a WSGI process has no use for it
 
+            if self.agent is not None:
+                self.agent.loops.watch(asyncio.get_running_loop())
             try:
                 await asyncio.to_thread(self.arrive_blocking)
             except RuntimeError as error:
