@@ -1,0 +1,1 @@
+"""False and missed alarms of the judge; what is printed is in :mod:`benchmarks.judge.table`."""
