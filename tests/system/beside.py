@@ -1,19 +1,29 @@
-"""Checks of broken variants: they mostly wait, so those of one module run side by side."""
+"""What mostly waits, side by side: rows with servers of their own, checks of broken variants."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
+from tests.support.reaper import reaper
 from tests.support.redis import RedisServer
 from tests.system.rig import Rig
 
 AT_ONCE = 4
+T = TypeVar("T")
+
+
+def beside(works: Mapping[str, Callable[[], T]]) -> Mapping[str, Future[T]]:
+    """What came of each; all have ended."""
+    reaper()  # the one of this run, before several threads ask for it
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return {name: pool.submit(work) for name, work in works.items()}
 
 
 @dataclass(frozen=True)
@@ -53,11 +63,12 @@ class Trials:
         self, trials: Mapping[str, Trial], directory: Path, namespace: str, **setup: Any
     ) -> None:
         self._trials = trials
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            self._outcomes: Mapping[str, Future[None]] = {
-                name: pool.submit(trial.run, directory / str(number), namespace, setup)
+        self._outcomes = beside(
+            {
+                name: partial(trial.run, directory / str(number), namespace, setup)
                 for number, (name, trial) in enumerate(trials.items())
             }
+        )
 
     def noticed(self, name: str) -> None:
         """The check failed, with the words that it should."""
