@@ -48,9 +48,10 @@ class Paper:
     empty: str = "░"
 
     def bar(self, share: float, width: int) -> str:
-        """A share from 0 to 1; anything above 0 can be seen, and only 1 is full."""
+        """A share from 0 to 1; what is more than nothing can be seen, and only 1 is full."""
         share = min(max(share, 0.0), 1.0)
-        filled = width if share >= 1 else min(width - 1, max(round(share * width), share > 0))
+        least = 1 if share > 0.005 else 0
+        filled = width if share >= 1 else min(width - 1, max(round(share * width), least))
         return self.full * filled + self.empty * (width - filled)
 
     def wrapped(self, text: str, color: str = "", indent: str = "") -> Iterator[Line]:
@@ -244,7 +245,9 @@ def _share(share: Share, guard: Guard) -> str:
         return f"{QUANTILES[at]} {_time(share.quantiles[at])}"
     if share.mean is not None:
         return f"{share.mean:.4g}"
-    return f"{share.events:,} of {share.of:,}" if share.of else f"{share.events:,}"
+    if share.of:
+        return f"{share.events:,} of {share.of:,}"
+    return f"{share.events:,}" if share.events else "-"
 
 
 def _words(view: View, told: Told | None, now: float, paper: Paper) -> Iterator[Line]:
@@ -265,7 +268,7 @@ def standing(told: Told) -> str:
 def totals(processes: int, age: float | None) -> str:
     """Whose numbers these are, and how old."""
     if age is None:
-        return "no process has counted anything yet"
+        return "no process ships totals now"
     whose = _number(processes, "process", "processes")
     return f"totals of {whose}, {'' if processes == 1 else 'the oldest '}{ago(age)} old"
 

@@ -28,7 +28,7 @@ class Numbers:
         verdict: see there.
         seen: all requests, by version.
         processes: whose totals these are.
-        age: seconds since the one longest silent has written; ``None``: nobody has.
+        age: seconds since the one longest silent has written; ``None``: nobody does.
     """
 
     verdict: Verdict

@@ -17,6 +17,8 @@ _DID: Final[Mapping[Metric, str]] = {
     Metric.CLIENT_ERRORS: "got a 4xx",
     Metric.RETURNED: "came back",
 }
+_MATURED: Final = frozenset({Metric.RETURNED, Metric.SHARE, Metric.MEAN})
+"""Metrics that are known of visitors who have had their time only."""
 
 
 def compared(
@@ -30,6 +32,8 @@ def compared(
         labels: of the canary and of stable.
         seen: visitors of both, said beside counts that have no denominator of their own.
     """
+    if guard.metric in _MATURED and not found.canary.of and not found.stable.of:
+        return f"{guard.name}: nobody was measured for long enough yet"
     if guard.metric is Metric.LATENCY and found.canary.quantiles:
         return _latency(found, guard, labels)
     if guard.metric is Metric.MEAN and found.canary.mean is not None:

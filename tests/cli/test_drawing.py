@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -14,7 +15,7 @@ from canary_middleware.core.drill import Drill, Fault
 from canary_middleware.core.evidence import evidence_of
 from canary_middleware.core.records import Audit
 from canary_middleware.core.state import Entry, Kill, Period, Phase
-from canary_middleware.core.verdict import Decision
+from canary_middleware.core.verdict import Decision, Share
 from tests.cli.scenes import (
     ENDED,
     ENTRY,
@@ -28,6 +29,7 @@ from tests.cli.scenes import (
     VIEW,
     WHY,
     WORSE,
+    finding,
     scene,
 )
 
@@ -117,7 +119,7 @@ def test_the_evidence_tells_where_no_reason_was_given() -> None:
          "DRILL: error in 20% of canary requests, for another 50 s"),
         (replace(VIEW, numbers=None, trouble="totals.run is not a whole number"),
          "its totals cannot be read: totals.run is not a whole number"),
-        (replace(VIEW, numbers=replace(NUMBERS, age=None)), "no process has counted anything yet"),
+        (replace(VIEW, numbers=replace(NUMBERS, age=None)), "no process ships totals now"),
         (replace(VIEW, numbers=replace(NUMBERS, processes=1)), "totals of 1 process, 2 s old"),
         (replace(VIEW, numbers=replace(NUMBERS, verdict=WORSE)),
          "worse: 5 of 43 orders charged twice on 1.5.0, 0 of 812 on 1.4.2"),
@@ -130,6 +132,12 @@ def test_what_somebody_has_to_know_is_said(view: View, words: str) -> None:
 def test_a_drill_that_is_over_is_not_shown() -> None:
     over = replace(ENTRY, drill=Drill(Fault.ERROR, 20_000, NOW - 61, 60))
     assert "DRILL" not in " ".join(texts(scene(replace(VIEW, entry=over))))
+
+
+def test_what_was_not_counted_is_no_zero() -> None:
+    fresh = replace(VERDICT, findings=(finding("throughput", Share(), Share()),))
+    drawn = texts(scene(replace(VIEW, numbers=replace(NUMBERS, verdict=fresh))))
+    assert any(re.fullmatch(r"throughput  -      -      ░+ \d+%.*", line) for line in drawn)
 
 
 def test_an_empty_namespace_says_so() -> None:
