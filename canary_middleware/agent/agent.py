@@ -17,6 +17,8 @@ from canary_middleware.agent.claiming import Claiming
 from canary_middleware.agent.disk import Disk
 from canary_middleware.agent.follower import Followed, Follower
 from canary_middleware.agent.listener import Listener
+from canary_middleware.agent.looping import Loops
+from canary_middleware.agent.measuring import Measuring
 from canary_middleware.core.codec import printable
 from canary_middleware.core.records import ProcessReport
 from canary_middleware.core.state import Plan
@@ -43,6 +45,9 @@ class Agent:
         in_flight: counts the canary requests that are running.
         clock: monotonic seconds.
         wall: wall-clock seconds.
+
+    Attributes:
+        loops: event loops that serve requests; whoever runs in one says so.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class Agent:
         self._clock = clock
         self._wall = wall
         self._lives: dict[int, _Life] = {}
+        self.loops = Loops(clock)
 
     def ensure_started(self) -> None:
         """Start the threads unless this very process has them; cheap when it has."""
@@ -93,7 +99,20 @@ class Agent:
         identity = secrets.token_hex(8)
         follower = Follower(self._engine, self._clock, self._wall)
         host = printable(socket.gethostname(), 200) or "unknown"
+        name = f"agent {os.getpid()}@{host}"
         claiming = self._claiming()
+        measuring = Measuring(
+            self._store,
+            lambda: self._engine.measuring,
+            followed=lambda: self._engine.document,
+            adopt=follower.pushed,
+            owner=identity,
+            name=name,
+            loops=self.loops,
+            count=self._count,
+            clock=self._clock,
+            wall=self._wall,
+        )
         chores = Chores(
             self._store,
             follower,
@@ -103,9 +122,10 @@ class Agent:
             poll=self._poll,
             clock=self._clock,
             wall=self._wall,
-            name=f"agent {os.getpid()}@{host}",
+            name=name,
             count=self._count,
             claiming=claiming,
+            measuring=measuring,
         )
         listener = Listener(
             self._store,

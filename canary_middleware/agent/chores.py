@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 from collections.abc import Callable
 from threading import Event
@@ -11,7 +12,9 @@ from typing import Final
 from canary_middleware.agent.claiming import Claiming
 from canary_middleware.agent.disk import Disk
 from canary_middleware.agent.follower import Follower, Restore
+from canary_middleware.agent.measuring import Measuring
 from canary_middleware.agent.oddities import Oddities
+from canary_middleware.agent.troubles import BACK_OFF, Troubles
 from canary_middleware.core.records import Audit, ProcessReport
 from canary_middleware.core.state import EVERYTHING, Document
 from canary_middleware.errors import StoreError
@@ -20,33 +23,12 @@ from canary_middleware.stores.protocol import StateStore
 
 logger = logging.getLogger("canary_middleware")
 
-BACK_OFF: Final = 1.0
-"""Least seconds between two looks at a store that fails."""
 SPACING: Final = 0.05
 """Least seconds between two looks, however often somebody asks for one."""
 REPORT_EVERY: Final = 5.0
 """Seconds between two reports of this process."""
 RACES: Final = 3
 """How often a lost restore is tried again before the next look."""
-
-
-class Troubles:
-    """One log line when something breaks and one when it works again, never one per attempt."""
-
-    def __init__(self) -> None:
-        self._present: set[str] = set()
-
-    def begin(self, what: str, error: object) -> None:
-        """It fails; told once."""
-        if what not in self._present:
-            self._present.add(what)
-            logger.warning("%s: degraded: %s", what, error)
-
-    def end(self, what: str) -> None:
-        """It works; told if it did not before."""
-        if what in self._present:
-            self._present.remove(what)
-            logger.warning("%s: recovered", what)
 
 
 class Chores:
@@ -64,6 +46,7 @@ class Chores:
         name: of this process, for the audit trail.
         count: counts a rare event; see docs/telemetry.md.
         claiming: tells the store of claims, or ``None`` for a store without them.
+        measuring: ships what was counted, judges and acts, or ``None``.
     """
 
     def __init__(
@@ -80,8 +63,10 @@ class Chores:
         name: str,
         count: Callable[[str], None],
         claiming: Claiming | None = None,
+        measuring: Measuring | None = None,
     ) -> None:
         self._claiming = claiming
+        self._measuring = measuring
         self._store = store
         self._follower = follower
         self._report = report
@@ -130,6 +115,7 @@ class Chores:
         self._tell()
         self._warn()
         self._claim()
+        self._measure()
 
     def read_disk(self) -> None:
         """Begin with what an earlier process left behind."""
@@ -147,9 +133,21 @@ class Chores:
         if not self.online.is_set():
             self._back_off()
             return
+        until = self._clock() + self._poll * random.uniform(0.75, 1.0)
         self.stopping.wait(SPACING)
-        self._asked.wait(self._poll * random.uniform(0.75, 1.0) - SPACING)
+        while not self._asked.wait(max(0.0, min(until - self._clock(), self._tick))):
+            if self._clock() >= until:
+                break
+            self._measure()
         self._asked.clear()
+
+    @property
+    def _tick(self) -> float:
+        return math.inf if self._measuring is None else self._measuring.tick
+
+    def _measure(self) -> None:
+        if self._measuring is not None:
+            self._measuring.turn(online=self.online.is_set())
 
     def _back_off(self) -> None:
         # Spread, so that the processes of a site do not come back in step.
@@ -255,6 +253,8 @@ class Chores:
             logger.warning("store: %s", warning)
 
     def _withdraw(self) -> None:
+        if self._measuring is not None:
+            self._measuring.leave(online=self.online.is_set())
         if not self.online.is_set():
             return
         try:

@@ -10,6 +10,7 @@ from threading import Lock
 from typing import Protocol
 
 from canary_middleware.agent.claiming import Remembered
+from canary_middleware.agent.measuring import Measures
 from canary_middleware.core.adoption import decide, with_kill_key
 from canary_middleware.core.codec import printable
 from canary_middleware.core.model import Rollout
@@ -37,6 +38,10 @@ class Followed(Protocol):
     @property
     def claims(self) -> Remembered:
         """Of shared affinity."""
+
+    @property
+    def measuring(self) -> Measures:
+        """What this process counts; likewise."""
 
     @property
     def rollouts(self) -> Sequence[Rollout]:

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from canary_middleware.core.model import Rollout
 from canary_middleware.core.ramp import Ramp
 from canary_middleware.core.state import Document, Kill, Plan, Verb
+from canary_middleware.core.totals import Ledgers
 from canary_middleware.core.transitions import Command, apply
 from canary_middleware.engine.claims import Claims
 from canary_middleware.engine.recorder import Recorder
+from canary_middleware.stores.protocol import First
 
 ROLLOUT = Rollout("checkout", stable="1", canary="2", ramp=Ramp("20%", "50%"))
 
@@ -19,6 +21,39 @@ ROLLOUT = Rollout("checkout", stable="1", canary="2", ramp=Ramp("20%", "50%"))
 def started(lineage: str = "ab12") -> Document:
     plan = Plan.from_rollout(ROLLOUT)
     return apply(Document(lineage), Command(Verb.START, "checkout", plan=plan), 5.5)
+
+
+Batch = tuple[str, str, int, list[First]]
+
+
+@dataclass
+class Counted:
+    """What a process counted, as a test says."""
+
+    totals: dict[tuple[str, str], Ledgers] = field(default_factory=dict)
+    firsts: list[Batch] = field(default_factory=list)
+    booked: list[float] = field(default_factory=list)
+    restarts: int = 0
+
+    def book(self, now: float) -> None:
+        self.booked.append(now)
+
+    def ledgers(self) -> dict[tuple[str, str], Ledgers]:
+        copies = {release: Ledgers(one.run, one.upto) for release, one in self.totals.items()}
+        for release, one in self.totals.items():
+            copies[release].merge(one)
+        return copies
+
+    def take_firsts(self) -> list[Batch]:
+        taken, self.firsts = self.firsts, []
+        return taken
+
+    def put_back(self, batch: Batch) -> None:
+        self.firsts.append(batch)
+
+    def restart(self, rollout: str, release: str) -> None:
+        self.restarts += 1
+        self.totals[rollout, release] = Ledgers(run=self.totals[rollout, release].run)
 
 
 @dataclass
@@ -31,6 +66,7 @@ class Held:
     local_kill: Kill | None = None
     adopted: list[Document | None] = field(default_factory=list)
     recorder: Recorder = field(default_factory=Recorder)
+    measuring: Counted = field(default_factory=Counted)
     claims: Claims = field(default_factory=lambda: Claims(time.monotonic, lambda _: None))
 
     def adopt(self, document: Document | None, local_kill: Kill | None = None) -> None:
