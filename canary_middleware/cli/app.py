@@ -8,7 +8,17 @@ from typing import Final
 import click
 
 from canary_middleware import __version__
-from canary_middleware.cli import affinity, changes, demo, explain, kill, looks, token, watch
+from canary_middleware.cli import (
+    affinity,
+    changes,
+    demo,
+    drill,
+    explain,
+    kill,
+    looks,
+    token,
+    watch,
+)
 from canary_middleware.cli.following import INTERRUPTED
 from canary_middleware.cli.show import say, shown
 from canary_middleware.errors import (
@@ -62,7 +72,7 @@ def cli() -> None:
 for command in (
     demo.demo, changes.start, looks.status, watch.watch, changes.weight, *changes.MOVES,
     changes.resume, changes.promote, changes.finish, changes.rebase, kill.kill, kill.revive,
-    looks.history, explain.explain, affinity.affinity, token.token,
+    looks.history, explain.explain, drill.drill, affinity.affinity, token.token,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -1,0 +1,296 @@
+"""A drill from its beginning to its end, as the store shows it."""
+
+from __future__ import annotations
+
+import enum
+import time
+from dataclasses import dataclass, replace
+from typing import Final, Self
+
+from canary_middleware import verbs
+from canary_middleware.cli.show import say, shown
+from canary_middleware.core.drill import DRILLED, Drill
+from canary_middleware.core.effects import BREACH
+from canary_middleware.core.evidence import read
+from canary_middleware.core.model import Cohort, Policy
+from canary_middleware.core.records import Audit
+from canary_middleware.core.state import Document, Entry, Phase, Verb
+from canary_middleware.core.totals import Seen
+from canary_middleware.errors import StoreCorruptError, StoreError, VerbRefusedError
+from canary_middleware.measures import NO_TOTALS, Measured, MeasuredStore, Reader
+from canary_middleware.stores import StateStore
+
+EVERY: Final = 0.2
+"""Seconds between two looks at the store."""
+ALOUD: Final = 1.0
+"""Seconds between two lines about how it goes."""
+LATER: Final = 10.0
+"""Seconds after its end for which what it did may still be booked and judged."""
+QUIET: Final = 2.5
+"""Seconds without another canary answer after which the counts are taken for the last ones."""
+LONGEST_TAIL: Final = 12.0
+"""Seconds after a detection in which that is waited for."""
+_LINES: Final = 50
+
+
+class Way(enum.StrEnum):
+    """How a drill ended."""
+
+    ROLLED_BACK = "rolled_back"
+    PAUSED = "paused"
+    PRECAUTION = "precaution"
+    KILLED = "killed"
+    BY_HAND = "by_hand"
+    STOPPED = "stopped"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a drill.
+
+    Attributes:
+        drill: see there.
+        release: canary label.
+        way: how it ended.
+        after: seconds until that was seen here; ``None`` where nothing was found.
+        guard: that found it.
+        why: what was said of it.
+        requests: canary requests that were hit.
+        visitors: visitors who were hit; ``None`` where nobody is followed (policy ``request``).
+        canary_requests: of the whole run.
+        canary_visitors: likewise, those who count.
+        last: seconds until the last canary answer was counted.
+        strongest: the guard that held most, in words.
+    """
+
+    drill: Drill
+    release: str
+    way: Way = Way.EXPIRED
+    after: float | None = None
+    guard: str | None = None
+    why: str = ""
+    requests: int = 0
+    visitors: int | None = 0
+    canary_requests: int = 0
+    canary_visitors: int = 0
+    last: float | None = None
+    strongest: str = ""
+
+    @property
+    def detected(self) -> bool:
+        """Whether a guard found it, and what its ramp says was done."""
+        return self.way in (Way.ROLLED_BACK, Way.PAUSED) and self.guard is not None
+
+
+class Rehearsal:
+    """A drill that is under way.
+
+    Args:
+        store: where the state is.
+        rollout: its name.
+        begun: the state that the drill made.
+        release: canary label.
+        drill: see there.
+        aloud: say how it goes.
+
+    Raises:
+        StoreError: the store keeps no totals.
+    """
+
+    def __init__(
+        self,
+        store: StateStore,
+        rollout: str,
+        begun: Document,
+        release: str,
+        drill: Drill,
+        *,
+        aloud: bool,
+    ) -> None:
+        if not isinstance(store, MeasuredStore):
+            raise StoreError(NO_TOTALS)
+        self._store = store
+        self._rollout = rollout
+        self._release = release
+        self._revision = begun.revision
+        self._entry = self._of(begun)
+        self._reader = Reader(store, rollout, release)
+        self._at = time.monotonic()
+        self._result = Result(drill, release)
+        self._aloud = aloud
+        self._said = ""
+        self._say_at = self._at + ALOUD
+
+    @classmethod
+    def begin(
+        cls,
+        store: StateStore,
+        rollout: str,
+        entry: Entry,
+        drill: Drill,
+        *,
+        why: str = "",
+        aloud: bool = False,
+    ) -> Self:
+        """Begin a drill; its clock starts now, however long somebody was asked before."""
+        drill = replace(drill, begun=time.time())
+        what = f"drill: {drill} for {drill.seconds} s" + (f"; {why}" if why else "")
+        begun = verbs.drill(store, rollout, drill, by=drill.by, why=what, release=entry.release)
+        return cls(store, rollout, begun, entry.release, drill, aloud=aloud)
+
+    def watch(self) -> Result:
+        """Until it was found, it was ended, or its time is over; then it is settled.
+
+        Raises:
+            StoreError: the store was away when it should have ended.
+        """
+        until = self._at + self._result.drill.seconds + LATER
+        lost: StoreError | None = None
+        while (now := time.monotonic()) < until:
+            try:
+                if self._look():
+                    return self._ended()
+                lost = None
+            except StoreCorruptError:
+                raise
+            except StoreError as error:
+                lost = error  # the drill goes on without us; so does waiting
+            time.sleep(max(0.0, EVERY - (time.monotonic() - now)))
+        if lost is not None:
+            raise lost
+        self.settle("its time is over and nothing was found")
+        return self._result
+
+    def settle(self, why: str) -> None:
+        """End it; nothing happens where somebody else did."""
+        try:
+            verbs.settle(
+                self._store, self._rollout, by=self._result.drill.by, why=f"drill: {why}",
+                release=self._release,
+            )  # fmt: skip
+        except VerbRefusedError:
+            return
+
+    # --- private --------------------------------------------------------------------------------
+
+    def _of(self, document: Document) -> Entry:
+        found = document.entry(self._rollout, self._release)
+        if found is None:
+            raise VerbRefusedError(f"{self._rollout}: {self._release} is gone")
+        return found
+
+    @property
+    def _passed(self) -> float:
+        return time.monotonic() - self._at
+
+    def _look(self) -> bool:
+        """Whether it has ended."""
+        loaded = self._store.load()
+        if loaded.corrupt is not None:
+            raise loaded.corrupt
+        if loaded.document is None:
+            return False  # lost; a process brings it back
+        entry, drill = self._of(loaded.document), self._result.drill
+        if entry.run != self._entry.run:
+            late = self._passed >= drill.seconds
+            self._result = replace(self._result, way=Way.EXPIRED if late else Way.STOPPED)
+            return True
+        self._entry = entry
+        self._count(self._reader.read(entry))
+        if loaded.document.killed(self._rollout) or loaded.kill_key is not None:
+            self._result = replace(self._result, way=Way.KILLED)
+            return True
+        if entry.phase is Phase.ROLLED_BACK or entry.stopped == BREACH:
+            self._found(entry)
+            return True
+        if not entry.weight:
+            by_hand = not self._did(Verb.PRECAUTION)
+            self._result = replace(self._result, way=Way.BY_HAND if by_hand else Way.PRECAUTION)
+            return True
+        return False
+
+    def _found(self, entry: Entry) -> None:
+        back = entry.phase is Phase.ROLLED_BACK
+        line = self._did(Verb.ROLLBACK if back else Verb.PAUSE)
+        if line is None or not line.evidence:
+            self._result = replace(self._result, way=Way.BY_HAND, why=entry.why)
+            return
+        told = read(line.evidence)
+        breaches = told.verdict.breaches
+        self._result = replace(
+            self._result,
+            way=Way.ROLLED_BACK if back else Way.PAUSED,
+            after=self._passed,
+            guard=breaches[0].guard if breaches else None,
+            why=line.why or told.sentence(),
+        )
+
+    def _did(self, verb: Verb) -> Audit | None:
+        lines = self._store.history(self._rollout, _LINES)
+        return next(
+            (one for one in lines if one.action == verb.value and one.revision > self._revision),
+            None,
+        )
+
+    def _ended(self) -> Result:
+        """With the counts of what was still under way."""
+        if self._result.way in (Way.ROLLED_BACK, Way.BY_HAND, Way.PRECAUTION):
+            end = time.monotonic() + LONGEST_TAIL
+            changed = time.monotonic()
+            while time.monotonic() < min(end, changed + QUIET):
+                time.sleep(EVERY)
+                before = self._result
+                self._count(self._reader.read(self._entry))
+                if self._result != before:
+                    changed = time.monotonic()
+        elif self._result.way is Way.PAUSED:
+            self.settle("it was found")
+        return self._result
+
+    def _count(self, measured: Measured) -> None:
+        """What the processes tell; sums never shrink, but one of them may be unreadable."""
+        before, seen = self._result, measured.ledgers.seen.get(Cohort.CANARY) or Seen()
+        per_request = self._entry.plan.policy is Policy.REQUEST
+        # At the first look all of the run is new; from then on every answer is of the drill.
+        grown = before.canary_requests > 0 and seen.n > before.canary_requests
+        self._result = replace(
+            before,
+            requests=max(before.requests, seen.observed.get(DRILLED, [0])[0]),
+            visitors=None if per_request else _visitors(measured),
+            canary_requests=max(before.canary_requests, seen.n),
+            canary_visitors=measured.verdict.visitors[0],
+            last=self._passed if grown else before.last,
+            strongest=_strongest(measured),
+        )
+        self._tell()
+
+    def _tell(self) -> None:
+        found, now = self._result, time.monotonic()
+        if not self._aloud or now < self._say_at:
+            return
+        self._say_at = now + ALOUD
+        line = f"{found.requests:,} requests hit"
+        if found.visitors is not None:
+            line += f", {found.visitors:,} visitors"
+        line += f"; {found.strongest}" if found.strongest else ""
+        if line != self._said:
+            self._said = line
+            say(shown(f"  {self._passed:4.0f} s  {line}"))
+
+
+def _visitors(measured: Measured) -> int:
+    """Whom it hit, each counted once by the store, whichever process met them."""
+    firsts = measured.evidence.firsts.items()
+    return sum(count for (kind, _, _), count in firsts if kind == DRILLED)
+
+
+def _strongest(measured: Measured) -> str:
+    """The guard that holds most of what a rollback needs."""
+    findings = [one for one in measured.verdict.findings if one.threshold > 0]
+    best = max(findings, key=lambda one: one.log_e / one.threshold, default=None)
+    if best is None or best.log_e <= 0:
+        return ""
+    return (
+        f"{best.guard} {min(99, int(100 * best.log_e / best.threshold))}% of what a rollback needs"
+    )
