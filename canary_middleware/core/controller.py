@@ -16,13 +16,12 @@ from typing import Final
 from canary_middleware.core.command import Command
 from canary_middleware.core.effects import BREACH
 from canary_middleware.core.evidence import told
+from canary_middleware.core.ratio import MISMATCH
 from canary_middleware.core.state import ACTIVE, Entry, Phase, Verb
 from canary_middleware.core.telling import lasting
 from canary_middleware.core.verdict import Decision, Verdict
 from canary_middleware.core.weight import FULL, format_weight
 
-MISMATCH: Final = math.log(1000)
-"""Log e-value of the sample ratio from which on nothing is promoted (STATS section 4.6)."""
 GRACE: Final = 60.0
 """Seconds after the bake for which incomplete totals are waited for without a word."""
 
@@ -208,7 +207,7 @@ def _missing(at: Situation, verdict: Verdict) -> str:
         return ""
     if _skewed(verdict):
         return "the versions did not get the shares that were drawn (sample-ratio mismatch)"
-    asked = any(guard.margin is not None for guard in plan.guards)
+    asked = any(guard.breaches and guard.margin is not None for guard in plan.guards)
     # At 100 % nobody can be compared any more; what it took to get there was asked before.
     if verdict.decision is Decision.PROMOTE or entry.weight == FULL or not asked:
         return ""

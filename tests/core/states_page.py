@@ -41,8 +41,8 @@ def _who() -> str:
     text = (
         f"A person types {_listed(COMMANDS)} ([cli.md](cli.md)). The verbs marked ¹, "
         f"{_listed(frozenset(Verb) - COMMANDS)}, are no commands: they belong to the controller, "
-        "which moves a ramp with `bake` by itself. A ramp without it stays at its step until "
-        "somebody moves it ([ramps](configuration.md#ramps))."
+        "which moves a ramp with `bake` by itself ([ramps.md](ramps.md)). A ramp without it stays "
+        "at its step until somebody moves it."
     )
     return fill(text, 100, break_long_words=False, break_on_hyphens=False) + "\n"
 

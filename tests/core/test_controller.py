@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from canary_middleware.core.controller import GRACE, MISMATCH, Move, Situation, decide
+from canary_middleware.core.controller import GRACE, Move, Situation, decide
 from canary_middleware.core.drill import Drill, Fault
 from canary_middleware.core.effects import BREACH
 from canary_middleware.core.guards import Action, Guard
 from canary_middleware.core.ramp import Course
+from canary_middleware.core.ratio import MISMATCH
 from canary_middleware.core.state import ACTIVE, Entry, Period, Phase, Plan, Verb
 from canary_middleware.core.verdict import Decision, Finding, Share, Verdict
 from canary_middleware.core.weight import FULL

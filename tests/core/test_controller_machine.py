@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from canary_middleware.core.command import Command
-from canary_middleware.core.controller import MISMATCH, Situation, decide
+from canary_middleware.core.controller import Situation, decide
 from canary_middleware.core.drill import Drill, Fault
 from canary_middleware.core.guards import Guard
 from canary_middleware.core.ramp import Course
+from canary_middleware.core.ratio import MISMATCH
 from canary_middleware.core.state import ACTIVE, Document, Entry, Phase, Plan, Verb
 from canary_middleware.core.transitions import apply, strike
 from canary_middleware.core.verdict import Decision, Verdict
