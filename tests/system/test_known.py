@@ -45,7 +45,7 @@ def known(
         yield acquainted(rig, workers, USERS)
 
 
-@pytest.mark.parametrize("fault", [stopped, killed, flushed])
+@pytest.mark.parametrize("fault", [stopped, killed])
 def test_who_is_known_stays_and_nobody_waits(
     known: Known, server: RedisServer, fault: Fault
 ) -> None:
@@ -59,7 +59,10 @@ def test_r4_a_slow_network(known: Known, server: RedisServer, proxy: FaultProxy)
 def test_r10_a_store_that_lost_its_claims_gets_them_from_whoever_remembers(
     tmp_path: Path, redis_server: RedisServer
 ) -> None:
-    """Who prolongs a claim hears that it is lost, and brings it along with the next question."""
+    """Who prolongs a claim hears that it is lost, and brings it along with the next question.
+
+    Until then FLUSHALL is held to the limits of any other outage, so that it is no row above.
+    """
     with Rig(tmp_path, redis_server.url, "known", identified=True, plans=SHARED) as rig:
         users = acquainted(rig, rig.serve(*SERVERS), 60)
         outage(users, redis_server, flushed, TOUCH_EVERY).check("brought back")
