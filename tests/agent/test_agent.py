@@ -30,6 +30,7 @@ from tests.support.servers import Process, wait_until
 pytestmark = pytest.mark.slow
 PLAN = Plan.from_rollout(ROLLOUT)
 STATE, KILL_KEY = "canary:{shop}:state", "canary:{shop}:kill"
+POLL = 0.8
 HEARD = 1.0
 """Seconds within which every process hears of everything (issue 2)."""
 
@@ -45,21 +46,21 @@ class Site:
         stack.callback(self.people.close)
 
     def agent(
-        self, url: str | None = None, snapshot_path: Path | None = None
+        self, url: str | None = None, snapshot_path: Path | None = None, poll: float = POLL
     ) -> tuple[Agent, Held]:
         """One more process."""
         store = open_store(url or self.server.url, "shop")
         held = Held()
-        agent = Agent(held, store, namespace="shop", snapshot_path=snapshot_path)
+        agent = Agent(held, store, namespace="shop", snapshot_path=snapshot_path, poll=poll)
         self._stack.callback(store.close)
         self._stack.callback(agent.stop)
         self.helds.append(held)
         agent.ensure_started()
         return agent, held
 
-    def agents(self, count: int) -> None:
+    def agents(self, count: int, poll: float = POLL) -> None:
         for _ in range(count):
-            agent, _ = self.agent()
+            agent, _ = self.agent(poll=poll)
             assert agent.wait_first_load(5.0)
         self.wait_listening(count)
 
@@ -208,13 +209,13 @@ def test_garbage_in_any_key_leaves_the_last_good_state(
     site: Site, caplog: pytest.LogCaptureFixture, value: bytes
 ) -> None:
     caplog.set_level(logging.WARNING)
-    site.agents(1)
+    site.agents(1, poll=0.2)
     document = site.start()
     with site.server.client() as client:
         for name in ("state", "audit", "processes", "heard"):
             client.set(f"canary:{{shop}}:{name}", value)
         client.publish("canary:{shop}:push", value)
-        time.sleep(2.0)
+        time.sleep(0.7)  # three looks at least
         assert site.helds[0].document == document
         lines = [record.getMessage() for record in caplog.records]
         assert len(lines) == 1
