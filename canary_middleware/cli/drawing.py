@@ -22,6 +22,7 @@ _PHASES: Final[Mapping[Phase, str]] = {
     Phase.PROMOTED: "green", Phase.FINISHED: "green", Phase.ROLLED_BACK: "red",
     Phase.PAUSED: "yellow", Phase.HOLDING: "yellow", Phase.AWAITING_APPROVAL: "yellow",
 }  # fmt: skip
+_STILL: Final = frozenset({Phase.HOLDING, Phase.PAUSED})
 _LEAST, _MOST = 6, 24
 """Columns of a bar."""
 
@@ -150,7 +151,7 @@ def _waits(view: View, entry: Entry, now: float, paper: Paper) -> Iterator[Line]
         yield from paper.wrapped(f"observe mode, nothing was done: {entry.noted}", "yellow")
     if entry.phase is Phase.AWAITING_APPROVAL and not view.killed:
         yield from paper.wrapped(f"waits for: canary approve {view.name}", "yellow")
-    elif entry.phase in (Phase.HOLDING, Phase.PAUSED) and entry.why:
+    elif entry.phase in _STILL and entry.why and not (view.last and view.last.why == entry.why):
         yield from paper.wrapped(f"{entry.phase.value}: {entry.why}", "yellow")
 
 
@@ -254,7 +255,8 @@ def _words(view: View, told: Told | None, now: float, paper: Paper) -> Iterator[
     if view.trouble:
         yield from paper.wrapped(f"its totals cannot be read: {view.trouble}", "red")
     if view.last:
-        yield from paper.wrapped(_last(view.last, now), indent="  ")
+        still = view.entry is not None and view.entry.phase in _STILL
+        yield from paper.wrapped(_last(view.last, now), "yellow" if still else "", indent="  ")
     if told and not view.ended:
         yield from paper.wrapped(standing(told), indent="  ")
 

@@ -3,21 +3,41 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
-from canary_middleware import verbs
+from canary_middleware import measures, verbs
 from canary_middleware.cli.scene import Numbers, Scene, View
 from canary_middleware.core.records import Audit
 from canary_middleware.core.state import Entry, Phase
 from canary_middleware.errors import StoreError, StoreUnavailableError
+from canary_middleware.measures import Measured, MeasuredStore, Reader
 from canary_middleware.stores import StateStore
 from canary_middleware.verbs import Status
 
 _LINES: Final = 3
 
+Read = Callable[[StateStore, str, Entry], Measured]
 
-def gather(store: StateStore, namespace: str, rollout: str | None = None) -> Scene:
+
+class Readings:
+    """:func:`measures.read` for many looks: what did not change is not read again."""
+
+    def __init__(self) -> None:
+        self._readers: dict[tuple[str, str], Reader] = {}
+
+    def __call__(self, store: StateStore, name: str, entry: Entry) -> Measured:
+        """The same, and what it raises."""
+        if not isinstance(store, MeasuredStore):
+            raise StoreError(measures.NO_TOTALS)
+        place = name, entry.release
+        reader = self._readers.setdefault(place, Reader(store, *place))
+        return reader.read(entry)
+
+
+def gather(
+    store: StateStore, namespace: str, rollout: str | None = None, read: Read = measures.read
+) -> Scene:
     """Everything that is shown of a namespace, or of one rollout in it.
 
     Raises:
@@ -29,18 +49,18 @@ def gather(store: StateStore, namespace: str, rollout: str | None = None) -> Sce
         namespace=namespace,
         at=time.time(),
         revision=found.document.revision if found.document else None,
-        views=tuple(view(store, found, name) for name in names),
+        views=tuple(view(store, found, name, read) for name in names),
         reports=len(found.processes),
         behind=sum(map(found.behind, found.processes)),
     )
 
 
-def view(store: StateStore, found: Status, name: str) -> View:
+def view(store: StateStore, found: Status, name: str, read: Read = measures.read) -> View:
     """One rollout with its numbers and the last line of its history."""
     state = next((one for one in found.rollouts if one.name == name), None)
     if state is None or state.current is None:
         return View(name, killed=found.kills.get(name))
-    numbers, trouble = measured(store, name, state.current)
+    numbers, trouble = measured(store, name, state.current, read)
     last = _last(store, name, found.document.revision if found.document else 0)
     return View(name, state.current, state.killed, numbers, trouble, last)
 
@@ -51,14 +71,14 @@ def _last(store: StateStore, name: str, revision: int) -> Audit | None:
     return next((line for line in lines if line.revision <= revision), None)
 
 
-def measured(store: StateStore, name: str, entry: Entry) -> tuple[Numbers | None, str]:
+def measured(
+    store: StateStore, name: str, entry: Entry, read: Read = measures.read
+) -> tuple[Numbers | None, str]:
     """What was counted of a release, or why that cannot be told."""
     if entry.phase is Phase.FINISHED:
         return None, ""
-    from canary_middleware import measures
-
     try:
-        found = measures.read(store, name, entry)
+        found = read(store, name, entry)
     except StoreUnavailableError:
         raise
     except StoreError as error:

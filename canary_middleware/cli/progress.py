@@ -27,7 +27,9 @@ def progress(view: View, now: float) -> Iterator[str]:
     if view.trouble:
         yield f"  its totals cannot be read: {view.trouble}"
     if told and view.numbers:
-        yield f"  {_standing(told, entry)}"
+        if entry.phase is not Phase.RAMPING and entry.why:
+            yield f"  {_phase(entry)}: {entry.why}"
+        yield f"  {standing(told)}"
         yield f"  {totals(view.numbers.processes, view.numbers.age)}"
 
 
@@ -45,10 +47,8 @@ def _ramp(entry: Entry, now: float) -> str:
     return f"step {at.step} of {at.steps}, {baked}{then}{drilled}"
 
 
-def _standing(told: Told, entry: Entry) -> str:
-    phase = entry.phase.value.replace("_", " ")
-    why = f" ({entry.why})" if entry.phase is not Phase.RAMPING and entry.why else ""
-    return f"{phase}{why}: {standing(told)}"
+def _phase(entry: Entry) -> str:
+    return entry.phase.value.replace("_", " ")
 
 
 def evidence(line: Audit) -> Iterator[str]:

@@ -12,7 +12,7 @@ from canary_middleware.cli import shapes
 from canary_middleware.cli.changes import unknown
 from canary_middleware.cli.connection import Connection, a_rollout, connected
 from canary_middleware.cli.drawing import draw
-from canary_middleware.cli.gathering import gather
+from canary_middleware.cli.gathering import Readings, gather
 from canary_middleware.cli.scene import Scene
 from canary_middleware.cli.screen import Screen, is_live, paper
 from canary_middleware.cli.show import ago, paint, print_json_line, say
@@ -75,8 +75,8 @@ class Watched:
 
     def __init__(self, store: StateStore, namespace: str, rollout: str | None) -> None:
         self._store = store
-        self._where = namespace, rollout
-        self.scene = gather(store, namespace, rollout)
+        self._where = namespace, rollout, Readings()
+        self.scene = gather(store, *self._where)
 
     def look(self) -> None:
         """Once more."""

@@ -39,11 +39,13 @@ def compared(
     if guard.metric is Metric.MEAN and found.canary.mean is not None:
         return _mean(found, labels)
     head, unit, tail = _frame(found, guard)
-    canary = f"{_part(found.canary, unit)}{tail} on {labels[0]}"
-    stable = f"{_part(found.stable, '')} on {labels[1]}"
-    if not found.canary.of and any(seen):
-        canary, stable = f"{canary} ({seen[0]:,} seen)", f"{stable} ({seen[1]:,} seen)"
-    return f"{head}{canary}, {stable}"
+    canary = f"{_part(found.canary, unit)}{tail} on {labels[0]}{_beside(found.canary, seen[0])}"
+    return f"{head}{canary}, {_part(found.stable)} on {labels[1]}{_beside(found.stable, seen[1])}"
+
+
+def _beside(share: Share, seen: int) -> str:
+    """How many there were, where it is not known of how many this is."""
+    return f" ({seen:,} seen)" if seen and not share.of else ""
 
 
 def _frame(found: Finding, guard: Guard) -> tuple[str, str, str]:
@@ -62,7 +64,7 @@ def _frame(found: Finding, guard: Guard) -> tuple[str, str, str]:
     return ("", found.unit, f" {did}") if did else (f"{guard.of}: ", found.unit, "")
 
 
-def _part(share: Share, unit: str) -> str:
+def _part(share: Share, unit: str = "") -> str:
     told = f"{share.events:,} of {share.of:,}" if share.of else f"{share.events:,}"
     one = (share.of or share.events) == 1
     return f"{told} {unit.removesuffix('s') if one else unit}".rstrip()

@@ -280,7 +280,7 @@ def test_status_says_how_far_it_is(shop: Shell, store: StateStore) -> None:
     lines = shop("status").out.splitlines()
     at = next(i for i, line in enumerate(lines) if line.startswith("checkout 1.5.0: step 1 of 3, "))
     assert lines[at].endswith(" of 10 min left, then 50%")
-    assert lines[at + 1].startswith("  ramping: 61 canary and 1,204 stable visitors measured; ")
+    assert lines[at + 1].startswith("  61 canary and 1,204 stable visitors measured; ")
     assert "missing for a promotion: errors: " in lines[at + 1]
     assert re.fullmatch(r"  totals of 1 process, \d s old", lines[at + 2])
 

@@ -61,6 +61,8 @@ SEVEN = finding("errors", Share(7, 61), Share(9, 1_204))
          "7 visitors failed on 1.5.0 (61 seen), 9 on 1.4.2 (1,204 seen)"),
         (finding("errors", Share(1), Share(0)),
          "1 visitor failed on 1.5.0 (61 seen), 0 on 1.4.2 (1,204 seen)"),
+        (finding("errors", Share(7), Share(9, 1_204)),
+         "7 visitors failed on 1.5.0 (61 seen), 9 of 1,204 on 1.4.2"),
         (finding("client-errors", Share(30, 61), Share(2, 1_204)),
          "30 of 61 visitors got a 4xx on 1.5.0, 2 of 1,204 on 1.4.2"),
         (finding("throughput", Share(3, 61), Share(800, 1_204)),
