@@ -235,10 +235,9 @@ class Leading:
         found: Measured,
         elapsed: float,
     ) -> bool:
-        drill = entry.drill
-        if drill is not None and self._wall() >= drill.begun + drill.seconds:
-            drill = None
-        evidence = evidence_of(found.verdict, entry, elapsed, drill=drill, seen=found.ledgers.seen)
+        evidence = evidence_of(
+            found.verdict, entry, elapsed, drill=entry.drill, seen=found.ledgers.seen
+        )
         command = move.command(name, entry.release)
         return self._write(document, command, evidence, f"{move.verb.value}: {move.why}")
 

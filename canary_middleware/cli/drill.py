@@ -27,7 +27,7 @@ from canary_middleware.core.command import Command
 from canary_middleware.core.drill import LONGEST, Drill, Fault
 from canary_middleware.core.duration import format_duration
 from canary_middleware.core.effects import BREACH
-from canary_middleware.core.gauge import Gauge
+from canary_middleware.core.gauge import gate_of
 from canary_middleware.core.guards import Guard, Metric
 from canary_middleware.core.records import ProcessReport
 from canary_middleware.core.state import Entry, Verb
@@ -199,8 +199,7 @@ def _checked(
         raise _refused(rollout, "it is paused because its canary was worse", again)
     if plan.course.observe:
         raise _refused(rollout, "its ramp only observes", "nothing would be rolled back")
-    gate = Gauge.of(rollout, entry, "", b"").gate
-    watching = drill.seen_by(plan.guards, gate)
+    watching = drill.seen_by(plan.guards, gate_of(entry))
     if not watching:
         raise _refused(rollout, *_unseen(drill, plan.guards))
     if entry.baseline is None and all(one.metric is Metric.LATENCY for one in watching):

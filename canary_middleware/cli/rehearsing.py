@@ -9,9 +9,11 @@ from typing import Final, Self
 
 from canary_middleware import verbs
 from canary_middleware.cli.show import say, shown
+from canary_middleware.core.controller import AFTERMATH
 from canary_middleware.core.drill import DRILLED, Drill
 from canary_middleware.core.effects import BREACH
 from canary_middleware.core.evidence import read
+from canary_middleware.core.gauge import gate_of
 from canary_middleware.core.model import Cohort, Policy
 from canary_middleware.core.records import Audit
 from canary_middleware.core.state import Document, Entry, Phase, Verb
@@ -24,8 +26,8 @@ EVERY: Final = 0.2
 """Seconds between two looks at the store."""
 ALOUD: Final = 1.0
 """Seconds between two lines about how it goes."""
-LATER: Final = 10.0
-"""Seconds after its end for which what it did may still be booked and judged."""
+LATER: Final = AFTERMATH + 5.0
+"""Seconds after its last outcomes are booked in which whoever leads should have settled it."""
 QUIET: Final = 2.5
 """Seconds without another canary answer after which the counts are taken for the last ones."""
 LONGEST_TAIL: Final = 12.0
@@ -145,7 +147,7 @@ class Rehearsal:
         Raises:
             StoreError: the store was away when it should have ended.
         """
-        until = self._at + self._result.drill.seconds + LATER
+        until = self._at + self._result.drill.seconds + gate_of(self._entry) + LATER
         lost: StoreError | None = None
         while (now := time.monotonic()) < until:
             try:

@@ -16,12 +16,15 @@ from typing import Final
 from canary_middleware.core.command import Command
 from canary_middleware.core.effects import BREACH
 from canary_middleware.core.evidence import told
+from canary_middleware.core.gauge import gate_of
 from canary_middleware.core.ratio import MISMATCH
 from canary_middleware.core.state import ACTIVE, Entry, Phase, Verb
 from canary_middleware.core.telling import lasting
 from canary_middleware.core.verdict import Decision, Verdict
 from canary_middleware.core.weight import FULL, format_weight
 
+AFTERMATH: Final = 3.0
+"""Seconds in which what was booked last is shipped and judged."""
 GRACE: Final = 60.0
 """Seconds after the bake for which incomplete totals are waited for without a word."""
 
@@ -127,7 +130,8 @@ def _breach(at: Situation) -> Move | None:
 
 def _settled(at: Situation) -> Move | None:
     drill = at.entry.drill
-    if drill is None or at.now < drill.begun + drill.seconds:
+    # What it did last is not booked and judged yet when it ends.
+    if drill is None or at.now < drill.until + gate_of(at.entry) + AFTERMATH:
         return None
     share = format_weight(drill.share)
     why = (

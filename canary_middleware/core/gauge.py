@@ -105,7 +105,6 @@ class Gauge:
         plan = entry.plan
         matured = {guard.name: bit for bit, guard in enumerate(plan.matured)}
         usual = usual_p99(entry.baseline)
-        wait = UNKNOWN_GATE if usual is None else max(GATE, 5 * usual)
         return cls(
             rollout=rollout,
             release=entry.release,
@@ -113,7 +112,7 @@ class Gauge:
             begun=entry.begun,
             slot=plan.slot,
             weights={one.revision: one.weight for one in entry.periods},
-            gate=min(wait, plan.course.timeout),
+            gate=gate_of(entry),
             slow=math.inf if usual is None else SLOW * usual,
             timeout=plan.course.timeout,
             tag=pin_tag(key, rollout, lineage, entry.run),
@@ -136,6 +135,13 @@ class Gauge:
         data = kind + subject.encode("utf-8", "surrogatepass")
         digest = blake2b(data, key=self.key, digest_size=8, person=b"canary-first").digest()
         return int.from_bytes(digest, "big") >> 11
+
+
+def gate_of(entry: Entry) -> float:
+    """Seconds of age at which an outcome is booked."""
+    usual = usual_p99(entry.baseline)
+    wait = UNKNOWN_GATE if usual is None else max(GATE, 5 * usual)
+    return min(wait, entry.plan.course.timeout)
 
 
 def usual_p99(baseline: Baseline | None) -> float | None:

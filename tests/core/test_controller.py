@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from canary_middleware.core.controller import GRACE, Move, Situation, decide
+from canary_middleware.core.controller import AFTERMATH, GRACE, Move, Situation, decide
 from canary_middleware.core.drill import Drill, Fault
 from canary_middleware.core.effects import BREACH
+from canary_middleware.core.gauge import gate_of
 from canary_middleware.core.guards import Action, Guard
 from canary_middleware.core.ramp import Course
 from canary_middleware.core.ratio import MISMATCH
@@ -182,14 +183,15 @@ def test_a_drill_freezes_the_ramp_and_settles_when_it_is_over() -> None:
     drill = Drill(Fault.ERROR, FULL // 10, begun=600.0, seconds=120)
     drilled = at(entry(drill=drill), verdict=PROVEN)
     assert decide(replace(drilled, elapsed=PATIENCE * 9.0)) is None
-    over = move(replace(drilled, now=720.0))
+    assert decide(replace(drilled, now=720.0)) is None, "what it did last is not judged yet"
+    over = move(replace(drilled, now=720.0 + gate_of(drilled.entry) + AFTERMATH))
     assert over.verb is Verb.SETTLE
     assert "(error in 10%) is over and nothing was rolled back" in over.why
     caught = move(replace(drilled, verdict=WORSE, now=720.0))
     assert caught.verb is Verb.ROLLBACK
     assert "(drill: error in 10%)" in caught.why
     watching = entry(drill=drill, plan=course(observe=True), phase=Phase.PAUSED)
-    assert move(at(watching, now=720.0)).verb is Verb.SETTLE
+    assert move(at(watching, now=800.0)).verb is Verb.SETTLE
 
 
 def test_a_ramp_that_a_person_moves_is_not_moved() -> None:
