@@ -169,7 +169,7 @@ def test_ctrl_c_leaves_it_running_and_says_so(canary: Shell) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == f"{AFTER_START}\n"
         # The line is out just before it begins to wait.
-        time.sleep(0.3)
+        time.sleep(0.5)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=10)
     finally:
