@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -27,7 +26,7 @@ class _Watched:
     def __init__(self, loop: AbstractEventLoop, clock: Callable[[], float]) -> None:
         self.loop = weakref.ref(loop)
         self._clock = clock
-        self._asked_at: float | None = None
+        self.asked_at: float | None = None
         self._answered_at: float | None = None
 
     def _answer(self) -> None:
@@ -36,23 +35,23 @@ class _Watched:
 
     def ask(self, loop: AbstractEventLoop, now: float) -> None:
         """Unless a question is under way."""
-        if self._asked_at is None and loop.is_running():
-            self._answered_at, self._asked_at = None, now
+        if self.asked_at is None and loop.is_running():
+            self._answered_at, self.asked_at = None, now
             loop.call_soon_threadsafe(self._answer)
 
     def waited(self, now: float) -> float:
         """Seconds that the last question waited, or waits."""
-        asked_at, answered_at = self._asked_at, self._answered_at
+        asked_at, answered_at = self.asked_at, self._answered_at
         if asked_at is None:
             return 0.0
         if answered_at is None:
             return now - asked_at
-        self._asked_at = None
+        self.asked_at = None
         return answered_at - asked_at
 
     def forget(self) -> None:
         """Nothing can be said about the last question."""
-        self._asked_at = None
+        self.asked_at = None
 
 
 class Loops:
@@ -69,7 +68,8 @@ class Loops:
     def _begin(self) -> None:
         self._pid = os.getpid()
         self._watched: tuple[_Watched, ...] = ()
-        self._stalls: deque[tuple[float, float]] = deque(maxlen=KEPT)
+        # By loop and question: seen when, and how long until then.
+        self._stalls: dict[tuple[int, float], tuple[float, float]] = {}
         self._looked_at = self._clock()
 
     def watch(self, loop: AbstractEventLoop) -> None:
@@ -90,11 +90,13 @@ class Loops:
             loop = one.loop()
             if loop is None or blind or not loop.is_running():
                 one.forget()
-            waited = one.waited(now)
-            if waited > 0:
-                self._stalls.append((now, waited))
+            asked_at, waited = one.asked_at, one.waited(now)
+            if asked_at is not None and waited > 0:
+                self._stalls[id(one), asked_at] = now, waited
             if loop is not None:
                 self._ask(one, loop, now)
+        while len(self._stalls) > KEPT:
+            del self._stalls[next(iter(self._stalls))]
 
     def _ask(self, one: _Watched, loop: AbstractEventLoop, now: float) -> None:
         try:
@@ -104,8 +106,21 @@ class Loops:
 
     def stall(self, window: float) -> float:
         """The longest that a loop did not turn, of what was seen in the last ``window`` seconds."""
+        return max(self._lately(window), default=0.0)
+
+    def stalls(self, window: float) -> float:
+        """The same of what happened twice: once may be a pause of the machine.
+
+        A stall as long as the ``window`` counts by itself.
+        """
+        lately = sorted(self._lately(window), reverse=True)
+        if lately and lately[0] >= window:
+            return lately[0]
+        return lately[1] if len(lately) > 1 else 0.0
+
+    def _lately(self, window: float) -> list[float]:
         since = self._clock() - window
-        return max((seconds for at, seconds in self._stalls if at >= since), default=0.0)
+        return [seconds for at, seconds in self._stalls.values() if at >= since]
 
 
 def _alive(one: _Watched) -> bool:

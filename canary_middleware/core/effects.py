@@ -37,6 +37,8 @@ _ANEW: Final = frozenset({
     Verb.SETTLE,
 })  # fmt: skip
 """Verbs that open a period even where the weight stays."""
+_VOIDS: Final = frozenset({Verb.ROLLBACK, Verb.PRECAUTION})
+"""Verbs that take everybody off the canary, whoever a policy has pinned there."""
 _UPWARD: Final = frozenset({Verb.ADVANCE, Verb.APPROVE, Verb.PROMOTE, Verb.RESUME})
 """Verbs that would show more people what a drill injects."""
 
@@ -58,7 +60,7 @@ def moved(entry: Entry, command: Command, phase: Phase, at: At) -> Entry:
         after = replace(after, period=at.revision)
     if verb in QUIET:
         return timed(after, at.now)
-    epoch = at.revision if verb is Verb.ROLLBACK else entry.epoch
+    epoch = at.revision if verb in _VOIDS else entry.epoch
     same = (phase, after.period) == (entry.phase, entry.period)
     since = entry.since if same else at.now
     reached = max(after.reached, after.step)

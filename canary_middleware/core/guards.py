@@ -189,8 +189,9 @@ class Precaution:
     Args:
         failures: share of all answers of the rollout that fail.
         p99: seconds of the 99 % quantile of the time until an answer starts.
-        stall: seconds for which an event loop of the application did not turn.
-        window: seconds for which the ceiling must be broken.
+        stall: seconds for which an event loop of the application did not turn, twice within the
+            window, or once for all of it: once may be a pause of the machine.
+        window: seconds that are looked at.
         least: answers in the window below which shares and quantiles say nothing.
     """
 

@@ -234,8 +234,11 @@ class Measured(Placing):
         """The request ended: what it tells of its visitor."""
         if self.arrivals is not None:
             for arrival in self.arrivals:
-                if arrival.kind != DROPPED and not self.overdue:
-                    arrival.kind = kind
+                if arrival.kind == DROPPED or self.overdue:
+                    continue
+                arrival.kind = kind
+                if arrival.start < 0 and kind is OutcomeClass.EXCEPTION:
+                    arrival.start = self._took(self.engine.clock())  # the server answers now
         failed = kind in FAILED and not self.overdue
         self._happen(booked, failed=failed, slow=not self.overdue, observed=self.observed)
 

@@ -118,7 +118,7 @@ def test_precaution_takes_everybody_off_without_blame(phase: Phase) -> None:
     history.do(Verb.ADVANCE)
     off = history.placed(phase).do(Verb.PRECAUTION)
     assert (off.phase, off.weight, off.step) == (Phase.PAUSED, 0, -1)
-    assert (off.period, off.epoch, off.since) == (3, 1, history.now)
+    assert (off.period, off.epoch, off.since) == (3, 3, history.now), "pins hold nobody there"
     assert "0% already" in history.refused(Verb.PRECAUTION)
     back = history.do(Verb.RESUME)
     assert (back.step, back.weight, back.run) == (0, 1_000, 1)

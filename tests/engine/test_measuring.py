@@ -397,3 +397,10 @@ def test_arms_are_those_of_the_period_of_the_draw() -> None:
     assert list(ledgers.entries) == [Arm(Cell(RUN), CANARY)]
     ((*_, firsts),) = made.engine.measuring.take_firsts()
     assert firsts[0].period == RUN
+
+
+def test_an_exception_is_an_answer_at_the_moment_it_is_raised() -> None:
+    made = measured(HALF)
+    person_on(made, CANARY).raises(after=0.03)
+    found = entries(made)[CANARY]
+    assert [i for i, n in enumerate(found.latency) if n] == [bucket_of(0.03)]

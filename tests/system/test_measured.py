@@ -1,0 +1,117 @@
+"""End to end: four workers, a Redis and HTTP; bad releases go back, a good one goes forward."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from canary_middleware.core.state import Phase
+from tests.support.redis import RedisServer
+from tests.support.servers import wait_until
+from tests.system.measured import Crowd, Site
+
+BAD = {"crash": "errors", "errors": "errors", "latency": "latency", "charges": "charges"}
+"""Each bad release and the guard that sees it."""
+USUAL = 6.0
+"""Seconds after which totals of idle releases have been told, and with them how fast stable is."""
+WITHIN = 2.0
+"""Seconds from the last necessary request to the last canary answer."""
+
+
+@pytest.fixture
+def site(tmp_path: Path, redis_server: RedisServer, namespace: str) -> Iterator[Site]:
+    with Site(tmp_path, redis_server.url, namespace) as made:
+        yield made
+
+
+def visited(
+    site: Site, crowd: Crowd, done: Callable[[], bool], seconds: float, *names: str
+) -> None:
+    """A crowd, from before the start until it is done and a little longer."""
+
+    def operate() -> None:
+        try:
+            time.sleep(USUAL)
+            site.start(*names)
+            wait_until(done, timeout=seconds, what=f"{', '.join(names)} done", every=0.1)
+            time.sleep(1.0)
+        finally:
+            crowd.stopped = True
+
+    async def story() -> None:
+        await asyncio.gather(crowd.run(USUAL + seconds + 5), asyncio.to_thread(operate))
+
+    asyncio.run(story())
+
+
+def test_bad_releases_go_back_and_a_good_one_is_promoted(site: Site) -> None:
+    crowd = Crowd(site.ports, [*BAD, "healthy"], rate=120.0)
+    ends = {**dict.fromkeys(BAD, Phase.ROLLED_BACK), "healthy": Phase.PROMOTED}
+
+    def done() -> bool:
+        return all(site.phase(name) is ends[name] for name in ends)
+
+    visited(site, crowd, done, 45.0, *ends)
+    assert crowd.broken == []
+    assert {name: site.phase(name) for name in ends} == ends
+    for name, guard in BAD.items():
+        (line,) = site.history(name, "rollback")
+        guilty = [one for one in line.evidence["guards"] if one["breach"]]
+        assert [one["guard"] for one in guilty] == [guard]
+        assert line.why.startswith(f"rolled back after {line.evidence['visitors'][0]} canary")
+        if name in ("crash", "errors"):
+            took = crowd.after(name, guilty[0]["canary"]["events"], bad=True)
+        else:
+            took = crowd.after(name, line.evidence["visitors"][0], bad=False)
+        assert took <= WITHIN, (name, took, line.why)
+    steps = [line.new for line in site.history("healthy", "advance")]
+    assert steps == ["1.5.0 ramping 50%", "1.5.0 ramping 100%"], "each step once, none left out"
+    (promotion,) = site.history("healthy", "promote")
+    assert "proven up to the margins" in promotion.why
+
+
+def test_a_leader_that_dies_is_replaced_and_nothing_counts_twice(site: Site) -> None:
+    crowd = Crowd(site.ports, ["healthy"], rate=60.0)
+    killed: list[float] = []
+
+    def done() -> bool:
+        advanced = site.history("healthy", "advance")
+        if advanced and not killed:
+            pid = int(advanced[0].by.split()[1].partition("@")[0])
+            number = [process.pid for process in site.processes].index(pid)
+            crowd.gone.add(site.ports[number])
+            os.kill(pid, signal.SIGKILL)
+            killed.append(time.time())
+        return len(advanced) == 2
+
+    visited(site, crowd, done, 40.0, "healthy")
+    first, second = site.history("healthy", "advance")
+    assert first.by != second.by
+    assert [first.new, second.new] == ["1.5.0 ramping 50%", "1.5.0 ramping 100%"]
+    due = max(killed[0], first.at + 2)
+    assert second.at - due <= 5.0, "somebody else goes on within five seconds"
+    answers = len(crowd.saw)
+    counted = sum(seen.n for seen in site.counted("healthy").seen.values())
+    before = sum(1 for one in crowd.saw if one.cohort == "stable")
+    assert counted <= answers
+    assert counted > 0
+    assert before > 0
+
+
+def test_a_canary_that_blocks_the_loop_is_taken_off_without_blame(site: Site) -> None:
+    crowd = Crowd(site.ports, ["blocking"], rate=30.0)
+
+    def done() -> bool:
+        return bool(site.history("blocking", "precaution"))
+
+    visited(site, crowd, done, 30.0, "blocking")
+    (line,) = site.history("blocking", "precaution")
+    assert (site.phase("blocking"), site.entry("blocking").weight) == (Phase.PAUSED, 0)
+    assert "without blame" in line.why
+    assert not site.history("blocking", "rollback")
