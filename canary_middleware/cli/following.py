@@ -14,7 +14,7 @@ from canary_middleware.cli.scene import ENDED
 from canary_middleware.cli.show import instant, print_json_line, say, shown
 from canary_middleware.core.duration import format_duration
 from canary_middleware.core.records import Audit
-from canary_middleware.core.state import EVERYTHING, Document, Entry, Phase
+from canary_middleware.core.state import EVERYTHING, Document, Entry, Phase, Verb
 from canary_middleware.core.weight import format_weight
 from canary_middleware.errors import StoreError
 from canary_middleware.stores import StateStore
@@ -101,7 +101,7 @@ class _Following:
         change = f"{line.old} -> {line.new}" if line.old else line.new
         text = f"{instant(line.at)[11:]}  {line.action}  {change}"
         say(shown(f"{text}: {why}" if why else text))
-        if self._entry and self._entry.phase is Phase.AWAITING_APPROVAL:
+        if line.action == Verb.AWAIT.value:
             say(f"  waits for: canary approve {self._rollout}")
 
     @property

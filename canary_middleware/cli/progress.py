@@ -24,6 +24,8 @@ def progress(view: View, now: float) -> Iterator[str]:
             yield f"{view.name} {entry.release}: {told_of(view.last)}"
         return
     yield f"{view.name} {entry.release}: {_ramp(entry, now)}"
+    if entry.noted:
+        yield f"  observe mode, nothing was done: {entry.noted}"
     if view.trouble:
         yield f"  its totals cannot be read: {view.trouble}"
     if told and view.numbers:

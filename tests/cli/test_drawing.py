@@ -219,6 +219,7 @@ def test_status_tells_step_bake_verdict_and_age() -> None:
     ("entry", "words"),
     [
         (replace(ENTRY, phase=Phase.HOLDING, why=MISSING), f"  holding: {MISSING}\n  61 canary"),
+        (replace(ENTRY, noted="would promote"), "  observe mode, nothing was done: would promote"),
         (replace(ENTRY, step=-1, phase=Phase.PAUSED), "checkout 1.5.0: on no step of its ramp"),
         (replace(ENTRY, drill=Drill(Fault.HANG, 9_000, NOW, 30)), "; DRILL: hang for another 30 s"),
         (replace(ENTRY, periods=(Period(5, 5_000, NOW - 900),)), "step 2 of 5, baked, then 25%"),

@@ -15,9 +15,12 @@ import pytest
 
 from canary_middleware import verbs
 from canary_middleware.cli import main
-from canary_middleware.core.state import Phase
+from canary_middleware.core.command import Command
+from canary_middleware.core.ramp import Ramp, Step
+from canary_middleware.core.state import Phase, Verb
 from canary_middleware.stores import StateStore
 from tests.cli.conftest import PLAN, Shell
+from tests.cli.totals import plan
 from tests.support.redis import RedisServer
 from tests.support.servers import wait_until
 
@@ -137,6 +140,26 @@ def test_machines_get_one_object_per_line(
     assert (first["phase"], first["revision"]) == ("ramping", 1)
     assert [line["action"] for line in lines] == ["weight", "promote"]
     assert (last["result"], last["phase"], last["revision"]) == ("promoted", "promoted", 3)
+    store.close()
+
+
+def test_what_waits_for_a_person_says_what_to_type(
+    canary: Shell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ramp = Ramp("5%", Step("50%", approval=True), "100%", bake="10m")
+    canary.declare(plan(ramp=ramp))
+    store = canary.store()
+    pipeline = Pipeline(canary, store)
+    document = store.load().document
+    assert document is not None
+    command = Command(Verb.AWAIT, "checkout", "50% needs an approval", step=0)
+    assert verbs.move(store, document, command, by="agent", evidence={}, now=time.time())
+    roll_back(store)
+    assert pipeline.code() == 1
+    lines = capsys.readouterr().out.splitlines()
+    at = next(i for i, line in enumerate(lines) if "  await  " in line)
+    assert lines[at].endswith("awaiting_approval 5%: 50% needs an approval")
+    assert lines[at + 1] == "  waits for: canary approve checkout"
     store.close()
 
 

@@ -23,6 +23,7 @@ from canary_middleware import measures, verbs
 from canary_middleware.core.command import Command
 from canary_middleware.core.evidence import evidence_of, sentence
 from canary_middleware.core.guards import Guard
+from canary_middleware.core.ramp import Ramp, Step
 from canary_middleware.core.state import Verb
 from canary_middleware.stores import StateStore
 from tests.cli.conftest import Shell
@@ -352,7 +353,19 @@ def test_a_promotion_that_the_evidence_speaks_for_is_not_asked_about(
     store.close()
 
 
-def test_an_approval_enters_the_step(shop: Shell) -> None:
-    refused = shop("approve", "checkout")
+def test_an_approval_enters_the_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shell = Shell(f"sqlite:///{tmp_path}/canary.db", "shop", capsys)
+    shell.declare(plan(ramp=Ramp("5%", Step("50%", approval=True), "100%", bake="10m")))
+    shell("start", "checkout")
+    refused = shell("approve", "checkout")
     assert refused.code == 1
     assert "`approve` does not fit: 1.5.0 is ramping" in refused.err
+    store = shell.store()
+    document = store.load().document
+    assert document is not None
+    command = Command(Verb.AWAIT, "checkout", "5% held for 10 min; 50% needs an approval", step=0)
+    assert verbs.move(store, document, command, by="agent", evidence={}, now=time.time())
+    assert "waits for: canary approve checkout\n" in shell("watch", "--once").out
+    assert "then 50% with an approval" in shell("status").out
+    assert shell("approve", "checkout").out.startswith("checkout: ramping at 50%: ")
+    store.close()
