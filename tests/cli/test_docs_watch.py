@@ -9,17 +9,22 @@ from typing import Any
 
 from canary_middleware.cli import following, shapes
 from canary_middleware.cli.drawing import Paper, draw
+from canary_middleware.cli.progress import progress
 from canary_middleware.cli.show import instant
 from tests.cli.scenes import NOW, ROLLED_BACK, VIEW, WHY, scene
 
 TEXT = (Path(__file__).parents[2] / "docs" / "watch.md").read_text()
-SCREEN, HISTORY, PIPELINE = re.findall(r"```text\n(.*?)```", TEXT, re.DOTALL)
+SCREEN, STATUS, HISTORY, PIPELINE = re.findall(r"```text\n(.*?)```", TEXT, re.DOTALL)
 EVIDENCE, LOOK = map(json.loads, re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL))
 
 
 def test_the_screen_is_one_that_is_drawn() -> None:
     drawn = [line.text for line in draw(scene(VIEW), Paper(80))]
     assert [line for line in SCREEN.splitlines() if line not in drawn] == []
+
+
+def test_the_status_is_one_that_is_told() -> None:
+    assert list(progress(VIEW, NOW)) == STATUS.splitlines()
 
 
 def test_the_history_tells_what_was_done() -> None:
