@@ -290,7 +290,7 @@ def _reported(rollout: str, found: Result) -> Iterator[str]:
         yield f"NOT DETECTED: {why}"
     yield f"hit: {_hit(found)}"
     if found.last is not None:
-        yield f"the last canary answer was counted {found.last:.1f} s after the beginning"
+        yield f"no canary answer was counted later than {found.last:.1f} s after the beginning"
     if found.way is Way.EXPIRED:
         yield from _advice(rollout, found)
     elif found.way is Way.ROLLED_BACK:

@@ -28,10 +28,10 @@ ALOUD: Final = 1.0
 """Seconds between two lines about how it goes."""
 LATER: Final = AFTERMATH + 5.0
 """Seconds after its last outcomes are booked in which whoever leads should have settled it."""
-QUIET: Final = 2.5
-"""Seconds without another canary answer after which the counts are taken for the last ones."""
-LONGEST_TAIL: Final = 12.0
-"""Seconds after a detection in which that is waited for."""
+TAIL: Final = 8.0
+"""Seconds after an end in which the last counts arrive: nobody hurries with what has ended."""
+BEHIND: Final = 1.0
+"""Seconds after an end in which answers that were under way are counted."""
 _LINES: Final = 50
 
 
@@ -64,6 +64,7 @@ class Result:
         canary_visitors: likewise, those who count.
         last: seconds until the last canary answer was counted.
         strongest: the guard that held most, in words.
+        ended: nothing is injected any more.
     """
 
     drill: Drill
@@ -78,6 +79,7 @@ class Result:
     canary_visitors: int = 0
     last: float | None = None
     strongest: str = ""
+    ended: bool = False
 
     @property
     def detected(self) -> bool:
@@ -237,15 +239,14 @@ class Rehearsal:
 
     def _ended(self) -> Result:
         """With the counts of what was still under way."""
+        self._result = replace(self._result, ended=True)
         if self._result.way in (Way.ROLLED_BACK, Way.BY_HAND, Way.PRECAUTION):
-            end = time.monotonic() + LONGEST_TAIL
-            changed = time.monotonic()
-            while time.monotonic() < min(end, changed + QUIET):
+            end, told = time.monotonic() + TAIL, 0.0
+            while time.monotonic() < end and told < self._entry.since + BEHIND:
                 time.sleep(EVERY)
-                before = self._result
-                self._count(self._reader.read(self._entry))
-                if self._result != before:
-                    changed = time.monotonic()
+                measured = self._reader.read(self._entry)
+                told = measured.ledgers.upto
+                self._count(measured)
         elif self._result.way is Way.PAUSED:
             self.settle("it was found")
         return self._result
@@ -269,7 +270,7 @@ class Rehearsal:
 
     def _tell(self) -> None:
         found, now = self._result, time.monotonic()
-        if not self._aloud or now < self._say_at:
+        if not self._aloud or found.ended or now < self._say_at:
             return
         self._say_at = now + ALOUD
         line = f"{found.requests:,} requests hit"

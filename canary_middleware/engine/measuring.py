@@ -198,7 +198,9 @@ class Measuring:
 
     def happened(self, event: Event) -> None:
         """Something that may count."""
-        _append(self._events, event.gauge.gate, event, self._recorder)
+        # What a drill hit is due at once, and must not wait behind what is not.
+        gate = 0.0 if event.drilled else event.gauge.gate
+        _append(self._events, gate, event, self._recorder)
 
     # --- in the agent's thread -------------------------------------------------------------------
 

@@ -185,7 +185,7 @@ def ship(store: StateStore, requests: int, visitors: int) -> None:
     kinds = [0] * len(OutcomeClass)
     kinds[OutcomeClass.SUCCESS], kinds[OutcomeClass.SERVER_ERROR] = 50, requests
     seen = Seen(kinds, observed={DRILLED: [requests, 0]})
-    data = encode(Ledgers(run=entry.run, upto=time.time(), seen={Cohort.CANARY: seen}))
+    data = encode(Ledgers(run=entry.run, upto=time.time() + 60, seen={Cohort.CANARY: seen}))
     shipped: Any = store
     assert shipped.put("checkout", "1.5.0", "boot", data)
     events = [First(DRILLED, unit, entry.period, Cohort.CANARY) for unit in range(visitors)]
