@@ -25,6 +25,11 @@ UNDER_WAY: Final = 5
 INTERRUPTED: Final = 130
 """128 + SIGINT, as shells have it."""
 _EVERY: Final = 0.5
+_ON_WITH: Final = {
+    Verb.AWAIT.value: Verb.APPROVE,
+    **{verb.value: Verb.RESUME for verb in (Verb.PAUSE, Verb.PRECAUTION, Verb.SETTLE)},
+}
+"""What a person does after what stops a ramp."""
 _LINES: Final = 50
 """Of history, at each look."""
 
@@ -101,8 +106,8 @@ class _Following:
         change = f"{line.old} -> {line.new}" if line.old else line.new
         text = f"{instant(line.at)[11:]}  {line.action}  {change}"
         say(shown(f"{text}: {why}" if why else text))
-        if line.action == Verb.AWAIT.value:
-            say(f"  waits for: canary approve {self._rollout}")
+        if line.action in _ON_WITH:
+            say(f"  waits for: canary {_ON_WITH[line.action].value} {self._rollout}")
 
     @property
     def _entry(self) -> Entry | None:

@@ -154,12 +154,14 @@ def test_what_waits_for_a_person_says_what_to_type(
     assert document is not None
     command = Command(Verb.AWAIT, "checkout", "50% needs an approval", step=0)
     assert verbs.move(store, document, command, by="agent", evidence={}, now=time.time())
+    verbs.pause(store, "checkout", by="alice")
     roll_back(store)
     assert pipeline.code() == 1
     lines = capsys.readouterr().out.splitlines()
     at = next(i for i, line in enumerate(lines) if "  await  " in line)
     assert lines[at].endswith("awaiting_approval 5%: 50% needs an approval")
     assert lines[at + 1] == "  waits for: canary approve checkout"
+    assert lines[at + 3] == "  waits for: canary resume checkout"
     store.close()
 
 
