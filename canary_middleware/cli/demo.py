@@ -12,9 +12,14 @@ import click
 # No CANARY_STORE here: a demo must never end up in the store of a site by itself.
 @click.option("--store", metavar="URL", help="A Redis to use.  [default: its own, ended with it]")
 @click.option("--keep", is_flag=True, help="Leave everything running and say where.")
-@click.option("--visitors", type=click.IntRange(min=1), help="How many distinct visitors come.")
+@click.option(
+    "--visitors", type=click.IntRange(min=1000), help="How many distinct visitors come.  [3000]"
+)
 def demo(**options: Any) -> int:
-    """See it work: two shops, thousands of visitors, a kill, within a minute."""
+    """See it work: a good release, two bad ones and a kill, before thousands of visitors.
+
+    It takes about a minute.
+    """
     given = {name: value for name, value in options.items() if value is not None}
     # Imported here: it needs the extra `demo`, and says so where it is missing.
     return int(import_module("canary_middleware.demo.run").run(**{"store": None, **given}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import re
 import time
@@ -19,16 +20,27 @@ from canary_middleware.demo.browser import (
     Response,
 )
 from canary_middleware.demo.processes import LOCALHOST
-from canary_middleware.demo.words import CANARY, DISPATCHED, HEARD, STABLE, VISITOR, WORKER
+from canary_middleware.demo.words import (
+    CHARGES,
+    CHECKOUT,
+    DISPATCHED,
+    HEARD,
+    PART_OF,
+    PAY,
+    SEARCH,
+    VISITOR,
+    WORKER,
+    Part,
+)
 
 BROWSERS: Final = 32
 """Visits at one time."""
-ORDERS: Final = 0.2
+ORDERS: Final = 0.6
 """Share of visits that end with an order."""
 RETURNS: Final = 0.25
 """Share of visits by somebody who has been here before."""
 
-_VERSION: Final = re.compile(rf"{re.escape(STABLE)}|{re.escape(CANARY)}")
+_VERSION: Final = re.compile("|".join(map(re.escape, PART_OF)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +49,8 @@ class Answer:
 
     Attributes:
         visitor: number.
-        version: from the body.
+        version: from the body; no two rollouts share one.
+        charges: how often an order was charged, from the receipt; 0 where nothing was ordered.
         sent: when the request was sent.
         received: when the whole answer was there.
         worker: process id of who answered.
@@ -52,6 +65,25 @@ class Answer:
     worker: int
     dispatched: float
     heard: float | None
+    charges: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """An error page, or no answer at all.
+
+    Attributes:
+        visitor: number.
+        part: name of the rollout that was asked.
+        text: what came, in words.
+    """
+
+    visitor: int
+    part: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"visitor {self.visitor} in {self.part}: {self.text}"
 
 
 @dataclass(slots=True)
@@ -71,14 +103,14 @@ class Crowd:
 
     Attributes:
         answers: everything that was seen.
-        errors: what went wrong, in words.
+        errors: what was none.
         expected: how many distinct visitors may have come so far; the others are returning ones.
         arrived: how many have come.
     """
 
     def __init__(self, ports: Sequence[int], rate: float) -> None:
         self.answers: list[Answer] = []
-        self.errors: list[str] = []
+        self.errors: list[Trouble] = []
         self.expected = 0
         self.arrived = 0
         self.rate = rate
@@ -138,36 +170,37 @@ class Crowd:
         return self.new_visitor(self.arrived)
 
     async def _visit(self, visitor: Visitor) -> None:
-        """A page in each shop, and sometimes an order."""
+        """A look at the checkout of one shop and at the search of the other; often an order."""
         here, there = random.sample(self._ports, 2)
         async with Connection(LOCALHOST, here) as shop, Connection(LOCALHOST, there) as neighbour:
-            await self._ask(visitor, shop, "GET", "/checkout", NAVIGATION)
-            await self._ask(visitor, neighbour, "GET", "/checkout", NAVIGATION)
+            await self._ask(visitor, shop, "GET", CHECKOUT, NAVIGATION)
+            await self._ask(visitor, neighbour, "GET", SEARCH, NAVIGATION)
             if random.random() < ORDERS:
-                await self._ask(visitor, shop, "POST", "/checkout/orders", FETCH)
+                await self._ask(visitor, shop, "POST", PAY, FETCH)
 
     async def _ask(
-        self, visitor: Visitor, shop: Connection, method: str, path: str, fetch: Mapping[str, str]
+        self, visitor: Visitor, shop: Connection, method: str, part: Part, fetch: Mapping[str, str]
     ) -> None:
         headers = {**fetch, **visitor.jar.headers(), VISITOR: str(visitor.number)}
         sent = time.monotonic()
         try:
-            response = await shop.request(method, path, headers)
-            self.answers.append(read(visitor.number, sent, response))
+            response = await shop.request(method, part.path, headers)
+            self.answers.append(read(visitor.number, part, sent, response))
             visitor.jar.take(response)
         except ExchangeError as error:
-            self.errors.append(f"visitor {visitor.number}: {error}")
+            self.errors.append(Trouble(visitor.number, part.name, str(error)))
 
 
-def read(visitor: int, sent: float, response: Response) -> Answer:
+def read(visitor: int, part: Part, sent: float, response: Response) -> Answer:
     """What an answer tells.
 
     Raises:
-        ExchangeError: it is no answer of our shops.
+        ExchangeError: it is no answer of this part of our shops.
     """
     found = set(_VERSION.findall(response.body))
     headers = response.headers
-    if response.status != 200 or len(found) != 1 or DISPATCHED.lower() not in headers:
+    named = len(found) == 1 and found <= {part.stable, part.canary}
+    if response.status != 200 or not named or DISPATCHED.lower() not in headers:
         raise ExchangeError(f"status {response.status}, {response.body[:200]!r}")
     heard = headers.get(HEARD.lower())
     return Answer(
@@ -178,4 +211,5 @@ def read(visitor: int, sent: float, response: Response) -> Answer:
         worker=int(headers[WORKER.lower()]),
         dispatched=float(headers[DISPATCHED.lower()]),
         heard=None if heard is None else float(heard),
+        charges=json.loads(response.body)[CHARGES] if part is PAY else 0,
     )

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import HTMLResponse
 
 from canary_middleware import current, versioned
 from canary_middleware.asgi import CanaryMiddleware
+from canary_middleware.demo.releases import charge, crash
 from canary_middleware.demo.shop import AsgiStamps, Shop
-from canary_middleware.demo.words import CANARY, ROLLOUT, STABLE
+from canary_middleware.demo.words import CHARGES, CHECKOUT, PAY, SEARCH
 
 
 def routes(shop: Shop) -> APIRouter:
-    """The pages; every answer of the checkout names its version."""
+    """The pages; every answer of a part names its version."""
     router = APIRouter()
 
     @router.get("/", response_class=HTMLResponse)
@@ -24,27 +26,37 @@ def routes(shop: Shop) -> APIRouter:
         return shop.page("", "Nothing on this page is on its way out.")
 
     async def new_checkout() -> str:
-        await asyncio.sleep(0.015)  # a database, somewhere
-        return shop.page(CANARY, "Pay with one click.")
+        await asyncio.sleep(0.01)  # a database, somewhere
+        return shop.page(CHECKOUT.canary, "Pay with one click.")
 
-    @router.get("/checkout", response_class=HTMLResponse)
-    @versioned(ROLLOUT, canary=new_checkout)
+    @router.get(CHECKOUT.path, response_class=HTMLResponse)
+    @versioned(CHECKOUT.name, canary=new_checkout)
     async def checkout() -> str:
         await asyncio.sleep(0.01)
-        return shop.page(STABLE, "Pay in three steps.")
+        return shop.page(CHECKOUT.stable, "Pay in three steps.")
 
-    @router.post("/checkout/orders")
-    async def order() -> dict[str, str]:
-        version = current(ROLLOUT).version
-        await asyncio.sleep(0.05)
-        return {"paid": "yes", "version": version}
+    async def new_search() -> str:
+        await asyncio.sleep(0.01)
+        crash()
+
+    @router.get(SEARCH.path, response_class=HTMLResponse)
+    @versioned(SEARCH.name, canary=new_search)
+    async def search() -> str:
+        await asyncio.sleep(0.01)
+        return shop.page(SEARCH.stable, "Two robins and a wren.")
+
+    @router.post(PAY.path)
+    async def pay() -> dict[str, Any]:
+        given = current(PAY.name)
+        await asyncio.sleep(0.02)
+        return {"paid": "yes", "version": given.version, CHARGES: charge(new=given.is_canary)}
 
     return router
 
 
-def create_app() -> FastAPI:
+def create_app(shop: Shop | None = None) -> FastAPI:
     """The application of one worker."""
-    shop = Shop("fastapi")
+    shop = shop or Shop("fastapi")
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import atexit
 import time
+from typing import Any
 
 from flask import Blueprint, Flask
 
 from canary_middleware import current, versioned
+from canary_middleware.demo.releases import charge, crash
 from canary_middleware.demo.shop import Shop, WsgiStamps
-from canary_middleware.demo.words import CANARY, ROLLOUT, STABLE
+from canary_middleware.demo.words import CHARGES, CHECKOUT, PAY, SEARCH
 from canary_middleware.wsgi import CanaryMiddleware
 
 
 def routes(shop: Shop) -> Blueprint:
-    """The pages; every answer of the checkout names its version."""
+    """The pages; every answer of a part names its version."""
     pages = Blueprint("pages", __name__)
 
     @pages.get("/")
@@ -22,27 +24,37 @@ def routes(shop: Shop) -> Blueprint:
         return shop.page("", "Nothing on this page is on its way out.")
 
     def new_checkout() -> str:
-        time.sleep(0.015)  # a database, somewhere
-        return shop.page(CANARY, "Pay with one click.")
+        time.sleep(0.01)  # a database, somewhere
+        return shop.page(CHECKOUT.canary, "Pay with one click.")
 
-    @pages.get("/checkout")
-    @versioned(ROLLOUT, canary=new_checkout)
+    @pages.get(CHECKOUT.path)
+    @versioned(CHECKOUT.name, canary=new_checkout)
     def checkout() -> str:
         time.sleep(0.01)
-        return shop.page(STABLE, "Pay in three steps.")
+        return shop.page(CHECKOUT.stable, "Pay in three steps.")
 
-    @pages.post("/checkout/orders")
-    def order() -> dict[str, str]:
-        version = current(ROLLOUT).version
-        time.sleep(0.05)
-        return {"paid": "yes", "version": version}
+    def new_search() -> str:
+        time.sleep(0.01)
+        crash()
+
+    @pages.get(SEARCH.path)
+    @versioned(SEARCH.name, canary=new_search)
+    def search() -> str:
+        time.sleep(0.01)
+        return shop.page(SEARCH.stable, "Two robins and a wren.")
+
+    @pages.post(PAY.path)
+    def pay() -> dict[str, Any]:
+        given = current(PAY.name)
+        time.sleep(0.02)
+        return {"paid": "yes", "version": given.version, CHARGES: charge(new=given.is_canary)}
 
     return pages
 
 
-def create_app() -> Flask:
+def create_app(shop: Shop | None = None) -> Flask:
     """The application of one worker."""
-    shop = Shop("flask")
+    shop = shop or Shop("flask")
     atexit.register(shop.flush)  # gunicorn's workers leave by sys.exit
     app = Flask(__name__)
     app.register_blueprint(routes(shop))

@@ -11,8 +11,11 @@ from canary_middleware.demo.otlp import Point, Span, Value
 from canary_middleware.demo.words import VISITOR_OF_SPAN
 
 VERSION: Final = "canary.version"
+RESCUED: Final = "canary.rescued"
+RESCUE: Final = "rescued"
+FLAG: Final = "feature_flag.key"
 OUTCOME: Final = "canary.outcome"
-ABANDONED: Final = ("rescued", "superseded")
+ABANDONED: Final = (RESCUE, "superseded")
 """Outcomes of canary answers that stable replaced: nobody saw them."""
 
 
@@ -87,6 +90,23 @@ class Received:
                 seen.add(span.attributes.get(VISITOR_OF_SPAN))
         return {version: len(seen) for version, seen in visitors.items()}
 
+    def rescued_by_version(self, name: str = "canary.requests") -> dict[str, int]:
+        """How many canary answers stable replaced because they failed, from metrics."""
+        totals: Counter[str] = Counter()
+        for point in self.latest(name):
+            if point.attributes.get(OUTCOME) == RESCUE:
+                totals[str(point.attributes[VERSION])] += int(point.value)
+        return dict(totals)
+
+    def rescued_visitors(self) -> dict[str, list[Value]]:
+        """By rollout, the visitor of each server span that tells of a rescue."""
+        visitors: dict[str, list[Value]] = {}
+        for span in self.spans:
+            if span.kind == "SERVER" and span.attributes.get(RESCUED):
+                told = visitors.setdefault(str(span.attributes[FLAG]), [])
+                told.append(span.attributes.get(VISITOR_OF_SPAN))
+        return visitors
+
     def forget(self) -> None:
         """Drop everything received so far."""
         with self._lock:
@@ -102,5 +122,7 @@ class Received:
             "spans_by_version": self.spans_by_version(),
             "visitors_by_version": self.visitors_by_version(),
             "answers_by_version": self.answers_by_version(),
+            "rescued_by_version": self.rescued_by_version(),
+            "rescued_visitors": self.rescued_visitors(),
             "totals_by_version": {name: self.totals_by_version(name) for name in names},
         }

@@ -11,14 +11,14 @@ import time
 from pathlib import Path
 from typing import Final, TextIO
 
-from canary_middleware.demo.crowd import Crowd
+from canary_middleware.demo.crowd import RETURNS, Crowd
 from canary_middleware.demo.display import Display
 from canary_middleware.demo.pieces import find_missing
 from canary_middleware.demo.processes import LOCALHOST, DemoError
 from canary_middleware.demo.stage import Setting, Stage, build, without_password
-from canary_middleware.demo.story import MakeCrowd, Story, fetch_counts, pulse
-from canary_middleware.demo.summary import Account, table, verdicts
-from canary_middleware.demo.words import CANARY, ROLLOUT, STABLE
+from canary_middleware.demo.story import ARRIVED, MakeCrowd, Story, fetch_counts, pulse
+from canary_middleware.demo.telling import told
+from canary_middleware.demo.words import CHECKOUT, DOUBLE, PARTS, PAY, SEARCH
 from canary_middleware.errors import ConfigurationError, Problem
 
 FAILED: Final = 1
@@ -26,6 +26,13 @@ STOPPED: Final = 128
 """Plus the number of the signal, as shells have it."""
 STROLL: Final = 20.0
 """Visits per second while the demo is kept running."""
+COURSE: Final = 4.5
+"""Paces that a good release takes, about: four steps, and a moment for evidence."""
+WRONG: Final = {
+    CHECKOUT.name: "nothing is wrong with it",
+    PAY.name: f"charges {DOUBLE:.0%} of all orders twice, with clean 200s",
+    SEARCH.name: "crashes on every request",
+}
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -105,11 +112,11 @@ class _Demo:
     async def _play(self, stage: Stage) -> None:
         self._introduce(stage)
         setting = self._setting
-        # New visitors of one scene, and those who return, in the time that a scene takes.
-        rate = max(10.0, 0.4 * setting.visitors / setting.seconds)
-        async with self._make_crowd(stage.ports, rate) as crowd:
+        # New visitors, and among them those who return, for as long as a ramp takes.
+        new = ARRIVED["ramping"] * setting.visitors / (COURSE * setting.pace)
+        async with self._make_crowd(stage.ports, max(10.0, new / (1 - RETURNS))) as crowd:
             account = await Story(stage, crowd, self._display, setting).tell()
-        self.code = 0 if self._sum_up(account) else FAILED
+        self.code = 0 if told(account, self._display) else FAILED
         if setting.keep:
             self._invite(stage)
             await self._go_on(stage)
@@ -120,25 +127,10 @@ class _Demo:
         line(f"  store    {without_password(stage.url)}  namespace {stage.namespace}")
         line(f"  fastapi  http://{LOCALHOST}:{fastapi}  uvicorn, 2 workers")
         line(f"  flask    http://{LOCALHOST}:{flask}  gunicorn, 2 workers")
-        line(f"  rollout  {ROLLOUT}: {STABLE} -> {CANARY}, in both shops")
         line()
-
-    def _sum_up(self, account: Account) -> bool:
-        display = self._display
-        display.line()
-        display.line(display.paint(f"  {'':<24}{STABLE:>10}{CANARY:>10}", "bold"))
-        for row in table(account):
-            display.line(f"  {row.name:<24}{row.stable:>10,}{row.canary:>10,}")
-        display.line("  Who was moved by a change of weight or by the kill counts in both columns.")
-        display.line()
-        found = list(verdicts(account))
-        for verdict in found:
-            word = display.paint("ok", "green") if verdict.held else display.paint("FAILED", "red")
-            display.line(f"  {word}  {verdict.text}")
-        held = all(verdict.held for verdict in found)
-        display.line()
-        display.line("  everything held" if held else "  not everything held")
-        return held
+        for part in PARTS:
+            line(f"  {part.name:<8} {part.stable} -> {part.canary}  {WRONG[part.name]}")
+        line()
 
     def _invite(self, stage: Stage) -> None:
         line = self._display.line
@@ -147,14 +139,15 @@ class _Demo:
         line("  Still running, with some visitors. In a browser:")
         line()
         for port in stage.ports:
-            line(f"    http://{LOCALHOST}:{port}/checkout")
+            line(f"    http://{LOCALHOST}:{port}{CHECKOUT.path}")
         line()
         line("  In another terminal:")
         line()
         url = without_password(stage.url)
         line(f"    export CANARY_STORE={url if url == stage.url else '(what you gave to --store)'}")
         line(f"    export CANARY_NAMESPACE={stage.namespace}")
-        for verb in ("status", f"weight {ROLLOUT} 75%", "kill --why oops", "revive", "history"):
+        for verb in ("watch", f"history {PAY.name}", "kill --why oops", "revive",
+                     f"rollback {CHECKOUT.name} --why second-thoughts"):  # fmt: skip
             line(f"    {name} {verb}")
         line()
         line("  Ctrl-C ends it all.")
@@ -169,7 +162,7 @@ class _Demo:
                     stage.processes.check()
                     crowd.check()
                     self._display.live(
-                        pulse(crowd, self._display, "now", time.monotonic() - 1.0), 10.0
+                        pulse(crowd, self._display, "now", time.monotonic() - 1.0), every=10.0
                     )
                 # It may be kept for days.
                 del crowd.answers[:-200]

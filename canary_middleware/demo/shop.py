@@ -1,7 +1,7 @@
-"""What both shops share: one rollout in one namespace, telemetry, and stamps on every answer.
+"""What both shops share: rollouts in one namespace, telemetry, and stamps on every answer.
 
 The shops run on one host, so a visitor's browser sends both the same cookie. They share namespace
-and keys: whoever is on the canary in one shop is on it in the other, ASGI or WSGI.
+and keys: whoever is on a canary in one shop is on it in the other, ASGI or WSGI.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import get_current_span
 
 from canary_middleware import Canary, Rollout
+from canary_middleware.demo.releases import rollouts
 from canary_middleware.demo.words import (
-    CANARY,
+    CANARIES,
+    CHECKOUT,
     DISPATCHED,
     HEARD,
-    ROLLOUT,
-    STABLE,
+    PART_OF,
+    SEARCH,
     VISITOR,
     VISITOR_OF_SPAN,
     WORKER,
@@ -35,6 +37,7 @@ from canary_middleware.demo.words import (
 from canary_middleware.telemetry import Telemetry
 
 KEY: Final = "CANARY_DEMO_KEY"
+PACE: Final = "CANARY_DEMO_PACE"
 NEIGHBOUR: Final = "CANARY_DEMO_NEIGHBOUR"
 
 _PAGE: Final = """<!doctype html><html lang="en"><meta charset="utf-8">
@@ -42,19 +45,23 @@ _PAGE: Final = """<!doctype html><html lang="en"><meta charset="utf-8">
 <style>body{{font:1.2em sans-serif;margin:4em auto;max-width:32em;padding:0 1em;
 border-top:.6em solid {colour}}}</style>
 <h1>{title}</h1>{body}
-<p><a href="/checkout">checkout here</a> · <a href="{neighbour}/checkout">at the neighbour's</a></p>
+<p>{links}</p>
 """
 
 
 class Shop:
     """One worker's canary and OpenTelemetry SDK.
 
+    Args:
+        kind: of shop.
+        change: what it does differently with a rollout, for shops that are deliberately broken.
+
     Attributes:
         canary: the facade.
         heard: monotonic seconds at which this process last heard of a kill; ``None`` if never.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, change: Callable[[Rollout], Rollout] = lambda it: it) -> None:
         self.kind = kind
         self.heard: float | None = None
         resource = Resource.create(
@@ -69,7 +76,7 @@ class Shop:
         points = PeriodicExportingMetricReader(OTLPMetricExporter(), export_interval_millis=1000)
         self._meters = MeterProvider([points], resource=resource, shutdown_on_exit=False)
         self.canary = Canary(
-            Rollout(ROLLOUT, stable=STABLE, canary=CANARY, paths=["/checkout"], owner="you"),
+            *map(change, rollouts(int(os.environ[PACE]))),
             namespace=os.environ["CANARY_NAMESPACE"],
             store=os.environ["CANARY_STORE"],
             secret_keys=[os.environ[KEY]],
@@ -100,12 +107,19 @@ class Shop:
         return stamps if heard is None else [*stamps, (HEARD, repr(heard))]
 
     def page(self, version: str, text: str) -> str:
-        """A page that names its version."""
-        colour = "#e8a400" if version == CANARY else "#2a7a4b"
-        body = f"<p>{text}</p><p>checkout <b>{version}</b></p>" if version else f"<p>{text}</p>"
-        neighbour = os.environ.get(NEIGHBOUR, "")
+        """A page that names its version, or none."""
+        colour = "#e8a400" if version in CANARIES else "#2a7a4b"
+        named = f"<p>{PART_OF[version].name} <b>{version}</b></p>" if version else ""
         title = f"Bird shop ({self.kind})"
-        return _PAGE.format(title=title, colour=colour, body=body, neighbour=neighbour)
+        links = " · ".join(
+            f'<a href="{where}{part.path}">{part.name} {whose}</a>'
+            for where, whose in (
+                ("", "here"),
+                (os.environ.get(NEIGHBOUR, ""), "at the neighbour's"),
+            )
+            for part in (CHECKOUT, SEARCH)
+        )
+        return _PAGE.format(title=title, colour=colour, body=f"<p>{text}</p>{named}", links=links)
 
 
 class AsgiStamps:

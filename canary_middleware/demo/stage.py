@@ -7,7 +7,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,10 @@ from tempfile import TemporaryDirectory
 from typing import Final
 from urllib.parse import urlsplit
 
+from canary_middleware.core.state import Document
 from canary_middleware.demo.pieces import server_binary
 from canary_middleware.demo.processes import LOCALHOST, DemoError, Processes, Server, free_port
+from canary_middleware.errors import StoreError
 from canary_middleware.stores import StateStore, open_store
 
 PATIENCE: Final = 2.0
@@ -35,7 +37,9 @@ class Setting:
         store: URL of a Redis; ``None`` for one of its own.
         visitors: how many distinct ones come.
         keep: go on after the summary until somebody stops it.
-        seconds: least duration of each scene; it takes twice as long at most.
+        pace: seconds for which a ramp holds a weight at least.
+        patience: seconds for all three releases to end.
+        seconds: duration of each scene after them.
         fastapi: the ASGI shop, as uvicorn's ``--factory`` takes it.
         flask: the WSGI shop, as gunicorn takes it.
     """
@@ -43,7 +47,9 @@ class Setting:
     store: str | None = None
     visitors: int = 3000
     keep: bool = False
-    seconds: float = 3.5
+    pace: int = 6
+    patience: float = 100.0
+    seconds: float = 4.0
     fastapi: str = "canary_middleware.demo.fastapi_shop:create_app"
     flask: str = "canary_middleware.demo.flask_shop:create_app()"
 
@@ -139,7 +145,7 @@ async def build(setting: Setting) -> AsyncIterator[Stage]:
         store = _open(url, namespace)
         stack.callback(store.close)
         ports, receiver = (free_port(), free_port()), free_port()
-        env = _environment(url, namespace, receiver)
+        env = _environment(url, namespace, receiver, setting.pace)
         listening = processes.start("receiver", _receiver(receiver), env)
         shops = (
             processes.start("fastapi", _uvicorn(setting.fastapi, ports[0]), _beside(env, ports[1])),
@@ -169,15 +175,27 @@ async def _start_store(processes: Processes, directory: Path) -> str:
 
 
 def _sweep(url: str, namespace: str) -> None:
+    """Remove everything that a demo leaves under its own namespace."""
     from redis import Redis, RedisError
 
-    names = ("state", "audit", "kill", "processes", "heard")
+    names = ["state", "audit", "kill", "processes", "heard", "lease"]
+    with suppress(StoreError):  # whoever took the store away took the keys with it
+        document = _open(url, namespace).load().document
+        names += _measured(document) if document is not None else ()
     client = Redis.from_url(url, socket_connect_timeout=PATIENCE, socket_timeout=PATIENCE)
-    with client, suppress(RedisError):  # whoever took the store away took the keys with it
+    with client, suppress(RedisError):
         client.delete(*(f"canary:{{{namespace}}}:{name}" for name in names))
 
 
-def _environment(url: str, namespace: str, receiver: int) -> dict[str, str]:
+def _measured(document: Document) -> Iterator[str]:
+    for rollout, state in document.rollouts.items():
+        for release, entry in state.entries.items():
+            for kind in ("totals", "written", "folded"):
+                yield f"{kind}:{rollout}:{release}"
+            yield f"firsts:{rollout}:{release}:{entry.run}"
+
+
+def _environment(url: str, namespace: str, receiver: int, pace: int) -> dict[str, str]:
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(_STRANGE)}
     return {
         **inherited,
@@ -191,6 +209,7 @@ def _environment(url: str, namespace: str, receiver: int) -> dict[str, str]:
         "CANARY_STORE": url,
         "CANARY_NAMESPACE": namespace,
         "CANARY_DEMO_KEY": secrets.token_urlsafe(32),
+        "CANARY_DEMO_PACE": str(pace),
     }
 
 

@@ -2,11 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
-ROLLOUT: Final = "checkout"
-STABLE: Final = "1.4.2"
-CANARY: Final = "1.5.0"
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of both shops, with a new version on its way out.
+
+    Attributes:
+        name: of the rollout.
+        stable: label of the version that everybody has.
+        canary: label of the new one. No two parts share a label, so that an answer which names a
+            version says which rollout gave it.
+    """
+
+    name: str
+    stable: str
+    canary: str
+
+    @property
+    def path(self) -> str:
+        """Where it is."""
+        return f"/{self.name}"
+
+
+CHECKOUT: Final = Part("checkout", "1.4.2", "1.5.0")
+"""The new one is good."""
+PAY: Final = Part("pay", "2.3.1", "2.4.0")
+"""The new one charges some orders twice, with clean 200s."""
+SEARCH: Final = Part("search", "3.0.8", "3.1.0")
+"""The new one crashes on every request."""
+
+PARTS: Final = (CHECKOUT, PAY, SEARCH)
+PART_OF: Final[Mapping[str, Part]] = {
+    version: part for part in PARTS for version in (part.stable, part.canary)
+}
+"""By version."""
+CANARIES: Final = frozenset(part.canary for part in PARTS)
+
+DOUBLE: Final = 0.12
+"""Share of orders that the new version of :data:`PAY` charges twice."""
+CHARGES: Final = "charges"
+"""What an order observes; and the member of a receipt that says how often it was charged."""
+
+TWICE: Final = "orders-charged-twice"
+"""The guard that is to notice it, and :data:`ERRORS` the one that notices the crash."""
+ERRORS: Final = "errors"
 
 VISITOR: Final = "Demo-Visitor"
 """Request header: the number of a visitor of the crowd."""

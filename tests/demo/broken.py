@@ -1,36 +1,50 @@
-"""A shop that is deliberately broken, for the demo to find out."""
+"""Shops that are deliberately broken, for the demo to find out."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from fastapi import FastAPI
 from flask import Flask, request
 
-from canary_middleware import current
-from canary_middleware.demo.flask_shop import create_app
-from canary_middleware.demo.shop import Shop, WsgiStamps
-from canary_middleware.demo.words import ROLLOUT, VISITOR
-from canary_middleware.wsgi import CanaryMiddleware
+from canary_middleware import Rescue, Rollout, current
+from canary_middleware.demo import fastapi_shop, flask_shop
+from canary_middleware.demo.shop import Shop
+from canary_middleware.demo.words import CHECKOUT, PAY, SEARCH, TWICE, VISITOR
+
+
+def careless(rollout: Rollout) -> Rollout:
+    """Nobody looks at charges, and nobody answers for a search that crashes."""
+    if rollout.name == PAY.name:
+        return replace(rollout, guards=[g for g in rollout.guards if g.name != TWICE])
+    return (
+        replace(rollout, rescue=Rescue(enabled=False)) if rollout.name == SEARCH.name else rollout
+    )
+
+
+def careless_fastapi_shop() -> FastAPI:
+    """See there."""
+    return fastapi_shop.create_app(Shop("fastapi", careless))
 
 
 def deaf_flask_shop() -> Flask:
-    """Its handlers remember who was on the canary and go on serving it to them, kill or not."""
-    shop = Shop("flask")
+    """Careless, and its checkout remembers who had the new version and goes on serving it."""
+    shop = Shop("flask", careless)
     remembered: set[str | None] = set()
-    app = Flask("deaf")
+    app = flask_shop.create_app(shop)
 
-    @app.get("/checkout")
-    @app.post("/checkout/orders")
     def checkout() -> str:
         visitor = request.headers.get(VISITOR)
-        if current(ROLLOUT).is_canary:
+        if current(CHECKOUT.name).is_canary:
             remembered.add(visitor)
-        return shop.page("1.5.0" if visitor in remembered else "1.4.2", "Whatever you say.")
+        version = CHECKOUT.canary if visitor in remembered else CHECKOUT.stable
+        return shop.page(version, "Whatever you say.")
 
-    stamped = WsgiStamps(app.wsgi_app, shop)
-    app.wsgi_app = CanaryMiddleware(stamped, canary=shop.canary)  # type: ignore[method-assign]  # Flask's own way
+    app.view_functions["pages.checkout"] = checkout
     return app
 
 
 def failing_flask_shop() -> Flask:
     """Does not start."""
-    create_app()
+    flask_shop.create_app()
     raise RuntimeError("the cash desk is on fire")

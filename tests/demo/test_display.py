@@ -39,6 +39,42 @@ def test_terminal_has_one_line_that_changes(monkeypatch: pytest.MonkeyPatch) -> 
     )
 
 
+def test_terminal_has_lines_above_it_that_change_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    out = Terminal()
+    display = Display(out)
+    display.live("now", ["one", "two"])
+    display.live("then", ["one"])
+    display.line("done")
+    shown = ["one\ntwo\nnow", "\r\x1b[2A\x1b[J", "one\nthen", "\r\x1b[1A\x1b[J", "done\n"]
+    assert out.getvalue() == "".join(shown)
+
+
+def test_lines_that_no_terminal_is_high_enough_for_are_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "5")
+    out = Terminal()
+    Display(out).live("now", [str(number) for number in range(9)])
+    assert out.getvalue() == "0\n1\n2\nnow"
+
+
+def test_sentences_are_wrapped_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    monkeypatch.setenv("TERM", "xterm")
+    sentence = "five words of " * 6
+    terminal, pipe = Terminal(), io.StringIO()
+    for out in (terminal, pipe):
+        Display(out).wrapped(sentence.strip(), indent=2, hanging=4)
+    assert pipe.getvalue() == f"  {sentence.strip()}\n"
+    first, *others = terminal.getvalue().splitlines()
+    assert others
+    assert all(len(line) < 50 for line in (first, *others))
+    assert all(line.startswith("      ") for line in others)
+
+
 def test_no_color_keeps_the_line_and_drops_the_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
@@ -90,4 +126,4 @@ def test_a_scene_says_in_words_that_everybody_is_on_stable(versions: list[str], 
     crowd = Crowd([1], 1.0)
     crowd.answers = [Answer(1, version, 2.0, 2.0, 7, 2.0, None) for version in versions]
     line = pulse(crowd, Display(io.StringIO()), "killed", since=1.0)
-    assert f"  killed  {words.ljust(24)} " in line
+    assert f"  killed   {words.ljust(24)} " in line
