@@ -198,6 +198,9 @@ class Leading:
             return False
         measures = found[0]
         one.note(entry, measures, self._clock())
+        if not leads and measures.processes > WATCHERS:
+            # Its next look is far away, and what it would keep until then is large.
+            one.reader = Reader(self._store, name, entry.release)
         self._tell_refused(name, measures)
         situation = self._situation(name, entry, measures, one)
         move = decide(situation)
@@ -296,8 +299,11 @@ def measured(document: Document | None) -> Iterator[tuple[str, Entry]]:
 
 
 def pace(processes: int, *, leads: bool) -> float:
-    """Seconds between two looks at the totals of so many processes, which are read as a whole."""
-    return max(TICK, min(2.0, processes / (2_000 if leads else 500)))
+    """Seconds between two looks, or two shipments, of each of so many processes.
+
+    All of them together ship at most 200 totals in a second, so that whoever leads keeps up.
+    """
+    return max(TICK, min(2.0, processes / 4_000) if leads else min(5.0, processes / 200))
 
 
 def usual(ledgers: Ledgers) -> tuple[int, ...] | None:

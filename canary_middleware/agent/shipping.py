@@ -117,7 +117,7 @@ class Shipping:
     def _take_pulse(self, release: Release, ledgers: Ledgers, entry: Entry | None) -> None:
         precaution = entry.plan.precaution if entry is not None else None
         if precaution is not None:
-            stall, now = self._loops.stall(precaution.window), self._clock()
+            stall, now = self._loops.stalls(precaution.window), self._clock()
             ledgers.pulse = self._pulses.pulse(release, ledgers, precaution, now, stall)
 
     def _is_due(self, release: Release, ledgers: Ledgers, soon: float | None) -> bool:
@@ -125,7 +125,7 @@ class Shipping:
         if sent is None:
             return soon is not None or bool(ledgers.seen or any(ledgers.before))
         waited = self._clock() - sent.at
-        if soon is not None and waited >= REPEAT_EVERY:
+        if soon is not None and waited >= max(soon, REPEAT_EVERY):
             return True
         if waited < (IDLE_EVERY if soon is None else soon):
             return False

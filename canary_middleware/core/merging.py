@@ -101,7 +101,8 @@ class Sums:
         for boot in self._parts.keys() - {one.boot for one in found}:
             self._take_away(boot)
         for number, one in enumerate(found):
-            if self._take_in(one) or number % BREATH == 0:
+            self._take_in(one)
+            if number % BREATH == 0:
                 self._breathe()
         living = [self._parts[one.boot].ledgers for one in found if one.living]
         self._silent = tuple(one.boot for one in found if one.boot and not one.living)
@@ -131,15 +132,17 @@ class Sums:
         data = encode(folded)
         return Fold(data, boots, old.data) if boots and len(data) <= MAX_TOTALS else None
 
-    def _take_in(self, one: Shipped) -> bool:
+    def _take_in(self, one: Shipped) -> None:
         known = self._parts.get(one.boot)
         if known is not None and known.data == one.data:
-            return False
+            return
+        part = _part(one.data)
+        self._breathe()
         self._take_away(one.boot)
-        self._parts[one.boot] = part = _part(one.data)
+        self._breathe()
+        self._parts[one.boot] = part
         if part.ledgers is not None:
             self.total.merge(_of_run(part.ledgers, self._run))
-        return True
 
     def _take_away(self, boot: str) -> None:
         part = self._parts.pop(boot, None)

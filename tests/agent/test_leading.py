@@ -186,8 +186,8 @@ def test_in_a_fleet_about_eight_look_beside_the_leader(
 
 
 def test_the_more_there_is_to_read_the_more_rarely_it_is_read() -> None:
-    assert [pace(n, leads=True) for n in (4, 1_000)] == [0.25, 0.5]
-    assert [pace(n, leads=False) for n in (4, 1_000, 9_000)] == [0.25, 2.0, 2.0]
+    assert [pace(n, leads=True) for n in (4, 1_000, 4_000)] == [0.25, 0.25, 1.0]
+    assert [pace(n, leads=False) for n in (4, 1_000, 9_000)] == [0.25, 5.0, 5.0]
 
 
 # --- clocks -------------------------------------------------------------------------------------
