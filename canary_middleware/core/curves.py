@@ -23,9 +23,9 @@ from canary_middleware.core.totals import VALUES
 
 GROWTH: Final = 1.1
 """Each bucket's edge is this multiple of the one before."""
-SHIFTS: Final = {1.25: 0.22, 1.6: 0.22, 2.4: 0.18}
+SHIFTS: Final = {1.25: 0.26, 1.6: 0.28, 2.4: 0.16}
 """Everything slower by a factor, and what is bet on it."""
-TAILS: Final = {(0.95, 12, 0.06): 0.14, (2.0, 45, 0.012): 0.16, (2.0, 45, 0.06): 0.08}
+TAILS: Final = {(0.95, 12, 0.06): 0.10, (2.0, 45, 0.015): 0.20}
 """Some requests much slower: from a quantile (below 1) or a multiple of p99 on, so many buckets
 beyond p99, this share of the requests; and what is bet on it."""
 ODDS: Final = {1.6: 0.3, 4.0: 0.3}
