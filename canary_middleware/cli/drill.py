@@ -202,7 +202,9 @@ def _checked(
     watching = drill.seen_by(plan.guards, gate_of(entry))
     if not watching:
         raise _refused(rollout, *_unseen(drill, plan.guards))
-    if entry.baseline is None and all(one.metric is Metric.LATENCY for one in watching):
+    if entry.baseline is None:  # nobody bets on latency before it is known
+        watching = tuple(one for one in watching if one.metric is not Metric.LATENCY)
+    if not watching:
         wait = "it is measured in the first minutes of a run"
         raise _refused(rollout, "nobody knows yet how long stable takes", wait)
     return entry, watching
