@@ -17,17 +17,10 @@ from numpy.typing import NDArray
 
 from benchmarks.judge.ledgers import Run
 from benchmarks.judge.traffic import Floats, Ints
-from canary_middleware.core.budget import Bet, Source, bets
+from canary_middleware.core.budget import Bet, Source, bets, prior_of
 from canary_middleware.core.curves import Curves, latency_curves, latency_factors
-from canary_middleware.core.evalues import (
-    FIRST,
-    HIGHER,
-    LOWER,
-    SELDOM,
-    Prior,
-    proportion_factors,
-)
-from canary_middleware.core.guards import Metric, Worse
+from canary_middleware.core.evalues import Prior, proportion_factors
+from canary_middleware.core.guards import Metric
 from canary_middleware.core.promotion import LEVELS
 from canary_middleware.core.verdict import Settings
 from canary_middleware.core.weight import FULL
@@ -113,17 +106,14 @@ def _bets(run: Run, bet: Bet, settings: Settings) -> Bets:
     odds = tuple(run.odds())
     if bet.source is Source.FIRSTS:
         odds = tuple(weight / FULL for weight in run.split.weights)
-        prior = SELDOM if guard.metric is Metric.NEVER else FIRST
         first = run.firsts[bet.kind]
         cell, canary, event = first.period, first.canary, np.ones(len(first.time), bool)
     elif bet.source is Source.ENTRIES:
-        prior = HIGHER
         cell, canary, event = run.entered.cell, run.entered.canary, run.entered.failed
     else:
-        rising = HIGHER if guard.worse is Worse.HIGHER else LOWER
-        prior = SELDOM if guard.metric is Metric.NEVER else rising
         ripened = run.ripened
         cell, canary, event = ripened.cell, ripened.canary, ripened.hits[guard.name]
+    prior = prior_of(bet)
     rows = _proportions(odds, prior, slack)[cell, np.where(canary, 0, 1) + np.where(event, 0, 2)]
     return Bets(rows, np.array(prior.log_weights), bet.log_weight)
 

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from canary_middleware.core.guards import Guard, Metric
+from canary_middleware.core.evalues import FIRST, HIGHER, LATE, LOWER, SELDOM, Prior
+from canary_middleware.core.guards import Guard, Metric, Worse
 from canary_middleware.core.model import Policy
 from canary_middleware.core.sums import FAILED, SLOW
 
@@ -77,14 +78,26 @@ STICKY: Final[Mapping[Family, tuple[Part, ...]]] = {
 }
 """Where a visitor keeps their version; STATS 4.3, with more for answers that are very slow."""
 PER_REQUEST: Final[Mapping[Family, tuple[Part, ...]]] = {
-    _ERRORS: (Part(Source.ENTRIES, None, 0.38),),
+    _ERRORS: (Part(Source.ENTRIES, None, 0.37),),
     _CLIENTS: (Part(Source.ENTRIES, None, 0.15),),
     _LATENCY: (Part(Source.ENTRIES, None, 0.30),),
-    _NEVER: (Part(Source.MATURED, None, 0.15),),
+    _NEVER: (Part(Source.MATURED, None, 0.19),),
     # Nobody comes back to the same version, so nothing is bet on that.
-    BUSINESS - {Metric.RETURNED}: (Part(Source.MATURED, None, 0.17),),
+    BUSINESS - {Metric.RETURNED}: (Part(Source.MATURED, None, 0.14),),
 }
 """Where every request is drawn anew: one history, so one average (STATS 1.4)."""
+
+
+def prior_of(bet: Bet) -> Prior:
+    """The alternatives of a bet on events; latency of entries and means have curves instead."""
+    metric = bet.guard.metric
+    if metric is Metric.NEVER:
+        return SELDOM
+    if bet.source is Source.FIRSTS:
+        return LATE if metric is Metric.LATENCY else FIRST
+    if metric in BUSINESS and bet.guard.worse is Worse.LOWER:
+        return LOWER
+    return HIGHER
 
 
 @lru_cache(maxsize=64)

@@ -61,7 +61,9 @@ between two of them is found almost as fast. The last one is a crash.
 """
 FIRST: Final = Prior.of({1.5: 0.17, 2.2: 0.20, 3.3: 0.20, 5.5: 0.17, 12.0: 0.13, 60.0: 0.13})
 """First events of visitors, which have no denominator: ratios alone, formula (14)."""
-SELDOM: Final = Prior.of({4.0: 0.10, 25.0: 0.60, 300.0: 0.30})
+LATE: Final = Prior.of({2.0: 0.15, 4.0: 0.25, 12.0: 0.35, 40.0: 0.25})
+"""Answers slower than twice stable's p99 are rare by definition: events alone, larger ratios."""
+SELDOM: Final = Prior.of({4.0: 0.06, 25.0: 0.70, 300.0: 0.24})
 """What must never happen hardly does on stable: events alone, and mostly large ratios."""
 LOWER: Final = Prior.of({
     (0.046, 0.06): 0.26, (0.034, 0.06): 0.26, (0.016, 0.06): 0.13,
@@ -115,7 +117,7 @@ def first_event_factors(rho: float, prior: Prior = FIRST, tolerance: float = 0.0
     Args:
         rho: weight of the period in which it happened; not the probability of a throw, for nothing
             of this visitor was used before.
-        prior: :data:`FIRST`, or :data:`SELDOM` for what must never happen.
+        prior: :data:`FIRST`, :data:`LATE` or :data:`SELDOM`, by the kind of event.
         tolerance: see :func:`proportion_factors`.
     """
     return proportion_factors(rho, prior, tolerance)

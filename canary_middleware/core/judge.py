@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Final, NamedTuple
 
-from canary_middleware.core.budget import Bet, Source, bets
+from canary_middleware.core.budget import Bet, Source, bets, prior_of
 from canary_middleware.core.curves import latency_curves, log_e_curves, value_curves
 from canary_middleware.core.display import detectable, sides
-from canary_middleware.core.evalues import FIRST, HIGHER, LOWER, SELDOM, log_e
+from canary_middleware.core.evalues import log_e
 from canary_middleware.core.guards import Guard, Metric, Worse
 from canary_middleware.core.mixtures import log_sum
 from canary_middleware.core.promotion import LEVELS, NEEDED, Proof, prove
@@ -140,7 +140,7 @@ def _entries(bet: Bet, sums: Sums) -> float:
     if guard.metric is Metric.LATENCY:
         return _latency(bet, sums)
     cells = sums.failures() if guard.metric is Metric.FAILURES else sums.client_errors()
-    return log_e(cells, HIGHER, bet.slack)
+    return log_e(cells, prior_of(bet), bet.slack)
 
 
 def _latency(bet: Bet, sums: Sums) -> float:
@@ -151,19 +151,16 @@ def _latency(bet: Bet, sums: Sums) -> float:
 
 
 def _firsts(bet: Bet, sums: Sums) -> float:
-    prior = SELDOM if bet.guard.metric is Metric.NEVER else FIRST
-    return log_e(sums.firsts(bet.kind), prior, bet.slack)
+    return log_e(sums.firsts(bet.kind), prior_of(bet), bet.slack)
 
 
 def _matured(bet: Bet, sums: Sums) -> float:
     guard = bet.guard
-    if guard.metric is Metric.NEVER:
-        return log_e(sums.hits(guard.name), SELDOM, bet.slack)
+    if guard.metric is not Metric.MEAN:
+        return log_e(sums.hits(guard.name), prior_of(bet), bet.slack)
     rising = guard.worse is Worse.HIGHER
-    if guard.metric is Metric.MEAN:
-        slack = bet.slack if rising else -bet.slack
-        return log_e_curves(sums.values(guard.name), value_curves(rising=rising), slack)
-    return log_e(sums.hits(guard.name), HIGHER if rising else LOWER, bet.slack)
+    slack = bet.slack if rising else -bet.slack
+    return log_e_curves(sums.values(guard.name), value_curves(rising=rising), slack)
 
 
 _EVIDENCE: Final[Mapping[Source, Callable[[Bet, Sums], float]]] = {

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from canary_middleware.core.evalues import (
     FIRST,
     HIGHER,
+    LATE,
     LOWER,
     SELDOM,
     Prior,
@@ -32,7 +33,7 @@ STEPPED = 4 / 19  # seen on stable at 5 %, now 25 %
 counts = st.builds(Table, *[st.integers(0, 10**9)] * 4)
 odds = st.floats(0.001, 0.999)
 cells = st.lists(st.tuples(odds, counts), max_size=4)
-priors = st.sampled_from([HIGHER, LOWER, FIRST, SELDOM, PUBLISHED])
+priors = st.sampled_from([HIGHER, LOWER, FIRST, LATE, SELDOM, PUBLISHED])
 
 
 def test_bets_on_what_is_worse() -> None:
@@ -47,7 +48,7 @@ def test_known_factors_of_a_pair() -> None:
 
 @pytest.mark.parametrize("rate", [0.001, 0.3, 0.9])
 @pytest.mark.parametrize("rho", [0.01, 0.05, STEPPED, 0.5])
-@pytest.mark.parametrize("prior", [HIGHER, LOWER, FIRST, SELDOM, PUBLISHED])
+@pytest.mark.parametrize("prior", [HIGHER, LOWER, FIRST, LATE, SELDOM, PUBLISHED])
 def test_without_a_difference_nobody_wins(prior: Prior, rho: float, rate: float) -> None:
     for mean in _means(proportion_factors(rho, prior), rho, rate, rate):
         assert mean == pytest.approx(1, abs=1e-12)
