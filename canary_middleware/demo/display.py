@@ -51,7 +51,7 @@ class Display:
         """Columns that a line may take without breaking."""
         return shutil.get_terminal_size().columns - 1
 
-    def wrapped(self, text: str, colour: str = "", indent: int = 2, hanging: int = 2) -> None:
+    def wrapped(self, text: str, colour: str = "", *, indent: int = 2, hanging: int = 2) -> None:
         """A sentence over as many lines as it needs; on one where nobody's window is narrow.
 
         Args:
@@ -60,12 +60,22 @@ class Display:
             indent: columns before each line.
             hanging: further ones before all but the first.
         """
+        for line in self._broken(text, indent, hanging):
+            self.line(self.paint(line, colour) if colour else line)
+
+    def verdict(self, word: str, colour: str, text: str) -> None:
+        """A word in colour, and a sentence in none, so that what failed stands out."""
+        first, *others = self._broken(f"{word}  {text}", 2, len(word) + 2)
+        self.line(first.replace(word, self.paint(word, colour), 1))
+        for line in others:
+            self.line(line)
+
+    def _broken(self, text: str, indent: int, hanging: int) -> list[str]:
         lines = [text]
         if self._live:
             room = max(40, min(LONGEST, self.width - indent))
             lines = wrap(text, room, subsequent_indent=" " * hanging, break_on_hyphens=False)
-        for line in lines:
-            self.line(" " * indent + (self.paint(line, colour) if colour else line))
+        return [" " * indent + line for line in lines]
 
     def live(self, text: str, more: Sequence[str] = (), every: float = EVERY) -> None:
         """The present state of things; replaced by what is shown next.

@@ -27,9 +27,8 @@ def told(account: Account, display: Display) -> bool:
         display.line(text)
     found = list(verdicts(account))
     for verdict in found:
-        # Without a colour for the whole line, so that what failed stands out.
-        word = display.paint("ok", "green") if verdict.held else display.paint("FAILED", "red")
-        display.wrapped(f"{word}  {verdict.text}", hanging=4)
+        word, colour = ("ok", "green") if verdict.held else ("FAILED", "red")
+        display.verdict(word, colour, verdict.text)
     held = all(verdict.held for verdict in found)
     display.line()
     display.line("  everything held" if held else "  not everything held")

@@ -75,6 +75,15 @@ def test_sentences_are_wrapped_on_a_terminal_only(monkeypatch: pytest.MonkeyPatc
     assert all(line.startswith("      ") for line in others)
 
 
+def test_colour_of_a_verdict_takes_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("COLUMNS", "50")
+    monkeypatch.setenv("TERM", "xterm")
+    out = Terminal()
+    Display(out).verdict("ok", "green", "x" * 42 + " y")
+    assert out.getvalue() == f"  \x1b[32mok\x1b[0m  {'x' * 42}\n      y\n"
+
+
 def test_no_color_keeps_the_line_and_drops_the_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
