@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from operator import neg
 from typing import Final, NamedTuple
 
 from canary_middleware.core.gauge import UNKNOWN_GATE
@@ -14,14 +12,17 @@ from canary_middleware.core.state import Entry
 from canary_middleware.core.totals import (
     MAX_TOTALS,
     Arm,
-    Entries,
+    Head,
     Ledgers,
     Matured,
     Pulse,
-    Seen,
     Slot,
-    decode,
+    add,
     encode,
+    head,
+    is_before,
+    row,
+    split,
 )
 from canary_middleware.errors import StoreCorruptError
 
@@ -48,10 +49,18 @@ class Shipped(NamedTuple):
 
 
 class Part(NamedTuple):
-    """The totals of one process, and what became of them: ledgers, or why there are none."""
+    """The totals of one process.
+
+    Attributes:
+        data: encoded.
+        head: see there; ``None`` where they cannot be read, and none of them counts.
+        lines: those that are in the sum.
+        why: they cannot be read.
+    """
 
     data: bytes
-    ledgers: Ledgers | None
+    head: Head | None = None
+    lines: frozenset[bytes] = frozenset()
     why: str = ""
 
 
@@ -92,101 +101,74 @@ class Sums:
     @property
     def refused(self) -> dict[str, str]:
         """By id of a process, why its totals cannot be read; each is refused as a whole."""
-        return {boot: part.why for boot, part in self._parts.items() if part.ledgers is None}
+        return {boot: part.why for boot, part in self._parts.items() if part.head is None}
 
     def update(self, run: int, found: Sequence[Shipped]) -> None:
         """Take in what was read of all processes."""
         if run != self._run:
             self._run, self._parts, self.total = run, {}, Ledgers(run=run)
         for boot in self._parts.keys() - {one.boot for one in found}:
-            self._take_away(boot)
-        for number, one in enumerate(found):
-            self._take_in(one)
+            self._exchange(boot, None)
+        for number, shipped in enumerate(found):
+            known = self._parts.get(shipped.boot)
+            if known is None or known.data != shipped.data:
+                self._exchange(shipped.boot, shipped.data)
+                self._breathe()
             if number % BREATH == 0:
                 self._breathe()
-        living = [self._parts[one.boot].ledgers for one in found if one.living]
+        living = [self._parts[one.boot].head for one in found if one.living]
         self._silent = tuple(one.boot for one in found if one.boot and not one.living)
         self.unreadable = None in living
         # Of one that cannot be read nobody knows what it has booked.
         upto = [0.0 if one is None else one.upto for one in living]
         self.total.upto = min(upto, default=math.inf)
         self.total.pulse = Pulse()
-        for ledgers in living:
-            if ledgers is not None and ledgers.run == run:
-                self.total.pulse.merge(ledgers.pulse)
+        for one in living:
+            if one is not None and one.run == run:
+                self.total.pulse.merge(one.pulse)
 
     def fold(self, entry: Entry) -> Fold | None:
         """The sum of the silent processes, as last read; ``None`` where there is nothing to do."""
         parts = {boot: self._parts[boot] for boot in self._silent}
         # One that is ahead of us knows of a start that we have not heard of.
-        parts = {b: p for b, p in parts.items() if p.ledgers is None or p.ledgers.run <= entry.run}
+        parts = {b: p for b, p in parts.items() if p.head is None or p.head.run <= entry.run}
         boots = {boot: parts[boot].data for boot in [*parts][:FOLDED_AT_ONCE]}
-        old = self._parts.get("", Part(b"", None))
+        old = self._parts.get("", Part(b""))
         folded = Ledgers(run=entry.run)
         for part in [old, *(parts[boot] for boot in boots)]:
-            if part.ledgers is not None:
-                folded.merge(_of_run(part.ledgers, entry.run))
+            for line in part.lines:
+                add(folded, row(line))
             self._breathe()
-        folded.pulse = Pulse()
         folded.slots = _joined(entry, folded.slots, self.total.upto)
         data = encode(folded)
         return Fold(data, boots, old.data) if boots and len(data) <= MAX_TOTALS else None
 
-    def _take_in(self, one: Shipped) -> None:
-        known = self._parts.get(one.boot)
-        if known is not None and known.data == one.data:
-            return
-        part = _part(one.data)
-        self._breathe()
-        self._take_away(one.boot)
-        self._breathe()
-        self._parts[one.boot] = part
-        if part.ledgers is not None:
-            self.total.merge(_of_run(part.ledgers, self._run))
+    def _exchange(self, boot: str, data: bytes | None) -> None:
+        """Take what a process wrote into the sum in place of what it wrote before.
 
-    def _take_away(self, boot: str) -> None:
-        part = self._parts.pop(boot, None)
-        if part is not None and part.ledgers is not None:
-            self.total.merge(_negative(_of_run(part.ledgers, self._run)))
+        Only lines that changed are looked at: most of what a process counted lies behind it.
+        """
+        before = self._parts.pop(boot, Part(b""))
+        after = Part(b"") if data is None else self._read(data, before.lines)
+        for line in before.lines - after.lines:
+            add(self.total, row(line), -1)
+        if data is not None:
+            self._parts[boot] = after
 
-
-def _part(data: bytes) -> Part:
-    try:
-        return Part(data, decode(data))
-    except StoreCorruptError as error:
-        return Part(data, None, str(error))
-
-
-def _of_run(ledgers: Ledgers, run: int) -> Ledgers:
-    """Of another run only the time before the start counts."""
-    return ledgers if ledgers.run == run else Ledgers(run=run, before=ledgers.before)
-
-
-def _negative(one: Ledgers) -> Ledgers:
-    """What takes ``one`` out of a sum when it is merged into it; whole numbers, so exactly."""
-    return Ledgers(
-        entries={
-            arm: Entries(-e.n, -e.failures, -e.client_errors, _minus(e.latency))
-            for arm, e in one.entries.items()
-        },
-        slots={
-            slot: Matured(-m.n, {name: [*map(neg, counts)] for name, counts in m.hits.items()})
-            for slot, m in one.slots.items()
-        },
-        seen={
-            cohort: Seen(
-                [*map(neg, seen.kinds)],
-                _minus(seen.starts),
-                {name: [*map(neg, counts)] for name, counts in seen.observed.items()},
-            )
-            for cohort, seen in one.seen.items()
-        },
-        before=_minus(one.before),
-    )
-
-
-def _minus(counts: Iterable[int]) -> array[int]:
-    return array("q", map(neg, counts))
+    def _read(self, data: bytes, known: frozenset[bytes]) -> Part:
+        """Totals as a part, the new lines of which are in the sum; all or, if any is bad, none."""
+        try:
+            first, *lines = split(data)
+            begin = head(first)
+            if begin.run != self._run:
+                lines = [line for line in lines if is_before(line)]
+            part = Part(data, begin, frozenset(lines))
+            rows = [row(line) for line in part.lines - known]
+        except StoreCorruptError as error:
+            return Part(data, why=str(error))
+        for one in rows:
+            add(self.total, one)
+        return part
 
 
 # --- matured visitors ---------------------------------------------------------------------------

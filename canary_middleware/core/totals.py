@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -23,9 +24,10 @@ from canary_middleware.core.outcomes import (
     histogram,
     merge_observed,
 )
-from canary_middleware.core.reading import MAX_TEXT, Place, parse
+from canary_middleware.core.reading import MAX_TEXT, Place
 from canary_middleware.core.throw import Cell
 from canary_middleware.core.weight import FULL
+from canary_middleware.errors import StoreCorruptError
 
 VALUES: Final = 16
 """Buckets of the value of one visitor, relative to the cap of its guard."""
@@ -34,10 +36,6 @@ MAX_TOTALS: Final = 64 * 1024
 MAX_COUNT: Final = 2**53 - 1
 MAX_CELLS: Final = 256
 MAX_SLOTS: Final = 64
-
-
-_COHORTS: Final = {cohort.value: cohort for cohort in Cohort}
-_INDEXES: Final = {str(index): index for index in range(BUCKETS)}
 
 
 def bucket_of(seconds: float) -> int:
@@ -236,27 +234,51 @@ class Ledgers:
 # --- as text -----------------------------------------------------------------------------------
 
 
+class Head(NamedTuple):
+    """The first line: what does not add up.
+
+    Attributes:
+        run: see :class:`Ledgers`.
+        upto: see :class:`Ledgers`.
+        pulse: see :class:`Ledgers`.
+    """
+
+    run: int
+    upto: float
+    pulse: Pulse
+
+
+class Row(NamedTuple):
+    """Any other line: numbers that add up.
+
+    Attributes:
+        key: what they are of; ``None`` for the time before the start.
+        counts: as the encoding has them.
+        latency: by bucket, the empty ones left out.
+        named: hits, or what was observed.
+    """
+
+    key: Arm | Slot | Cohort | None
+    counts: list[int]
+    latency: list[tuple[int, int]]
+    named: dict[str, list[int]]
+
+
 def encode(ledgers: Ledgers) -> bytes:
-    """Compact JSON; histograms without their empty buckets."""
-    plain = {
-        "run": ledgers.run,
-        "upto": round(ledgers.upto, 3),
-        "entries": [
-            [*arm.cell, arm.cohort.value, e.n, e.failures, e.client_errors, _sparse(e.latency)]
-            for arm, e in ledgers.entries.items()
-        ],
-        "slots": [
-            [*slot.cell, slot.cohort.value, slot.number, m.n, m.hits]
-            for slot, m in ledgers.slots.items()
-        ],
-        "seen": [
-            [cohort.value, seen.kinds, _sparse(seen.starts), seen.observed]
-            for cohort, seen in ledgers.seen.items()
-        ],
-        "pulse": [ledgers.pulse.n, ledgers.pulse.failures, ledgers.pulse.slow, ledgers.pulse.stall],
-        "before": _sparse(ledgers.before),
-    }
-    return json.dumps(plain, separators=(",", ":"), allow_nan=False).encode()
+    """A line of JSON for each part, so that who reads it again looks at those that changed."""
+    pulse = ledgers.pulse
+    lines: list[list[Any]] = [
+        [ledgers.run, round(ledgers.upto, 3), pulse.n, pulse.failures, pulse.slow, pulse.stall],
+        [_BEFORE, [], _sparse(ledgers.before), {}],
+    ]
+    for arm, e in ledgers.entries.items():
+        counts = [e.n, e.failures, e.client_errors]
+        lines.append(["entry", counts, _sparse(e.latency), {}, arm.cohort.value, *arm.cell])
+    for slot, m in ledgers.slots.items():
+        lines.append(["slot", [m.n], {}, m.hits, slot.cohort.value, *slot.cell, slot.number])
+    for cohort, seen in ledgers.seen.items():
+        lines.append(["seen", seen.kinds, _sparse(seen.starts), seen.observed, cohort.value])
+    return b"\n".join(_dumps(line).encode() for line in lines)
 
 
 def decode(data: bytes) -> Ledgers:
@@ -265,100 +287,148 @@ def decode(data: bytes) -> Ledgers:
     Raises:
         StoreCorruptError: anything else.
     """
-    fields = parse(data, MAX_TOTALS, "totals").fields(
-        "run", "upto", "entries", "slots", "seen", "pulse", "before"
-    )
-    return Ledgers(
-        run=fields["run"].integer(0, MAX_COUNT),
-        upto=fields["upto"].seconds(),
-        entries=dict(_entry(row) for row in fields["entries"].elements()),
-        slots=dict(_slot(row) for row in fields["slots"].elements()),
-        seen=dict(_seen(row) for row in fields["seen"].elements()),
-        pulse=_pulse(fields["pulse"]),
-        before=_full(fields["before"], fields["before"].value),
-    )
+    first, *lines = split(data)
+    run, upto, pulse = head(first)
+    ledgers = Ledgers(run, upto, pulse=pulse)
+    for line in lines:
+        add(ledgers, row(line))
+    return ledgers
 
 
-# Places go down to the rows only: the totals of a thousand processes are full of numbers.
+def split(data: bytes) -> list[bytes]:
+    """The lines of an encoding; there is one at least.
+
+    Raises:
+        StoreCorruptError: it is too long.
+    """
+    if len(data) > MAX_TOTALS:
+        raise StoreCorruptError(f"totals take {len(data)} bytes of at most {MAX_TOTALS}")
+    return data.split(b"\n")
 
 
-def _pulse(place: Place) -> Pulse:
-    n, failures, slow, stall = _row(place, 4)
-    n, failures, slow = _counts(place, [n, failures, slow])
-    return Pulse(n, failures, slow, Place(place.path, stall).seconds())
+def is_before(line: bytes) -> bool:
+    """Whether a line is about the time before the start, which is the same for all runs."""
+    return line.startswith(_BEFORE_LINE)
 
 
-def _entry(place: Place) -> tuple[Arm, Entries]:
-    *cell, cohort, n, failures, client_errors, latency = _row(place, 8)
-    n, failures, client_errors = _counts(place, [n, failures, client_errors])
-    entries = Entries(n, failures, client_errors, _full(place, latency))
-    return Arm(_cell(place, cell), _cohort(place, cohort)), entries
+def head(line: bytes) -> Head:
+    """Read the first line.
+
+    Raises:
+        StoreCorruptError: it is something else.
+    """
+    found = _loads(line)
+    if type(found) is not list or len(found) != 6:
+        raise _corrupt("do not begin with six numbers")
+    run, upto, n, failures, slow, stall = found
+    run, n, failures, slow = _counts([run, n, failures, slow])
+    seconds = [Place("totals, a time", value).seconds() for value in (upto, stall)]
+    return Head(run, seconds[0], Pulse(n, failures, slow, seconds[1]))
 
 
-def _slot(place: Place) -> tuple[Slot, Matured]:
-    *cell, cohort, number, n, hits = _row(place, 7)
-    number, n = _counts(place, [number, n])
-    slot = Slot(_cell(place, cell), _cohort(place, cohort), number)
-    return slot, Matured(n, {name: _counts(place, at) for name, at in _named(place, hits)})
+def row(line: bytes) -> Row:
+    """Read any other line.
+
+    Raises:
+        StoreCorruptError: it is something else.
+    """
+    found = _loads(line)
+    if type(found) is not list or len(found) < 4 or type(found[0]) is not str:
+        raise _corrupt("have a line that is no row")
+    kind, counts, latency, named, *key = found
+    if kind not in _SHAPES or type(latency) is not dict or type(named) is not dict:
+        raise _corrupt("have a row of no kind")
+    few, wide = _SHAPES[kind]
+    if len(_counts(counts)) != few or len(key) != wide:
+        raise _corrupt(f"have an incomplete {kind}")
+    for name, values in named.items():
+        if not name or len(name) > MAX_TEXT or not name.isprintable() or not _counts(values):
+            raise _corrupt(f"have a name without counts in {kind}")
+        if kind == "seen" and len(values) != 2:
+            raise _corrupt("have no two counts of what was observed")
+    _counts([*latency.values()])
+    try:
+        buckets = [(_INDEXES[name], count) for name, count in latency.items()]
+    except KeyError as error:
+        raise _corrupt(f"have no bucket {error}") from error
+    return Row(_key(kind, key), counts, buckets, named)
 
 
-def _seen(place: Place) -> tuple[Cohort, Seen]:
-    cohort, kinds, starts, observed = _row(place, 4)
-    return _cohort(place, cohort), Seen(
-        _counts(place, kinds, len(OutcomeClass)),
-        _full(place, starts),
-        {name: _counts(place, at, 2) for name, at in _named(place, observed)},
-    )
+def add(ledgers: Ledgers, one: Row, sign: int = 1) -> None:
+    """Add a row to sums, or take it away with ``sign`` -1."""
+    key, counts, named = one.key, [sign * count for count in one.counts], one.named
+    latency = ledgers.before
+    if isinstance(key, Arm):
+        entries = ledgers.entries.get(key) or ledgers.entries.setdefault(key, Entries())
+        entries.n += counts[0]
+        entries.failures += counts[1]
+        entries.client_errors += counts[2]
+        latency = entries.latency
+    elif isinstance(key, Slot):
+        matured = ledgers.slots.get(key) or ledgers.slots.setdefault(key, Matured())
+        matured.n += counts[0]
+        _add_named(matured.hits, named, sign)
+    elif key is not None:
+        seen = ledgers.seen.get(key) or ledgers.seen.setdefault(key, Seen())
+        seen.kinds = [*map(operator.add, seen.kinds, counts)]
+        _add_named(seen.observed, named, sign)
+        latency = seen.starts
+    for index, count in one.latency:
+        latency[index] += sign * count
 
 
-def _cell(place: Place, row: list[Any]) -> Cell:
-    period, lo, hi = _counts(place, row, 3)
+def _add_named(mine: dict[str, list[int]], others: Mapping[str, list[int]], sign: int) -> None:
+    for name, counts in others.items():
+        sums = mine.setdefault(name, [0] * len(counts))
+        sums += [0] * (len(counts) - len(sums))
+        for index, count in enumerate(counts):
+            sums[index] += sign * count
+
+
+def _key(kind: str, found: list[Any]) -> Arm | Slot | Cohort | None:
+    if kind == _BEFORE:
+        return None
+    cohort = _COHORTS.get(found[0]) if type(found[0]) is str else None
+    if cohort is None:
+        raise _corrupt("have a row of no cohort")
+    if kind == "seen":
+        return cohort
+    period, lo, hi, *number = _counts(found[1:])
     if max(lo, hi) > FULL:
-        place.refuse("has a bound above 100%")
-    return Cell(period, lo, hi)
+        raise _corrupt("have a bound above 100%")
+    cell = Cell(period, lo, hi)
+    return Slot(cell, cohort, number[0]) if number else Arm(cell, cohort)
 
 
-def _cohort(place: Place, value: Any) -> Cohort:
-    cohort = _COHORTS.get(value) if type(value) is str else None
-    return place.refuse("has no cohort") if cohort is None else cohort
-
-
-def _row(place: Place, length: int) -> list[Any]:
-    row = place.value
-    if type(row) is not list or len(row) != length:
-        place.refuse(f"is not a list of {length}")
-    return row
-
-
-def _counts(place: Place, row: Any, length: int | None = None) -> list[int]:
-    if type(row) is not list or (length is not None and len(row) != length):
-        place.refuse("has no list of counts where one belongs")
-    for count in row:
+def _counts(found: Any) -> list[int]:
+    if type(found) is not list:
+        raise _corrupt("have no list where counts belong")
+    for count in found:
         if type(count) is not int or not 0 <= count <= MAX_COUNT:
-            place.refuse(f"has something that is no count, from 0 to {MAX_COUNT}")
-    return row
-
-
-def _named(place: Place, found: Any) -> Iterable[tuple[str, Any]]:
-    if type(found) is not dict:
-        place.refuse("has no object where one belongs")
-    for name in found:
-        if not (name.isprintable() and 0 < len(name) <= MAX_TEXT):
-            place.refuse("has a name that is none")
-    return found.items()
+            raise _corrupt(f"have something that is no count, from 0 to {MAX_COUNT}")
+    return found
 
 
 def _sparse(counts: Iterable[int]) -> dict[str, int]:
     return {str(index): count for index, count in enumerate(counts) if count}
 
 
-def _full(place: Place, found: Any) -> array[int]:
-    if type(found) is not dict:
-        place.refuse("has no histogram where one belongs")
-    counts = histogram()
-    for name, count in zip(found, _counts(place, [*found.values()]), strict=True):
-        index = _INDEXES.get(name)
-        if index is None:
-            place.refuse(f"has no bucket {name[:80]}")
-        counts[index] = count
-    return counts
+def _loads(line: bytes) -> Any:
+    try:
+        return _DECODER.decode(line.decode())
+    except (ValueError, RecursionError) as error:
+        raise _corrupt(f"have a line that is not JSON: {str(error)[:200]}") from error
+
+
+def _corrupt(why: str) -> StoreCorruptError:
+    return StoreCorruptError(f"totals {why}")
+
+
+_BEFORE: Final = "before"
+_BEFORE_LINE: Final = b'["before"'
+_SHAPES: Final = {_BEFORE: (0, 0), "entry": (3, 4), "slot": (1, 5), "seen": (len(OutcomeClass), 1)}
+"""How many counts, and how many members of the key."""
+_COHORTS: Final = {cohort.value: cohort for cohort in Cohort}
+_INDEXES: Final = {str(index): index for index in range(BUCKETS)}
+_DECODER: Final = json.JSONDecoder()  # NaN is no count, so nothing has to look for it
+_dumps: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
