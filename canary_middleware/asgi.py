@@ -118,7 +118,7 @@ class CanaryMiddleware:
     async def _run(self, answer: Answer | Handshake, scope: Scope, receive: Receive) -> None:
         """Let the application answer; once more on stable, if this canary was superseded."""
         visit = answer.visit
-        if answer.pristine is not None:
+        if isinstance(answer, Answer):
             receive = answer.receive
         scope[SCOPE_KEY] = visit
         token = active_visit.set(visit)
@@ -236,10 +236,12 @@ class Answer:
         """What the application gets as ``receive``: remembers a small body for a second run."""
         if self._overtaken():
             raise Superseded  # what is still to come is for the second run
-        message = await self._receive()
+        message = await self._hear()
         if self._overtaken():
             self._kept.append(message)
             raise Superseded
+        if self.pristine is None:
+            return message
         if message["type"] != "http.request":
             self._complete = False
         elif self._complete:
@@ -248,6 +250,18 @@ class Answer:
             self._kept.append(message)
             if not self._complete:
                 self._kept.clear()
+        return message
+
+    async def _hear(self) -> Message:
+        upload = self.visit.listen()
+        upload.wait()
+        try:
+            message = await self._receive()
+        finally:
+            upload.come()
+        gone = message["type"] == "http.disconnect"
+        upload.over = gone or upload.over or not message.get("more_body")
+        upload.broken = gone or upload.broken
         return message
 
     def _overtaken(self) -> bool:

@@ -19,6 +19,7 @@ from canary_middleware.core.snapshot import Match
 from canary_middleware.engine.drilling import UNAVAILABLE, Blow, body_of, pause, wsgi_head
 from canary_middleware.engine.heads import wsgi_heads
 from canary_middleware.engine.overrides import Given
+from canary_middleware.engine.upload import watch
 from canary_middleware.engine.views import WsgiView, wsgi_path
 from canary_middleware.engine.visit import Visit
 from canary_middleware.errors import ConfigurationError, Problem
@@ -94,6 +95,7 @@ class CanaryMiddleware:
             found = engine.snapshot.match(wsgi_path(environ), environ["REQUEST_METHOD"])
             match = found or match
         visit = Visit(engine, match, WsgiView(environ), outer, given)
+        watch(environ, visit)
         pristine = None
         if environ["REQUEST_METHOD"] in match.replay_methods:
             pristine = replayable(environ)

@@ -13,7 +13,8 @@ from canary_middleware.core.routing import Drawn, bucket_of
 from canary_middleware.core.snapshot import Lane
 from canary_middleware.core.throw import Interval, Sight
 from canary_middleware.engine.placing import Placing
-from canary_middleware.engine.sighting import DROPPED, FAILED, OPEN, Arrival, Event
+from canary_middleware.engine.sighting import DROPPED, FAILED, OPEN, WAITING, Arrival, Event
+from canary_middleware.engine.upload import Upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,13 +36,14 @@ class Measured(Placing):
             says more now; or ``None``.
         observed: sums of declared metrics by name, or ``None``.
         overdue: how long the answer has not started: past the gate, past the time-out.
+        upload: what the client has to do with it; ``None`` while nobody has asked for the body.
         slow: seconds from which on some measured exposure finds the answer slow.
         measured: some exposure is compared between the versions.
     """
 
     __slots__ = (
         "arrivals", "begun", "exposed", "finished", "head", "marks", "measured", "observed",
-        "outer", "overdue", "returned", "slow", "started", "status",
+        "outer", "overdue", "returned", "slow", "started", "status", "upload",
     )  # fmt: skip
 
     begun: float
@@ -56,6 +58,7 @@ class Measured(Placing):
     overdue: int
     slow: float
     measured: bool
+    upload: Upload | None
     exposed: dict[str, Assignment]
     outer: Visit | None
 
@@ -197,7 +200,7 @@ class Measured(Placing):
             self._keep_sight(gauge, sight._replace(seen=sight.seen | bits))
 
     def _bits(self, gauge: Gauge) -> int:
-        bits = gauge.failures if self.status >= 500 else 0
+        bits = gauge.failures if self.blamed(classify(self.status)) in FAILED else 0
         for name, total in (self.observed or {}).items():
             for watch in gauge.watches.get(name, ()):
                 if watch.hit(total) is not None:
@@ -208,11 +211,11 @@ class Measured(Placing):
 
     def answer(self, status: int) -> None:
         """The answer starts."""
-        self.head = start = self.engine.clock() - self.begun
+        self.head = start = self._age(self.engine.clock())
         if self.arrivals is not None:
-            kind = classify(status)
+            kind = self.blamed(classify(status))
             for arrival in self.arrivals:
-                if arrival.kind == OPEN:
+                if arrival.kind in (OPEN, WAITING):
                     arrival.start, arrival.kind = start, kind
         if self.observed is not None or status >= 500:
             self._seen_now()
@@ -288,14 +291,30 @@ class Measured(Placing):
             event = Event(self.engine.clock(), one, one.gauge, unit, None, wall, drilled=True)
             self.engine.measuring.happened(event)
 
+    def listen(self) -> Upload:
+        """The application is about to ask for the request's body."""
+        if self.upload is None:
+            self.upload = Upload(self.engine.clock)
+        return self.upload
+
+    def blamed(self, kind: OutcomeClass) -> OutcomeClass:
+        """The kind of an outcome: no failure where the client left or sent what nobody can read."""
+        broken = self.upload is not None and self.upload.broken
+        return OutcomeClass.ABORTED if broken and kind in FAILED else kind
+
+    def _age(self, now: float) -> float:
+        """Seconds since the arrival, without those in which the application waited for the body."""
+        return now - self.begun - (0.0 if self.upload is None else self.upload.waited(now))
+
     def _took(self, now: float) -> float:
-        return self.head if self.head >= 0 else now - self.begun
+        return self.head if self.head >= 0 else self._age(now)
 
     def look(self, now: float) -> None:
         """Asked by the agent while the request runs: an answer that does not start is a failure."""
-        age = now - self.begun
+        age = self._age(now)
         if self.head >= 0 or self.started or self.finished:
             return
+        self._excuse()
         booked = [one for one in [*self.exposed.values()] if one.gauge is not None]
         if not booked:
             return
@@ -305,6 +324,14 @@ class Measured(Placing):
         if self.overdue == OVERDUE and age >= max(one.gauge.timeout for one in booked):
             self.overdue = TIMED_OUT
             self.engine.recorder.end([*self.exposed.values()], OutcomeClass.TIMEOUT, age)
+
+    def _excuse(self) -> None:
+        """Whoever is waited for at the time of booking makes nobody fail."""
+        waiting = self.upload is not None and self.upload.waiting
+        before, after = (OPEN, WAITING) if waiting else (WAITING, OPEN)
+        for arrival in self.arrivals or ():
+            if arrival.kind == before:
+                arrival.kind = after
 
     def _drop(self, lost: Iterable[Assignment], kind: OutcomeClass) -> None:
         """The first run of a superseded request ended: a failure, unless a kill ended it."""

@@ -14,6 +14,8 @@ OPEN: Final = -1
 """Kind of an outcome that nobody knows yet."""
 DROPPED: Final = -2
 """Kind of one that shall not be booked."""
+WAITING: Final = -3
+"""Kind of one that nobody knows yet, as the client has not sent its body."""
 
 
 class Arrival:

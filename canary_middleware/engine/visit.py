@@ -83,6 +83,7 @@ class Visit(Measured):
         self.marks = None
         self.observed = None
         self.overdue = IN_TIME
+        self.upload = None
         self.slow = inf
         self.measured = False
         self.span: Any = None
@@ -311,7 +312,7 @@ class Visit(Measured):
         """
         if self.killed():
             return Supersede.KILL
-        if self.rescued or status < 500:
+        if self.rescued or status < 500 or (self.upload is not None and self.upload.broken):
             return None
         tracks = self._tracks()
         if not all(track.rollout.rescue.enabled for track in tracks):
@@ -377,6 +378,7 @@ class Visit(Measured):
         second.rescued = self.rescued or why is Supersede.RESCUE
         second._place, self._place = self._place, False
         second.span, second.leave, second.begun = self.span, self.leave, self.begun
+        second.upload = self.upload
         view.inputs = self.view.inputs
         if self.engine.observer is not None:
             self.engine.observer.repeated(second, second._given)
@@ -416,6 +418,8 @@ class Visit(Measured):
         self.finished = True
         if self.exposed or self.leave is not None:
             engine = self.engine
+            if self.upload is not None:
+                kind = self.blamed(kind)
             if seconds is None:
                 seconds = engine.clock() - self.begun
             booked = self._outcomes() if self.rescued else self._assignments()
