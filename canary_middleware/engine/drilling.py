@@ -8,7 +8,6 @@ testers are out of reach.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -231,6 +230,8 @@ async def unheard(message: Message) -> None:
 
 async def _wait(blow: Blow, receive: Receive) -> None:
     """Until it is over; who hangs gives up when the client is gone."""
+    import asyncio  # a WSGI process has no use for it
+
     gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     if blow.fault is Fault.HANG:
         gone = asyncio.ensure_future(_gone(receive))
