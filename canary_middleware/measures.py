@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol, runtime_checkable
 
@@ -96,6 +96,7 @@ class Reader:
         self._store = store
         self._place = name, release
         self._sums = Sums(breathe)
+        self._breathe = breathe
 
     def read(self, entry: Entry) -> Measured:
         """Everything that is known now.
@@ -103,10 +104,14 @@ class Reader:
         Raises:
             StoreError: the store does not answer.
         """
-        found, sums = self._store.read(*self._place), self._sums
-        sums.update(entry.run, [Shipped(one.boot, one.data, _living(one)) for one in found])
-        evidence = _evidence(entry, sums.total, self._store.firsts(*self._place, entry.run))
-        ages = [one.age for one in found if _living(one)]
+        found = self._store.read(*self._place)
+        self._breathe()
+        ages: list[float] = []
+        sums = self._sums
+        sums.update(entry.run, _shipped(found, ages))
+        firsts = self._store.firsts(*self._place, entry.run)
+        evidence = _evidence(entry, sums.total, firsts)
+        self._breathe()
         return Measured(
             ledgers=sums.total,
             evidence=evidence,
@@ -130,8 +135,13 @@ class Reader:
         return fold is not None and self._store.fold(*self._place, fold.data, fold.boots, fold.old)
 
 
-def _living(totals: Totals) -> bool:
-    return bool(totals.boot) and totals.age <= SILENT
+def _shipped(found: Iterable[Totals], ages: list[float]) -> Iterator[Shipped]:
+    """As they are summed up; notes the ages of the living."""
+    for boot, data, age in found:
+        living = bool(boot) and age <= SILENT
+        if living:
+            ages.append(age)
+        yield Shipped(boot, data, living)
 
 
 # --- what the judge is given --------------------------------------------------------------------

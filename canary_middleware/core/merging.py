@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -94,7 +94,7 @@ class Sums:
         self._breathe = breathe
         self._run = -1
         self._parts: dict[str, Part] = {}
-        self._silent: tuple[str, ...] = ()
+        self._silent: list[str] = []
         self.total = Ledgers()
         self.unreadable = False
 
@@ -103,29 +103,40 @@ class Sums:
         """By id of a process, why its totals cannot be read; each is refused as a whole."""
         return {boot: part.why for boot, part in self._parts.items() if part.head is None}
 
-    def update(self, run: int, found: Sequence[Shipped]) -> None:
+    def update(self, run: int, found: Iterable[Shipped]) -> None:
         """Take in what was read of all processes."""
         if run != self._run:
             self._run, self._parts, self.total = run, {}, Ledgers(run=run)
-        for boot in self._parts.keys() - {one.boot for one in found}:
-            self._exchange(boot, None)
-        for number, shipped in enumerate(found):
-            known = self._parts.get(shipped.boot)
-            if known is None or known.data != shipped.data:
-                self._exchange(shipped.boot, shipped.data)
+        self._silent, self.unreadable = [], False
+        self.total.pulse, self.total.upto = Pulse(), math.inf
+        boots = set()
+        for number, one in enumerate(found):
+            boots.add(one.boot)
+            known = self._parts.get(one.boot)
+            if known is None or known.data != one.data:
+                self._exchange(one.boot, one.data)
                 self._breathe()
+            self._look(one)
             if number % BREATH == 0:
                 self._breathe()
-        living = [self._parts[one.boot].head for one in found if one.living]
-        self._silent = tuple(one.boot for one in found if one.boot and not one.living)
-        self.unreadable = None in living
-        # Of one that cannot be read nobody knows what it has booked.
-        upto = [0.0 if one is None else one.upto for one in living]
-        self.total.upto = min(upto, default=math.inf)
-        self.total.pulse = Pulse()
-        for one in living:
-            if one is not None and one.run == run:
-                self.total.pulse.merge(one.pulse)
+        for boot in self._parts.keys() - boots:
+            self._exchange(boot, None)
+        self._breathe()
+
+    def _look(self, one: Shipped) -> None:
+        """What counts of the living only."""
+        if not one.living:
+            if one.boot:
+                self._silent.append(one.boot)
+            return
+        begin = self._parts[one.boot].head
+        if begin is None:
+            # Nobody knows what it has booked.
+            self.unreadable, self.total.upto = True, 0.0
+            return
+        self.total.upto = min(self.total.upto, begin.upto)
+        if begin.run == self._run:
+            self.total.pulse.merge(begin.pulse)
 
     def fold(self, entry: Entry) -> Fold | None:
         """The sum of the silent processes, as last read; ``None`` where there is nothing to do."""
