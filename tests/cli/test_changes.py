@@ -250,7 +250,7 @@ def test_every_verb_answers_for_help(capsys: pytest.CaptureFixture[str]) -> None
     assert set(cli.commands) == {
         "demo", "start", "status", "watch", "weight", "pause", "resume", "approve", "promote",
         "rollback", "finish", "rebase", "kill", "revive", "history", "explain", "affinity", "token",
-        "drill",
+        "drill", "simulate",
     }  # fmt: skip
     for verb in cli.commands:
         assert main([verb, "--help"]) == 0
