@@ -7,12 +7,14 @@ alpha, formula (16); promotion needs every guard with a margin to be proven, for
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from operator import itemgetter
 from typing import Final, NamedTuple
 
 from canary_middleware.core.budget import Bet, Source, bets, prior_of
-from canary_middleware.core.curves import latency_curves, log_e_curves, value_curves
+from canary_middleware.core.curves import Curves, latency_curves, log_e_curves, value_curves
 from canary_middleware.core.display import detectable, sides
 from canary_middleware.core.evalues import log_e
 from canary_middleware.core.guards import Guard, Metric, Worse
@@ -146,8 +148,13 @@ def _entries(bet: Bet, sums: Sums) -> float:
 def _latency(bet: Bet, sums: Sums) -> float:
     if sums.baseline is None:
         return 0.0
-    curves = latency_curves(sums.baseline, LEVELS.get(bet.guard.quantile or ""))
+    curves = _curves(sums.baseline, LEVELS.get(bet.guard.quantile or ""))
     return log_e_curves(sums.latency(), curves, bet.slack)
+
+
+@lru_cache(maxsize=64)
+def _curves(baseline: bytes, level: float | None) -> Curves:
+    return latency_curves(tuple(array("q", baseline)), level)
 
 
 def _firsts(bet: Bet, sums: Sums) -> float:

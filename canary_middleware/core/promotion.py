@@ -8,6 +8,7 @@ guard must pass at :data:`ALPHA` by itself; that needs no correction, for all of
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -144,15 +145,16 @@ def _latency(guard: Guard, delta: float, sums: Sums) -> Iterator[Claim]:
 
 
 def _slower(quantile: str, delta: float, sums: Sums) -> Claim:
-    at, usual = _beyond(sums.baseline or (), LEVELS[quantile])
+    at, usual = _beyond(sums.baseline or b"", LEVELS[quantile])
     return Claim(sums.slower(at), delta, usual)
 
 
 @lru_cache(maxsize=64)
-def _beyond(baseline: tuple[int, ...], level: float) -> tuple[int, float]:
+def _beyond(baseline: bytes, level: float) -> tuple[int, float]:
     """The first bucket beyond a quantile of stable, and how much of stable lies there."""
-    at = quantile_bucket(baseline, level)
-    return at, tail_share(baseline, at)
+    counts = array("q", baseline)
+    at = quantile_bucket(counts, level)
+    return at, tail_share(counts, at)
 
 
 def _hits(guard: Guard, delta: float, sums: Sums) -> list[Claim]:

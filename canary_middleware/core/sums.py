@@ -51,7 +51,8 @@ class Sums:
         self.evidence = evidence
         self.per_request = settings.policy is Policy.REQUEST
         self.unit = "requests" if self.per_request else "visitors"
-        self.baseline = None if settings.baseline is None else tuple(settings.baseline)
+        # Bytes are the cheapest key under which its curves are remembered.
+        self.baseline = None if settings.baseline is None else settings.baseline.tobytes()
         self.entries = _paired(evidence, evidence.entries, Entries)
         if self.per_request:
             self.matured = _at_once(self.entries, evidence.matured)
