@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import random
 import sys
+import time
 from array import array
 from collections.abc import Callable
 from itertools import count
+from statistics import median
+from time import thread_time
 
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -17,12 +20,23 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from benchmarks.measure import interleaved, ratio_line
 from canary_middleware.core.judge import judge
 from canary_middleware.core.model import Cohort
-from canary_middleware.core.outcomes import OutcomeClass
+from canary_middleware.core.outcomes import OutcomeClass, add_counts
 from canary_middleware.core.throw import Cell, Sight
-from canary_middleware.core.totals import Arm, Entries, Matured, bucket_of
+from canary_middleware.core.totals import (
+    Arm,
+    Entries,
+    Ledgers,
+    Matured,
+    Seen,
+    Slot,
+    bucket_of,
+    encode,
+)
 from canary_middleware.core.verdict import Evidence, Settings
 from canary_middleware.core.weight import FULL
 from canary_middleware.engine.sighting import Arrival
+from canary_middleware.measures import Reader
+from canary_middleware.stores.memory import MemoryStore
 from tests.engine.measured import QUICK, RUN, measured
 
 PEER = "histogram record"
@@ -34,7 +48,13 @@ BATCH = 250
 def main() -> list[str]:
     """The lines of this part."""
     found = interleaved(
-        {"peer": histogram(), "outcome": outcome(), "entry": entry(), "verdict": verdict()},
+        {
+            "peer": histogram(),
+            "outcome": outcome(),
+            "entry": entry(),
+            "verdict": verdict(cells=1),
+            "ramp": verdict(cells=4),
+        },
         calls=BATCH,
     )
     peer = found["peer"]
@@ -42,7 +62,9 @@ def main() -> list[str]:
         ratio_line("one outcome recorded", found["outcome"], peer, 0.15, PEER),
         ratio_line("a visitor's entry, once a period", found["entry"], peer, None, PEER),
         ratio_line("a verdict over three guards", found["verdict"], peer, 25, PEER),
+        ratio_line("the same at the third step of a ramp", found["ramp"], peer, 25, PEER),
         *memory(),
+        *leader(),
     ]
 
 
@@ -79,25 +101,25 @@ def entry() -> Callable[[], object]:
     return arrive
 
 
-def verdict() -> Callable[[], object]:
-    """Errors, latency and a conversion rate in the middle of a ramp, three periods behind."""
+def verdict(cells: int) -> Callable[[], object]:
+    """Errors, latency and a conversion rate, of visitors with so many histories."""
     made = measured(1_000, 5_000, 25_000)
     guards = made.engine.snapshot.by_name["checkout"].entry
     assert guards is not None
     chosen = tuple(g for g in guards.plan.guards if g.name in ("errors", "latency", "orders"))
     settings = Settings(chosen, baseline=array("q", QUICK.starts))
-    evidence = sample()
+    evidence = sample(cells)
     return lambda: judge(settings, evidence)
 
 
-def sample() -> Evidence:
+def sample(cells: int = 4) -> Evidence:
     """Healthy traffic, spread over as many buckets as real latencies are."""
     chance = random.Random(1)
     weights = {RUN: 1_000, RUN + 1: 5_000, RUN + 2: 25_000}
     entries: dict[Arm, Entries] = {}
     matured: dict[Arm, Matured] = {}
-    cells = [Cell(RUN), Cell(RUN + 1), Cell(RUN + 1, 1_000), Cell(RUN + 2, 5_000)]
-    for cell in cells:
+    histories = [Cell(RUN), Cell(RUN + 1), Cell(RUN + 1, 1_000), Cell(RUN + 2, 5_000)]
+    for cell in histories[:cells]:
         odds = cell.interval.odds(weights[cell.period])
         for _ in range(2_000):
             cohort = Cohort.CANARY if chance.random() < odds else Cohort.STABLE
@@ -121,6 +143,60 @@ def memory() -> list[str]:
         _size("a binary metric of a period", 2 * counter, 64),
         _size("a latency metric of a period", 2 * (8 + latency), 2500),
     ]
+
+
+PROCESSES = 1_000
+LOOKS = 7
+
+
+def leader() -> list[str]:
+    """One look at the totals of many processes, all of which have counted since the last one."""
+    made = measured(1_000, 5_000, 25_000)
+    entry = made.engine.snapshot.by_name["checkout"].entry
+    assert entry is not None
+    store, slices, last = MemoryStore(), [0.0], [0.0]
+
+    def breathe() -> None:
+        now = thread_time()
+        slices.append(now - last[0])
+        time.sleep(0)
+        last[0] = thread_time()
+
+    reader, ticks = Reader(store, "checkout", "2", breathe), []
+    ledgers = shipped(entry.run)
+    for look in range(LOOKS):
+        ledgers.seen[Cohort.STABLE].kinds[SUCCESS] += 1
+        data = encode(ledgers)
+        for number in range(PROCESSES):
+            store.put("checkout", "2", f"process-{number}", data)
+        begun = last[0] = thread_time()
+        reader.read(entry)
+        slices.append(thread_time() - last[0])
+        if look:  # the first one knows nobody
+            ticks.append(thread_time() - begun)
+    return [
+        _limit(f"a look at {PROCESSES} processes", median(ticks) * 1e3, 100, "ms"),
+        _limit("its longest piece", max(slices) * 1e3, 1, "ms"),
+    ]
+
+
+def shipped(run: int) -> Ledgers:
+    """What one process tells of :func:`sample`'s traffic."""
+    found = sample()
+    seen = {}
+    for cohort in Cohort:
+        seen[cohort] = Seen()
+        for arm, one in found.entries.items():
+            if arm.cohort is cohort:
+                add_counts(seen[cohort].starts, one.latency)
+                seen[cohort].kinds[SUCCESS] += one.n
+    slots = {Slot(*arm, 0): one for arm, one in found.matured.items()}
+    return Ledgers(run, 1e9, dict(found.entries), slots, seen)
+
+
+def _limit(title: str, value: float, target: float, unit: str) -> str:
+    mark = "ok  " if value <= target else "OVER"
+    return f"{mark} {title:<34} {value:8.2f} {unit}  (target {target:g})"
 
 
 def _size(title: str, size: int, target: int) -> str:
