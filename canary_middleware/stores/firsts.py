@@ -23,7 +23,7 @@ LIFE: Final = 90 * 86_400.0
 Count = tuple[str, int, Cohort]
 """Kind, period and cohort."""
 
-_KIND: Final = re.compile(r"[a-z0-9_-]{1,64}", re.ASCII)
+_KIND: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
 def steps(events: Iterable[First]) -> Iterator[tuple[First, ...]]:

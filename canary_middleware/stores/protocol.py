@@ -235,7 +235,7 @@ class First(NamedTuple):
     """An event of a visitor that counts once in a run, if it is the first of its kind.
 
     Attributes:
-        kind: name of the guard that watches for it, of at most 64 characters ``a-z0-9_-``.
+        kind: name of the guard that watches for it, of at most 64 characters ``A-Za-z0-9_-``.
         visitor: keyed hash, uniform below 2**53.
         period: revision since which the weight is what it was when the event happened.
         cohort: who served it.

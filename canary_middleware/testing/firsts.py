@@ -51,9 +51,9 @@ class FirstsContract(Contract):
         places = [("checkout", "2", 5), ("checkout", "2", 6), ("checkout", "3", 5),
                   ("checkout", "2:5", 5), ("checkout", ":", 5), ("search", "2", 5)]  # fmt: skip
         for number, place in enumerate(places):
-            store.first(*place, [failed(1, period=number), First("double-charge", 1, 99, STABLE)])
+            store.first(*place, [failed(1, period=number), First("Double-charge", 1, 99, STABLE)])
         for number, place in enumerate(places):
-            expected = {("errors", number, CANARY): 1, ("double-charge", 99, STABLE): 1}
+            expected = {("errors", number, CANARY): 1, ("Double-charge", 99, STABLE): 1}
             assert store.firsts(*place) == expected
 
     def test_neighbours_are_told_apart_up_to_the_last_bit(self, store: Firsts) -> None:
@@ -111,7 +111,7 @@ class FirstsContract(Contract):
         assert {kind for kind, _, _ in counts(store)} == set(kinds)
         assert sum(counts(store).values()) == KINDS + 1
 
-    @pytest.mark.parametrize("kind", ["", "x" * 65, "Errors", "a b", "a:b", "a\n", "é"])
+    @pytest.mark.parametrize("kind", ["", "x" * 65, "a b", "a:b", "a\n", "é"])
     def test_a_kind_is_the_name_of_a_guard(self, store: Firsts, kind: str) -> None:
         refuses(store, First(kind, 1, 17, CANARY))
 
