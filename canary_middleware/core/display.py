@@ -6,6 +6,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
+from operator import add
 from typing import Final
 
 from canary_middleware.core.curves import GROWTH, VALUE_MIDDLES
@@ -78,10 +79,11 @@ def _latency(sums: Sums) -> tuple[Share, Share]:
     return _quantiles(slow[0], canary), _quantiles(slow[1], stable)
 
 
-def _merged(histograms: Sequence[Sequence[int]]) -> Sequence[int]:
-    if len(histograms) == 1:
-        return histograms[0]
-    return [sum(counts) for counts in zip(*histograms, strict=True)]
+def _merged(histograms: Sequence[Sequence[int]]) -> list[int]:
+    merged = list(histograms[0]) if histograms else []
+    for one in histograms[1:]:
+        merged = list(map(add, merged, one))
+    return merged
 
 
 def _quantiles(slow: int, below: Sequence[int]) -> Share:

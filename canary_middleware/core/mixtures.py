@@ -77,6 +77,7 @@ def row(factors: Factors, table: Table) -> list[float]:
 
 def summed(rows: Sequence[Sequence[float]]) -> list[float]:
     """Sum per alternative over cells; log E adds over cells, and only then is it mixed."""
-    if len(rows) == 1:
-        return list(rows[0])
-    return [sum(column) for column in zip(*rows, strict=True)]
+    total = list(rows[0])
+    for one in rows[1:]:
+        total = list(map(add, total, one))
+    return total
