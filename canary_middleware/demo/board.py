@@ -42,6 +42,8 @@ def _view(view: View, now: float, paper: Paper) -> Iterator[Line]:
         return
     yield Line("")
     yield Line(f"  {view.name:<9} {_where(view, now)}", _COLOURS.get(entry.phase, ""))
+    if view.trouble:
+        yield Line(f"    its totals cannot be read: {view.trouble}", "red")
     for side in view.sides():
         yield Line(f"    {_side(side)}")
     found = view.numbers.verdict.findings if view.numbers else ()

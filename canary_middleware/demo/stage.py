@@ -49,7 +49,7 @@ class Setting:
     keep: bool = False
     pace: int = 6
     patience: float = 100.0
-    seconds: float = 4.0
+    seconds: float = 3.5
     fastapi: str = "canary_middleware.demo.fastapi_shop:create_app"
     flask: str = "canary_middleware.demo.flask_shop:create_app()"
 

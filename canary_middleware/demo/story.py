@@ -74,12 +74,12 @@ class Story:
         self._display.line()
         await self._ramp(begun)
         releases = await self._releases()
-        before = await self._watch("promoted", self._setting.seconds / 2)
+        before = await self._watch("promoted")
         kill = await self._change("kill", "--why", "this is the demo")
         struck = await self._stage.struck_at()
-        await self._watch("killed", self._setting.seconds)
+        await self._watch("killed")
         revive = await self._change("revive")
-        after = await self._watch("revived", self._setting.seconds)
+        after = await self._watch("revived")
         await self._crowd.go_home()
         return Account(
             answers=self._crowd.answers,
@@ -175,10 +175,10 @@ class Story:
 
     # --- looking on -----------------------------------------------------------------------------
 
-    async def _watch(self, scene: str, seconds: float) -> Window:
+    async def _watch(self, scene: str) -> Window:
         """Look on for as long as a scene takes."""
         self._admit(scene)
-        begun = time.monotonic()
+        seconds, begun = self._setting.seconds, time.monotonic()
         elapsed = 0.0
         while elapsed < seconds or (
             self._crowd.arrived < self._crowd.expected and elapsed < 2 * seconds

@@ -63,7 +63,7 @@ def play_demo(start_demo: StartDemo) -> StartDemo:
     """Starts a short demo: short steps and scenes, few visitors, and what else is told."""
 
     def play(crowd: str = "crowd", **setting: object) -> Demo:
-        chosen = {"visitors": 1000, "pace": 2, "seconds": 1.0, **setting}
+        chosen = {"visitors": 1000, "pace": 2, "seconds": 1.5, **setting}
         return start_demo(json.dumps(chosen), crowd, module="tests.demo.play")
 
     return play

@@ -44,6 +44,11 @@ def test_what_was_not_started_or_measured_is_left_out() -> None:
     ]  # fmt: skip
 
 
+def test_why_there_are_no_numbers_is_said() -> None:
+    *_, line = board(scene(View("checkout", ENTRY, trouble="of another format")), Paper(79))
+    assert line == ("    its totals cannot be read: of another format", "red")
+
+
 @pytest.mark.parametrize("width", [20, 40, 79, 120])
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     long = replace(VIEW, name="a-rollout-with-a-name-as-long-as-this", numbers=NUMBERS)
