@@ -16,6 +16,7 @@ from canary_middleware.cli import (
     explain,
     kill,
     looks,
+    simulate,
     token,
     watch,
 )
@@ -73,6 +74,7 @@ for command in (
     demo.demo, changes.start, looks.status, watch.watch, changes.weight, *changes.MOVES,
     changes.resume, changes.promote, changes.finish, changes.rebase, kill.kill, kill.revive,
     looks.history, explain.explain, drill.drill, affinity.affinity, token.token,
+    simulate.simulate,
 ):  # fmt: skip
     cli.add_command(command)
 

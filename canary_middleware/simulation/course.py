@@ -12,6 +12,7 @@ from typing import Final
 from canary_middleware.core.command import Command
 from canary_middleware.core.controller import Situation, decide
 from canary_middleware.core.judge import judge
+from canary_middleware.core.model import Policy
 from canary_middleware.core.outcomes import BUCKETS
 from canary_middleware.core.ramp import Course
 from canary_middleware.core.state import Document, Entry, Phase, Plan, Verb
@@ -24,7 +25,7 @@ from canary_middleware.simulation.traffic import HEALTHY, Harm, Side, Traffic
 NAME: Final = "simulation"
 BEFORE: Final = 5000
 """Requests of stable in the baseline."""
-GROWTH: Final = 0.05
+GROWTH: Final = 0.1
 """A tick brings about so much more of what was seen already, and one canary visitor."""
 TICKS: Final = 2000
 """Nobody waits for more."""
@@ -54,6 +55,7 @@ class End:
         proven: promoted with proof up to the margins.
         why: the reason of the last move.
         guards: that rolled it back, or that lack evidence.
+        missing: for a promotion, in words; ``""`` once it is over.
         way: weight over time.
     """
 
@@ -64,6 +66,7 @@ class End:
     proven: bool
     why: str
     guards: tuple[str, ...]
+    missing: str
     way: tuple[Point, ...]
 
 
@@ -178,7 +181,7 @@ class Simulated:
         at = self.time - entry.stay[0].at
         if 0 <= entry.step < len(course.bakes):
             left = course.bakes[entry.step] - at
-            span = min(span, max(1.0, left)) if left > 0 else min(span, max(60.0, at / 20))
+            span = min(span, max(1.0, left)) if left > 0 else min(span, max(60.0, at / 10))
         return span
 
     def _do(self, command: Command) -> None:
@@ -197,6 +200,7 @@ class Simulated:
             proven=verdict is not None and verdict.proven,
             why=entry.why,
             guards=tuple(self._guards(verdict)) if verdict else (),
+            missing="; ".join(verdict.missing) if verdict and entry.phase not in OVER else "",
             way=way,
         )
 
@@ -223,4 +227,6 @@ def simulate(
     judge: Judge = judge,
 ) -> End:
     """One rollout; the same seed gives the same."""
+    if plan.policy is Policy.REQUEST:
+        traffic = traffic.anew
     return Simulated(plan, traffic, Random(seed), harm, judge).run(until)

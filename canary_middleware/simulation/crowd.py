@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final, NamedTuple
 
 from canary_middleware.core.gauge import SLOW_KIND
 from canary_middleware.core.guards import Guard, Metric
-from canary_middleware.core.model import Cohort
+from canary_middleware.core.model import Cohort, Policy
 from canary_middleware.core.outcomes import OutcomeClass
 from canary_middleware.core.state import Plan
 from canary_middleware.core.throw import Cell
@@ -116,9 +116,8 @@ class Crowd:
         """Everybody who comes between the moment before and this one."""
         self._happen(now)
         self._ripen(now)
-        arrivals = poisson(self.random, self.traffic.rate * now.span)
-        for lo, count in list(self._who(arrivals)):
-            self._throw(now, lo, count)
+        for lo, people in self._people():
+            self._come(now, lo, people)
 
     def evidence(self, weights: Mapping[int, int], current: int, betting: int) -> Evidence:
         """As the judge is given it."""
@@ -137,19 +136,25 @@ class Crowd:
 
     # --- who comes -------------------------------------------------------------------------------
 
-    def _who(self, arrivals: int) -> Iterator[tuple[int, int]]:
-        """How many arrivals of each kind: -1 is known to be on the canary."""
-        left, crowd = arrivals, self.traffic.crowd
-        for lo, known in [*self._known.items()]:
-            came = binomial(self.random, left, min(1.0, known / max(1.0, crowd)))
-            left, crowd = left - came, crowd - known
-            yield lo, came
-        yield 0, left
+    def _people(self) -> list[tuple[int, float]]:
+        """How many people there are of each kind: -1 is known to be on the canary."""
+        unseen = max(0.0, self.traffic.crowd - sum(self._known.values()))
+        return [*self._known.items(), (0, unseen)]
 
-    def _throw(self, now: Now, lo: int, count: int) -> None:
-        """People of whom the same is known come: some of them for the first time in the period."""
-        if not count:
-            return
+    def _come(self, now: Now, lo: int, people: float) -> None:
+        """Some of those of whom the same is known come, and some of these more than once."""
+        visits = self.traffic.rate * now.span / self.traffic.crowd
+        if math.isinf(people):
+            count, again = poisson(self.random, self.traffic.rate * now.span), 0
+        else:
+            came = -math.expm1(-visits)
+            count = binomial(self.random, round(people), came)
+            again = poisson(self.random, people * (visits - came))
+        if count:
+            self._throw(now, lo, count, again)
+
+    def _throw(self, now: Now, lo: int, count: int, again: int) -> None:
+        """Those who come for the first time in the period are throws of the coin."""
         origin = None if lo == 0 else Cohort.CANARY if lo < 0 else Cohort.STABLE
         cell = Cell(now.period, max(0, lo), FULL)
         if lo < 0 or not cell.interval.throws(now.weight):
@@ -157,7 +162,7 @@ class Crowd:
             if lo >= 0 and cohort is Cohort.CANARY:  # everybody is
                 self._know(lo, -count if lo else 0)
                 self._know(-1, count)
-            self._visit(now, cohort, count, origin)
+            self._visit(now, cohort, count + again, origin)
             return
         canary = binomial(self.random, count, cell.interval.odds(now.weight))
         if lo > 0:
@@ -166,6 +171,9 @@ class Crowd:
             if some:
                 self._know(-1 if cohort is Cohort.CANARY else now.weight, some)
                 self._enter(now, Arm(cell, cohort), some, origin)
+                more = binomial(self.random, again, some / count)
+                if more:
+                    self._visit(now, cohort, more, cohort)
 
     def _know(self, lo: int, count: int) -> None:
         self._known[lo] = max(0, self._known.get(lo, 0) + count)
@@ -180,6 +188,9 @@ class Crowd:
         latency = spread(self.random, count, self._sides[arm.cohort].latency)
         entries = self.entries.setdefault(arm, Entries())
         entries.merge(Entries(count, failed, 0, array("q", latency)))
+        if self.plan.policy is Policy.REQUEST:  # what a request had is known with its answer
+            self.matured.setdefault(arm, Matured()).merge(Matured(count, hits))
+            return
         slot = self.plan.slot
         ripe = (now.time // slot + 1) * slot + self.plan.course.horizon + self.traffic.gate
         self._waiting.append(Waiting(ripe, arm, Matured(count, hits)))

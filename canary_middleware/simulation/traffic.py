@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
@@ -45,6 +45,12 @@ class Traffic:
     def crowd(self) -> float:
         """How many different people there are; by default everybody comes every third day."""
         return max(1.0, self.people or 3 * self.visitors)
+
+    @property
+    def anew(self) -> Traffic:
+        """The same requests, each drawn by itself."""
+        every = self.visitors * self.requests
+        return replace(self, visitors=every, requests=1.0, people=math.inf)
 
     @property
     def rate(self) -> float:
