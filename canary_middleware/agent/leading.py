@@ -32,6 +32,8 @@ WATCHERS: Final = 8
 """Processes beside the leader that look for a reason to roll back, on average."""
 AT_EASE: Final = 2.0
 """Seconds between two turns from which on this process was stopped, and all others look silent."""
+AT_ONCE: Final = 8
+"""Moves in one turn, so that no release waits for the next one because another one moved."""
 BASELINE: Final = 200
 """Answers of stable from which on its latency is known (STATS section 1.3)."""
 PROTECTS: Final = frozenset({Verb.ROLLBACK, Verb.PRECAUTION, Verb.PAUSE})
@@ -157,21 +159,29 @@ class Leading:
 
     def turn(self) -> None:
         """Look at every measured release that is on its way."""
-        now, document = self._clock(), self._followed()
+        now = self._clock()
         if now - self._turned_at > AT_EASE:
             self._at_ease_since = now
         self._turned_at = now
+        for _ in range(AT_ONCE):
+            if not self._round():
+                return
+
+    def _round(self) -> bool:
+        """Whether something was done, so that the others have to be decided on what is now."""
+        document = self._followed()
         self._stays.hear(document)
         work = list(measured(document))
         keys = {(name, entry.release) for name, entry in work}
         self._releases = {key: one for key, one in self._releases.items() if key in keys}
         if document is None or not work:
             self._lease.give_back()
-            return
+            return False
         leads = self._lease.held(max(self.processes(*key) for key in keys))
-        for name, entry in work:
-            if self._is_due(name, entry, leads=leads) and self._look(document, name, entry, leads):
-                return  # the rest was decided on a document that is history now
+        return any(
+            self._is_due(name, entry, leads=leads) and self._look(document, name, entry, leads)
+            for name, entry in work
+        )
 
     def leave(self) -> None:
         """This process ends."""

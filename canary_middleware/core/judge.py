@@ -142,14 +142,19 @@ def _entries(bet: Bet, sums: Sums) -> float:
     if guard.metric is Metric.LATENCY:
         return _latency(bet, sums)
     cells = sums.failures() if guard.metric is Metric.FAILURES else sums.client_errors()
-    return log_e(cells, prior_of(bet), bet.slack)
+    return _seen(sums, log_e(cells, prior_of(bet), bet.slack))
+
+
+def _seen(sums: Sums, log_e: float) -> float:
+    """No finding against a canary that nobody was measured on: that is a matter of the shares."""
+    return log_e if sums.visitors[0] else min(log_e, 0.0)
 
 
 def _latency(bet: Bet, sums: Sums) -> float:
     if sums.baseline is None:
         return 0.0
     curves = _curves(sums.baseline, LEVELS.get(bet.guard.quantile or ""))
-    return log_e_curves(sums.latency(), curves, bet.slack)
+    return _seen(sums, log_e_curves(sums.latency(), curves, bet.slack))
 
 
 @lru_cache(maxsize=64)

@@ -384,3 +384,16 @@ def test_the_quantiles_shown_lie_in_their_buckets() -> None:
         exact = 0.08 * math.exp(0.3 * math.log(level / (1 - level)))
         assert abs(bucket_of(shown) - bucket_of(exact)) <= 1
         assert shown <= STARTS[-1]
+
+
+def test_a_canary_that_nobody_came_to_is_no_worse() -> None:
+    cell = Cell(1)
+    evidence = Evidence(
+        {1: 5_000}, 1,
+        {Arm(cell, Cohort.STABLE): Entries(2_000)},
+        {},
+        {Arm(cell, Cohort.STABLE): Matured(2_000)},
+    )  # fmt: skip
+    told = judge(Settings(Guard.defaults()), evidence)
+    assert told.decision is Decision.INCONCLUSIVE
+    assert told.mismatch >= math.log(1000), "that is what is wrong"
