@@ -50,7 +50,9 @@ def _failures(sums: Sums) -> tuple[Share, Share]:
     if sums.per_request:
         table = total(sums.failures())
         return Share(table[0], table[0] + table[2]), Share(table[1], table[1] + table[3])
-    return _of_all(total(sums.firsts(FAILED)), sums)
+    # Totals and first events come in two writes: at least as many as the one that was first says.
+    first, entered = total(sums.firsts(FAILED)), total(sums.failures())
+    return _of_all(Table(max(first[0], entered[0]), max(first[1], entered[1])), sums)
 
 
 def _of_all(table: Table, sums: Sums) -> tuple[Share, Share]:
