@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from canary_middleware.core.state import Phase
 from canary_middleware.demo.account import Account, Release
 from canary_middleware.demo.crowd import Answer
 from canary_middleware.demo.words import PARTS, Part
@@ -38,6 +39,18 @@ def touched(account: Account, part: Part) -> Touched:
         twice=_distinct(answer for answer in mine if answer.charges > 1),
         pages=len({trouble.visitor for trouble in account.errors if trouble.part == part.name}),
         rescued=len(set(account.exported.helped.get(part.name, ()))),
+    )
+
+
+def harmed(account: Account) -> tuple[int, int, int, int]:
+    """How many visitors came, saw a release that was rolled back, paid twice, saw an error page."""
+    bad = {part.canary for part in PARTS if account.releases[part.name].phase is Phase.ROLLED_BACK}
+    pages = {trouble.visitor for trouble in account.errors}
+    return (
+        len({answer.visitor for answer in account.answers} | pages),
+        _distinct(answer for answer in account.answers if answer.version in bad),
+        _distinct(answer for answer in account.answers if answer.charges > 1),
+        len(pages),
     )
 
 

@@ -9,7 +9,7 @@ from canary_middleware.core.state import Phase
 from canary_middleware.demo.account import Account, Release
 from canary_middleware.demo.display import Display
 from canary_middleware.demo.promises import verdicts
-from canary_middleware.demo.summary import counted, touched
+from canary_middleware.demo.summary import counted, harmed, touched
 from canary_middleware.demo.words import PARTS
 
 _COLOURS: Final = {Phase.PROMOTED: "green", Phase.ROLLED_BACK: "red"}
@@ -46,6 +46,11 @@ def _touched(account: Account, display: Display) -> Iterator[str]:
             f"  {name:<16}{it.release.word:<12}"
             f"{it.saw:>8,}{it.twice:>12,}{it.pages:>12,}{it.rescued:>10,}"
         )
+    came, bad, twice, pages = harmed(account)
+    yield (
+        f"  Of {came:,} visitors {bad:,} saw a release that was taken back, "
+        f"{twice:,} paid twice, {pages:,} saw an error."
+    )
     yield ""
 
 

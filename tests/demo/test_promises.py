@@ -16,7 +16,7 @@ from canary_middleware.core.verdict import Verdict as Judged
 from canary_middleware.demo.account import Account, Exported, Release, Scene, Window
 from canary_middleware.demo.crowd import Answer, Trouble
 from canary_middleware.demo.promises import verdicts
-from canary_middleware.demo.summary import counted, touched
+from canary_middleware.demo.summary import counted, harmed, touched
 from canary_middleware.demo.words import CHECKOUT, ERRORS, PAY, SEARCH, TWICE, Part
 
 HEARD, STRUCK, REVIVED = 41.01, 41.0, 50.0
@@ -141,6 +141,7 @@ def test_who_was_touched_is_counted_in_visitors() -> None:
     assert [(it.saw, it.twice, it.pages, it.rescued) for it in rows] == [
         (100, 0, 0, 0), (10, 3, 0, 0), (0, 0, 1, HELPED),
     ]  # fmt: skip
+    assert harmed(told) == (100, 10, 3, 1)
 
 
 Lie = Callable[[Account], Account]
