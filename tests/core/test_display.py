@@ -9,13 +9,13 @@ from canary_middleware.core.judge import judge
 from canary_middleware.core.model import Cohort, Policy
 from canary_middleware.core.throw import Cell
 from canary_middleware.core.totals import Arm, Entries
-from canary_middleware.core.verdict import Decision, Evidence, Settings, Share
+from canary_middleware.core.verdict import Evidence, Settings, Share
 
 
 @pytest.mark.parametrize("told", [0, 4, 6, 7])
 def test_failures_are_shown_by_whichever_ledger_came_first(told: int) -> None:
     """The totals of a canary that hangs are there a moment before its first events are."""
-    cell = Cell(7, 0, 100_000)
+    cell = Cell(7)
     evidence = Evidence(
         weights={7: 50_000},
         current=7,
@@ -26,6 +26,5 @@ def test_failures_are_shown_by_whichever_ledger_came_first(told: int) -> None:
         firsts={("failures", 7, Cohort.CANARY): told},
     )
     verdict = judge(Settings((Guard.errors(),), Policy.FOLLOW), evidence)
-    assert verdict.decision is Decision.ROLLBACK
-    assert verdict.breaches[0].canary == Share(max(6, told), 8)
-    assert verdict.breaches[0].stable == Share(0, 9)
+    (found,) = verdict.findings
+    assert (found.canary, found.stable) == (Share(max(6, told), 8), Share(0, 9))
