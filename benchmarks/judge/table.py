@@ -55,10 +55,10 @@ class Effort:
     @classmethod
     def of(cls, runs: int) -> Effort:
         """In proportion, as the full table has it."""
-        return cls(runs, max(10, runs // 5), max(10, runs // 5))
+        return cls(runs, max(10, runs // 4), max(10, runs // 5))
 
 
-USUAL: Final = Effort.of(200)
+USUAL: Final = Effort(200, 150, 60)
 FULL: Final = Effort.of(2000)
 Part = Callable[[Observer, Effort], Iterator[Line]]
 
