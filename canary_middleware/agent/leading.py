@@ -18,6 +18,7 @@ from canary_middleware.core.evidence import evidence_of
 from canary_middleware.core.model import Cohort
 from canary_middleware.core.state import ACTIVE, Document, Entry, Verb
 from canary_middleware.core.totals import Ledgers
+from canary_middleware.core.verdict import Verdict
 from canary_middleware.measures import LEASE, SILENT, Measured, MeasuredStore, Reader
 
 logger = logging.getLogger("canary_middleware")
@@ -116,6 +117,7 @@ class Leading:
         adopt: follows what was written, without waiting for its push.
         troubles: tells what fails.
         count: counts a rare event; see docs/telemetry.md.
+        judged: is told of every verdict: rollout, release, verdict.
         clock: monotonic seconds.
         wall: wall-clock seconds.
         chance: uniform in [0, 1).
@@ -131,11 +133,13 @@ class Leading:
         adopt: Callable[[Document], object],
         troubles: Troubles,
         count: Callable[[str], None],
+        judged: Callable[[str, str, Verdict], object],
         clock: Callable[[], float],
         wall: Callable[[], float],
         chance: Callable[[], float],
     ) -> None:
         self._store = store
+        self._judged = judged
         self._name = name
         self._followed = followed
         self._adopt = adopt
@@ -208,6 +212,7 @@ class Leading:
             return False
         measures = found[0]
         one.note(entry, measures, self._clock())
+        self._judged(name, entry.release, measures.verdict)
         if not leads and measures.processes > WATCHERS:
             # Its next look is far away, and what it would keep until then is large.
             one.reader = Reader(self._store, name, entry.release)

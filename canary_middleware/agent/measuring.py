@@ -12,6 +12,7 @@ from canary_middleware.agent.looping import Loops
 from canary_middleware.agent.shipping import Counted, Release, Shipping
 from canary_middleware.agent.troubles import Troubles
 from canary_middleware.core.state import Document, Entry
+from canary_middleware.core.verdict import Verdict
 from canary_middleware.measures import NO_TOTALS, MeasuredStore
 from canary_middleware.stores.protocol import StateStore
 
@@ -21,6 +22,9 @@ class Measures(Counted, Protocol):
 
     def book(self, now: float) -> None:
         """Book everything that is old enough at ``now``, monotonic seconds."""
+
+    def judged(self, rollout: str, release: str, verdict: Verdict) -> None:
+        """What the judge says of all processes together."""
 
 
 class Measuring:
@@ -69,7 +73,8 @@ class Measuring:
                 ),
                 Leading(
                     store, owner=owner, name=name, followed=followed, adopt=adopt,
-                    troubles=troubles, count=count, clock=clock, wall=wall, chance=chance,
+                    troubles=troubles, count=count, judged=self._judged, clock=clock, wall=wall,
+                    chance=chance,
                 ),
             )  # fmt: skip
 
@@ -93,6 +98,9 @@ class Measuring:
             shipping, leading = self._shared
             shipping.turn(dict(self._underway()), leading.processes)
             leading.turn()
+
+    def _judged(self, rollout: str, release: str, verdict: Verdict) -> None:
+        self._measures().judged(rollout, release, verdict)
 
     def leave(self, *, online: bool) -> None:
         """This process ends: what was counted since the last turn is not lost, nor is the lease."""

@@ -50,7 +50,8 @@ def measure_problems(rollout: Rollout, place: str) -> Iterator[Problem]:
     yield from _alpha_problems(rollout.alpha, f"{place}, alpha")
     yield from _horizon_problems(rollout, f"{place}, horizon")
     yield from duration_problems(rollout.timeout, f"{place}, timeout")
-    if isinstance(rollout.ramp, Ramp) and rollout.ramp.automatic:
+    ramp: object = rollout.ramp  # of a user's: it may be anything
+    if isinstance(ramp, Ramp) and ramp.automatic:
         yield from _abort_problems(rollout, place)
 
 

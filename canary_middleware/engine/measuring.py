@@ -35,6 +35,7 @@ from canary_middleware.stores.protocol import First
 
 if TYPE_CHECKING:
     from canary_middleware.core.snapshot import Snapshot
+    from canary_middleware.core.verdict import Verdict
 
 WAITING: Final = 65_536
 """Arrivals and events that wait to be booked, each; beyond that they are dropped and counted."""
@@ -171,6 +172,9 @@ class Measuring:
         clock: monotonic seconds.
         wall: wall-clock seconds.
         snapshot: the present one.
+
+    Attributes:
+        verdicts: by rollout and release, what the judge said when this process last asked.
     """
 
     def __init__(
@@ -188,6 +192,7 @@ class Measuring:
         self._arrivals: dict[float, deque[Arrival]] = {}
         self._events: dict[float, deque[Event]] = {}
         self._tallies: dict[Release, Tally] = {}
+        self.verdicts: dict[Release, Verdict] = {}
         self._lock = Lock()
 
     # --- on the request path ---------------------------------------------------------------------
@@ -308,6 +313,10 @@ class Measuring:
             tally = self._tallies.get((rollout, release))
             if tally is not None and tally.gauge.run == run:
                 tally.firsts = (firsts + tally.firsts)[:FIRSTS]
+
+    def judged(self, rollout: str, release: str, verdict: Verdict) -> None:
+        """What the judge says of all processes together; for telemetry."""
+        self.verdicts[rollout, release] = verdict
 
     def restart(self, rollout: str, release: str) -> None:
         """Begin at 0: what was told of this release is in a sum, under an id that is closed."""

@@ -20,6 +20,7 @@ from canary_middleware.core.model import Cohort, Reason
 from canary_middleware.core.outcomes import EDGES, Cell, OutcomeClass
 from canary_middleware.core.snapshot import Snapshot
 from canary_middleware.core.state import Phase
+from canary_middleware.core.verdict import Finding, Verdict
 from canary_middleware.telemetry import names
 
 UNITS_PER_CENT: Final = 1000
@@ -59,6 +60,14 @@ class RecorderLike(Protocol):
         """Exposures that have not ended, by the same."""
 
 
+class MeasuringLike(Protocol):
+    """See :class:`canary_middleware.engine.measuring.Measuring`."""
+
+    @property
+    def verdicts(self) -> Mapping[tuple[str, str], Verdict]:
+        """By rollout and release."""
+
+
 class WatchedEngine(Protocol):
     """See :class:`canary_middleware.engine.engine.Engine`.
 
@@ -72,6 +81,10 @@ class WatchedEngine(Protocol):
     @property
     def recorder(self) -> RecorderLike:
         """Of this process."""
+
+    @property
+    def measuring(self) -> MeasuringLike:
+        """Of this process; likewise."""
 
     @property
     def snapshot(self) -> Snapshot:
@@ -207,6 +220,26 @@ def _events(engine: WatchedEngine) -> Iterator[Point]:
         yield (event,), count
 
 
+def _evidence(engine: WatchedEngine) -> Iterator[Point]:
+    for labels, finding in _findings(engine):
+        yield labels, finding.log_e / finding.threshold
+
+
+def _proof(engine: WatchedEngine) -> Iterator[Point]:
+    for labels, finding in _findings(engine):
+        if finding.proof is not None and finding.needed:
+            yield labels, finding.proof / finding.needed
+
+
+def _findings(engine: WatchedEngine) -> Iterator[tuple[tuple[str, ...], Finding]]:
+    verdicts = engine.measuring.verdicts
+    for lane in engine.snapshot.lanes:
+        release = lane.track.rollout.canary
+        verdict = verdicts.get((lane.name, release)) if lane.active else None
+        for finding in verdict.findings if verdict is not None else ():
+            yield (lane.name, release, finding.guard), finding
+
+
 LOOKS: Final[tuple[tuple[names.Metric, Look], ...]] = (
     (names.REQUESTS, _requests),
     (names.IN_FLIGHT, _in_flight),
@@ -216,4 +249,6 @@ LOOKS: Final[tuple[tuple[names.Metric, Look], ...]] = (
     (names.STALENESS, _staleness),
     (names.REVISION, _revision),
     (names.EVENTS, _events),
+    (names.EVIDENCE, _evidence),
+    (names.PROOF, _proof),
 )

@@ -36,6 +36,7 @@ OUTCOME: Final = "canary.outcome"
 DRILL: Final = "canary.drill"
 PHASE: Final = "canary.phase"
 EVENT: Final = "canary.event"
+GUARD: Final = "canary.guard"
 NAMESPACE: Final = "canary.namespace"
 
 ERROR_TYPE: Final = "error.type"
@@ -170,8 +171,19 @@ EVENTS: Final = Metric(
     "Rare things: rescues, refused cookies, late exposures, errors of hooks and of the store.",
 )  # fmt: skip
 
+EVIDENCE: Final = Metric(
+    "canary.guard.evidence", "gauge", "1", (ROLLOUT, VERSION, GUARD),
+    "Evidence that the canary is worse, as a part of what rolls back (1): its log e-value by all "
+    "processes, below 0 for the contrary. Told by the processes that judge.",
+)  # fmt: skip
+PROOF: Final = Metric(
+    "canary.guard.proof", "gauge", "1", (ROLLOUT, VERSION, GUARD),
+    "Evidence that the canary is at most a margin worse, as a part of what a promotion needs (1).",
+)  # fmt: skip
+
 METRICS: Final = (
-    DURATION, REQUESTS, IN_FLIGHT, WEIGHT, PHASES, KILL, STALENESS, REVISION, EVENTS,
+    DURATION, REQUESTS, IN_FLIGHT, WEIGHT, PHASES, KILL, STALENESS, REVISION, EVENTS, EVIDENCE,
+    PROOF,
 )  # fmt: skip
 
 LABELS: Final = (
@@ -180,6 +192,7 @@ LABELS: Final = (
     Attribute(COHORT, "`stable`, `canary`", "the side that the version is on"),
     Attribute(OUTCOME, ", ".join(f"`{kind.label}`" for kind in OutcomeClass), "how it ended"),
     Attribute(PHASE, ", ".join(f"`{phase.value}`" for phase in Phase), "see states.md"),
+    Attribute(GUARD, "`errors`", "name of a guard, from the configuration"),
     Attribute(EVENT, "one of a fixed set of words", "what happened"),
 )
 

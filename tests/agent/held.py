@@ -11,6 +11,7 @@ from canary_middleware.core.ramp import Ramp
 from canary_middleware.core.state import Document, Kill, Plan, Verb
 from canary_middleware.core.totals import Ledgers
 from canary_middleware.core.transitions import Command, apply
+from canary_middleware.core.verdict import Verdict
 from canary_middleware.engine.claims import Claims
 from canary_middleware.engine.recorder import Recorder
 from canary_middleware.stores.protocol import First
@@ -34,6 +35,7 @@ class Counted:
     firsts: list[Batch] = field(default_factory=list)
     booked: list[float] = field(default_factory=list)
     restarts: int = 0
+    verdicts: dict[tuple[str, str], Verdict] = field(default_factory=dict)
 
     def book(self, now: float) -> None:
         self.booked.append(now)
@@ -50,6 +52,9 @@ class Counted:
 
     def put_back(self, batch: Batch) -> None:
         self.firsts.append(batch)
+
+    def judged(self, rollout: str, release: str, verdict: Verdict) -> None:
+        self.verdicts[rollout, release] = verdict
 
     def restart(self, rollout: str, release: str) -> None:
         self.restarts += 1

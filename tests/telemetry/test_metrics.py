@@ -10,6 +10,7 @@ import sys
 import time
 import weakref
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,10 @@ from opentelemetry.sdk.metrics.export import HistogramDataPoint
 
 from canary_middleware import Canary, current, verbs
 from canary_middleware.asgi import CanaryMiddleware
+from canary_middleware.core.guards import Action
 from canary_middleware.core.model import Assignment
 from canary_middleware.core.outcomes import EDGES, OutcomeClass
+from canary_middleware.core.verdict import Decision, Finding, Share, Verdict
 from canary_middleware.telemetry import Telemetry
 from canary_middleware.telemetry.spans import TracedVisit
 from tests.support.servers import LOCALHOST, free_port
@@ -119,6 +122,26 @@ def test_the_control_state_is_published(sdk: Sdk) -> None:
     assert sdk.numbers("canary.kill") == {("site",): 0, ("checkout",): 1}
     assert sdk.numbers("canary.phase")["site", "promoted"] == 1
     assert sdk.numbers("canary.phase")["site", "paused"] == 0
+
+
+def test_the_evidence_of_guards_is_published_while_they_are_judged(sdk: Sdk) -> None:
+    made = canary(sdk, weight="12.5%")
+    assert sdk.numbers("canary.guard.evidence") == {}
+    found = Finding(
+        "errors", Action.BREACH, "failures", "visitors", Share(), Share(), 2.0, 4.0,
+        proof=1.0, needed=4.0,
+    )  # fmt: skip
+    unproven = replace(found, guard="throughput", log_e=-2.0, proof=None)
+    findings = (found, unproven)
+    verdict = Verdict(Decision.INCONCLUSIVE, proven=False, findings=findings, visitors=(1, 9))
+    made.engine.measuring.judged("checkout", CANARY, verdict)
+    assert sdk.numbers("canary.guard.evidence") == {
+        ("checkout", CANARY, "errors"): 0.5,
+        ("checkout", CANARY, "throughput"): -0.5,
+    }
+    assert sdk.numbers("canary.guard.proof") == {("checkout", CANARY, "errors"): 0.25}
+    verbs.promote(made.store, "checkout", by="test")
+    assert sdk.numbers("canary.guard.evidence") == {}
 
 
 def test_staleness_is_the_age_of_the_last_confirmation(sdk: Sdk) -> None:
