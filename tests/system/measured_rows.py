@@ -19,7 +19,7 @@ from tests.support.clients import NAVIGATION, Connection, Cookies
 from tests.support.fault_proxy import reset
 from tests.support.servers import LOCALHOST, Process, free_port
 from tests.system.measured import Crowd, Site
-from tests.system.measured_rows_site import NAMESPACE, OTLP, PLANS, STALL, STORE, rollout
+from tests.system.measured_rows_site import NAMESPACE, OTLP, STALL, STORE, rollout
 from tests.system.rig import BIN, ROOT
 
 SITE = "tests.system.measured_rows_site"
@@ -277,6 +277,7 @@ BAD = {"hang": "errors", "page": "broken", "one-bad": "errors", "strict": "missi
 """Releases that go back, and the guard that sees it: W10, and what shows that the rest can fail."""
 INNOCENT = ("both-bad", "stalled", "attacked", "attacked-wsgi")
 VISITED = ("hang", "page", "both-bad", "one-bad", "all-bad", "strict", "choking")
+RELEASES = (*BAD, *INNOCENT, "all-bad", "rare", "nobody")
 WARM = 5.0
 
 
@@ -305,7 +306,7 @@ class Rows:
     async def _story(self) -> None:
         fleet, begun = self.fleet, time.monotonic()
         await asyncio.sleep(WARM)
-        await asyncio.to_thread(fleet.start, *(set(PLANS) - {"steady"}))
+        await asyncio.to_thread(fleet.start, *RELEASES)
         started = time.time()
         await until(self._unknown, 15)
         outsiders = await self._outside()

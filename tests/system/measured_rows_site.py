@@ -38,10 +38,13 @@ RATES: Final = {
     "one-bad": (0.0, 0.3),
     "all-bad": (0.8, 0.8),
     "steady": (0.03, 0.03),
+    "slowly": (0.03, 0.03),
 }
 STILL: Final = Ramp("50%", "100%", bake="10m")
 CEILING: Final = Precaution(stall=60.0)
 """Of failures alone: other rows stop the loops of these processes."""
+SOME: Final = (Guard.errors(margin=None), Guard.latency(margin=None))
+LONG: Final = tuple(f"{weight}%" for weight in range(15, 87, 6))
 PLANS: Final[dict[str, dict[str, Any]]] = {
     # W10
     "hang": {},
@@ -60,11 +63,9 @@ PLANS: Final[dict[str, dict[str, Any]]] = {
     "attacked-wsgi": {},
     "strict": {"guards": [Guard.never("missing", above=0)]},
     "choking": {"guards": [Guard.never("choked", above=0)]},
-    # W1 to W3, W12
-    "steady": {
-        "guards": [Guard.errors(margin=None)],
-        "ramp": Ramp(*(f"{weight}%" for weight in range(20, 92, 8)), bake="2s", samples=5),
-    },
+    # W1 to W3, W12: a ramp of many steps, for the core suite and for a minute's stop
+    "steady": {"guards": SOME, "ramp": Ramp(*LONG, bake="2s", samples=5)},
+    "slowly": {"guards": SOME, "ramp": Ramp(*LONG, bake="9s", samples=5)},
 }
 HANGS: Final = 20.0
 STALL: Final = 2.0
