@@ -102,8 +102,11 @@ class Told:
         return ""
 
     def _after(self) -> str:
-        if self.verdict.visitors[0] or not self.requests:
-            return f" after {_some(self.verdict.visitors[0], f'canary {self.unit}')}"
+        # First events are told at once, visitors when their answers are old enough.
+        failed = [one.canary.events for one in self.verdict.breaches if one.unit == self.unit]
+        visitors = max([self.verdict.visitors[0], *failed])
+        if visitors or not self.requests:
+            return f" after {_some(visitors, f'canary {self.unit}')}"
         return f" after {_some(self.requests[0], 'canary requests')}"
 
     def _reason(self) -> str:

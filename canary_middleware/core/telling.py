@@ -45,7 +45,8 @@ def compared(
 
 def _beside(share: Share, seen: int) -> str:
     """How many there were, where it is not known of how many this is."""
-    return f" ({seen:,} seen)" if seen and not share.of else ""
+    # First events are told at once, visitors when their answers are old enough.
+    return f" ({seen:,} seen)" if seen >= max(1, share.events) and not share.of else ""
 
 
 def _frame(found: Finding, guard: Guard) -> tuple[str, str, str]:
