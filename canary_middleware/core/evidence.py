@@ -102,9 +102,11 @@ class Told:
         return ""
 
     def _after(self) -> str:
-        # First events are told at once, visitors when their answers are old enough.
-        failed = [one.canary.events for one in self.verdict.breaches if one.unit == self.unit]
-        visitors = max([self.verdict.visitors[0], *failed])
+        visitors = self.verdict.visitors[0]
+        if visitors and self.unit == "visitors":
+            # First events are told at once, visitors when their answers are old enough.
+            failed = [one.canary.events for one in self.verdict.breaches if one.unit == self.unit]
+            visitors = max([visitors, *failed])
         if visitors or not self.requests:
             return f" after {_some(visitors, f'canary {self.unit}')}"
         return f" after {_some(self.requests[0], 'canary requests')}"
