@@ -237,15 +237,16 @@ def _ripened(
     cell: Ints,
 ) -> Ripened:
     """Visitors count when the slot of their entry and a horizon are over, within their period."""
-    since = requests.time - entered_at[visit]
-    within = since <= HORIZON
+    entry = entered_at[visit]
+    ripe = (np.floor(entered_at / SLOT) + 1) * SLOT + HORIZON
+    within = requests.time < ripe[visit]
     events = {
         ERRORS: requests.failed & within,
-        RETURNED: (since > 0) & within,
+        RETURNED: (requests.time > entry) & within,
         CHARGES: requests.twice & within,
         ORDERS: requests.ordered & within,
     }
-    time = (np.floor(requests.time[throws] / SLOT) + 1) * SLOT + HORIZON
+    time = ripe[visit[throws]]
     ends = np.array([*split.starts[1:], np.inf])
     counts = time <= ends[requests.period[throws]]
     hits = {}
