@@ -363,6 +363,7 @@ class Handshake:
                 message = self._start(message)
             elif kind == "websocket.close":
                 visit.status = 403  # what the server answers then
+                visit.answer(visit.status)
                 self.kind = OutcomeClass.CLIENT_ERROR
         return self._send(message)
 

@@ -82,8 +82,9 @@ class Measured(Placing):
             return
         sight = self._sight(gauge)
         period = assignment.period - gauge.run
-        if sight is not None and sight.period == period:
-            if gauge.returned & ~sight.seen:
+        # A later period than ours is one that this process has not heard of yet.
+        if sight is not None and sight.period >= period:
+            if sight.period == period and gauge.returned & ~sight.seen:
                 self._come_again(lane.name, gauge, sight)
             return
         fresh = self._fresh(lane, gauge, assignment, drawn, sight)
@@ -342,3 +343,11 @@ class Measured(Placing):
                 arrival.start = self._took(self.engine.clock())
         if rescued:
             self._happen(lost, failed=True, slow=True, observed=None)
+
+    def _hand_over(self, second: Measured) -> None:
+        """What the first run of a superseded request leaves to be answered for by the second."""
+        left = [arrival for arrival in self.arrivals or () if arrival.kind in (OPEN, WAITING)]
+        second.arrivals = left or None
+        second.measured = self.measured
+        second.returned, second.marks = self.returned, self.marks
+        second.overdue = self.overdue

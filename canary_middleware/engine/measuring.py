@@ -74,7 +74,9 @@ class Tally:
             entries = self.ledgers.entries[arm] = Entries()
         entries.n += 1
         started = 0 <= arrival.start <= gauge.gate
-        entries.failures += arrival.kind in FAILED or (arrival.kind == OPEN and not started)
+        # However late it is looked at: an answer that starts after the gate was none at the gate.
+        late = arrival.kind == OPEN or (arrival.kind >= 0 and arrival.start > gauge.gate)
+        entries.failures += late or arrival.kind in FAILED
         entries.client_errors += arrival.kind == OutcomeClass.CLIENT_ERROR
         entries.latency[bucket_of(arrival.start) if started else -1] += 1
         if not gauge.per_request:
@@ -255,6 +257,8 @@ class Measuring:
     def _tally(self, gauge: Gauge) -> Tally:
         release = gauge.rollout, gauge.release
         tally = self._tallies.get(release)
+        if tally is not None and gauge.run < tally.gauge.run:
+            return Tally(gauge)  # what is left of an earlier run counts no more, in no ledger
         if tally is None or tally.gauge.run < gauge.run:
             tally = self._tallies[release] = Tally(gauge)
         elif max(tally.gauge.weights, default=0) < max(gauge.weights, default=0):

@@ -379,6 +379,7 @@ class Visit(Measured):
         second._place, self._place = self._place, False
         second.span, second.leave, second.begun = self.span, self.leave, self.begun
         second.upload = self.upload
+        self._hand_over(second)
         view.inputs = self.view.inputs
         if self.engine.observer is not None:
             self.engine.observer.repeated(second, second._given)
@@ -396,7 +397,8 @@ class Visit(Measured):
         seconds = engine.clock() - self.begun
         if self.measured:
             self._drop(canaries, kind)
-        engine.recorder.end(canaries, kind, seconds)
+        if self.overdue != TIMED_OUT:
+            engine.recorder.end(canaries, kind, seconds)
         if engine.observer is not None:
             engine.observer.finished(self, canaries, kind, seconds)
 

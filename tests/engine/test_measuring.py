@@ -8,12 +8,13 @@ import pytest
 from canary_middleware.core.model import Audience, Cohort, Policy, Visitor
 from canary_middleware.core.outcomes import OutcomeClass
 from canary_middleware.core.rescue import Supersede
+from canary_middleware.core.state import Phase, RolloutState
 from canary_middleware.core.throw import Cell
 from canary_middleware.core.totals import Arm, Slot, bucket_of
 from canary_middleware.core.weight import FULL
-from tests.core.control import CHECKOUT
+from tests.core.control import CHECKOUT, KILL
 from tests.engine.measured import GUARDS, RUN, Person, booked, entries, measured, person_on
-from tests.engine.world import view, world
+from tests.engine.world import World, view, world
 
 CANARY, STABLE = Cohort.CANARY, Cohort.STABLE
 HALF: Final = FULL // 2
@@ -259,6 +260,91 @@ def test_a_killed_canary_is_not_asked_either() -> None:
     visit.expose("checkout")
     visit.abandon(Supersede.KILL)
     assert not booked(made).entries
+
+
+def both(made: World) -> None:
+    """Put ``search`` beside ``checkout``, measured as well, with everybody on its stable side."""
+    held = made.engine.document
+    assert held is not None
+    entry = held.rollouts["checkout"].entries["2"]
+    searched = RolloutState("2", {"2": replace(entry, phase=Phase.PAUSED)})
+    made.engine.adopt(replace(held, rollouts={**held.rollouts, "search": searched}))
+
+
+@pytest.mark.parametrize("why", [Supersede.RESCUE, Supersede.KILL])
+def test_a_rollout_that_was_not_to_blame_is_answered_for_by_the_second_run(why: Supersede) -> None:
+    made = measured(HALF, made=world(CHECKOUT, replace(CHECKOUT, name="search")))
+    both(made)
+    person = person_on(made, CANARY)
+    while (visit := person.arrive()).expose("search").is_canary:
+        person = person_on(made, CANARY)
+    assert visit.expose("checkout").is_canary
+    if why is Supersede.KILL:
+        held = made.engine.document
+        assert held is not None
+        made.engine.adopt(replace(held, kills={"checkout": KILL}))
+    visit.abandon(why)
+    second = visit.again(why, view())
+    second.expose("checkout")
+    assert not second.expose("search").is_canary
+    person.start(second, 200)
+    second.finish(OutcomeClass.SUCCESS)
+    booked(made)
+    searched = made.engine.measuring.ledgers()["search", "2"].entries
+    found = searched[Arm(Cell(RUN), STABLE)]
+    assert (found.n, found.failures) == (1, 0)
+
+
+def test_a_canary_that_timed_out_before_it_was_rescued_is_one_outcome() -> None:
+    made = measured(HALF)
+    visit = person_on(made, CANARY).arrive()
+    visit.expose("checkout")
+    booked(made, 31.0)
+    visit.abandon(Supersede.RESCUE)
+    second = visit.again(Supersede.RESCUE, view())
+    second.expose("checkout")
+    second.finish(OutcomeClass.SUCCESS)
+    kinds = booked(made).seen[CANARY].kinds
+    assert kinds[OutcomeClass.TIMEOUT] == sum(kinds) == 1
+
+
+def test_an_answer_after_the_gate_failed_however_late_it_is_looked_at() -> None:
+    made = measured(HALF)
+    person_on(made, CANARY).ask(after=1.5)
+    found = entries(made)[CANARY]
+    assert (found.n, found.failures, found.latency[-1]) == (1, 1, 1)
+
+
+# --- processes that are not in step ---------------------------------------------------------------
+
+
+def test_what_is_left_of_an_earlier_run_counts_no_more() -> None:
+    made = measured(HALF)
+    late = person_on(made, CANARY).arrive()
+    late.expose("checkout")
+    held = made.engine.document
+    assert held is not None
+    entry = held.rollouts["checkout"].entries["2"]
+    periods = (replace(entry.periods[0], revision=RUN + 5),)
+    anew = replace(entry, run=RUN + 5, period=RUN + 5, periods=periods)
+    made.engine.adopt(replace(held, rollouts={"checkout": RolloutState("2", {"2": anew})}))
+    person_on(made, STABLE).ask()
+    booked(made, 0.99)
+    late.finish(OutcomeClass.SERVER_ERROR)
+    booked(made, 0.02)
+    late.observe("charges", 2)
+    assert [arm.cell.period for arm in booked(made).entries] == [RUN + 5]
+    assert not made.engine.measuring.take_firsts()
+
+
+def test_a_process_that_lags_leaves_alone_what_others_know_of_a_visitor() -> None:
+    ahead = measured(HALF, FULL * 3 // 4)
+    person = person_on(ahead, STABLE)
+    person.ask()
+    kept, person.made = person.cookie, measured(HALF)
+    person.ask()
+    assert person.cookie == kept
+    assert not booked(person.made).entries
 
 
 # --- declared metrics -----------------------------------------------------------------------------

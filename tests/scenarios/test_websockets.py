@@ -133,6 +133,8 @@ def test_a_close_before_the_acceptance_is_a_refusal() -> None:
     canary = facade()
     assert Socket().of(canary, refuse).sent == [{"type": "websocket.close", "code": 1008}]
     assert outcomes(canary) == {"canary 4xx": 1}
+    starts = [sum(cell.starts) for cell in canary.engine.recorder.cells().values()]
+    assert starts == [1], "a quick refusal is no slow answer"
 
 
 def test_a_client_that_leaves_before_the_acceptance() -> None:
