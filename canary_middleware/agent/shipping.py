@@ -14,7 +14,7 @@ from canary_middleware.agent.looping import Loops
 from canary_middleware.agent.precaution import Pulses
 from canary_middleware.agent.troubles import Attempts, Troubles
 from canary_middleware.core.state import Entry
-from canary_middleware.core.totals import MAX_TOTALS, Ledgers, encode
+from canary_middleware.core.totals import MAX_TOTALS, Ledgers, encode_fitting
 from canary_middleware.errors import StoreError
 from canary_middleware.measures import MeasuredStore
 from canary_middleware.stores.protocol import First
@@ -135,7 +135,7 @@ class Shipping:
         self._totals.make(partial(self._put, release, ledgers))
 
     def _put(self, release: Release, ledgers: Ledgers) -> None:
-        data = encode(ledgers)
+        data = encode_fitting(ledgers)
         if len(data) > MAX_TOTALS:
             raise StoreError(f"totals take {len(data)} bytes of at most {MAX_TOTALS}")
         boot = self._boots.get(release, self._owner)

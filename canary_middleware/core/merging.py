@@ -18,7 +18,7 @@ from canary_middleware.core.totals import (
     Pulse,
     Slot,
     add,
-    encode,
+    encode_fitting,
     head,
     is_before,
     row,
@@ -151,7 +151,7 @@ class Sums:
                 add(folded, row(line))
             self._breathe()
         folded.slots = _joined(entry, folded.slots, self.total.upto)
-        data = encode(folded)
+        data = encode_fitting(folded)
         return Fold(data, boots, old.data) if boots and len(data) <= MAX_TOTALS else None
 
     def _exchange(self, boot: str, data: bytes | None) -> None:

@@ -12,7 +12,7 @@ import operator
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 from canary_middleware.core.model import Cohort
@@ -31,11 +31,9 @@ from canary_middleware.errors import StoreCorruptError
 
 VALUES: Final = 16
 """Buckets of the value of one visitor, relative to the cap of its guard."""
-MAX_TOTALS: Final = 64 * 1024
+MAX_TOTALS: Final = 256 * 1024
 """Bytes of one encoded total, at most."""
 MAX_COUNT: Final = 2**53 - 1
-MAX_CELLS: Final = 256
-MAX_SLOTS: Final = 64
 
 
 def bucket_of(seconds: float) -> int:
@@ -120,6 +118,12 @@ class Matured:
 
     n: int = 0
     hits: dict[str, list[int]] = field(default_factory=dict)
+
+    def add(self, name: str, bucket: int) -> None:
+        """Count a visitor for a metric."""
+        counts = self.hits.setdefault(name, [])
+        counts += [0] * (bucket + 1 - len(counts))
+        counts[bucket] += 1
 
     def merge(self, other: Matured) -> None:
         """Add what another process counted."""
@@ -279,6 +283,22 @@ def encode(ledgers: Ledgers) -> bytes:
     for cohort, seen in ledgers.seen.items():
         lines.append(["seen", seen.kinds, _sparse(seen.starts), seen.observed, cohort.value])
     return b"\n".join(_dumps(line).encode() for line in lines)
+
+
+def encode_fitting(ledgers: Ledgers) -> bytes:
+    """As :func:`encode`, without the oldest periods where all of them would take too much."""
+    data = encode(ledgers)
+    cells = [*(arm.cell for arm in ledgers.entries), *(slot.cell for slot in ledgers.slots)]
+    periods = sorted({cell.period for cell in cells})
+    while len(data) > MAX_TOTALS and periods:
+        gone = periods.pop(0)
+        ledgers = replace(
+            ledgers,
+            entries={arm: e for arm, e in ledgers.entries.items() if arm.cell.period != gone},
+            slots={slot: m for slot, m in ledgers.slots.items() if slot.cell.period != gone},
+        )
+        data = encode(ledgers)
+    return data
 
 
 def decode(data: bytes) -> Ledgers:
