@@ -6,13 +6,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from canary_middleware.core.cookie import pin_tag
 from canary_middleware.core.guards import Guard, Metric
 from canary_middleware.core.model import Policy
 from canary_middleware.core.state import Baseline, Entry
-from canary_middleware.core.totals import VALUES, quantile
+from canary_middleware.core.totals import VALUES, Slot, quantile
 
 GATE: Final = 1.0
 """Seconds, least age at which an outcome is booked (STATS section 4.4)."""
@@ -51,7 +52,7 @@ class Watch(NamedTuple):
 def value_bucket(value: float, cap: float) -> int:
     """0 to 15: in sixteenths of the cap, or by powers of two where no cap is known."""
     if cap > 0:
-        return max(0, min(VALUES - 1, math.ceil(value / cap * VALUES) - 1))
+        return max(0, math.ceil(min(value / cap, 1.0) * VALUES) - 1)
     return 0 if value < 1 else min(VALUES - 1, math.frexp(value)[1])
 
 
@@ -65,7 +66,9 @@ class Gauge:
         run: revision of its start.
         begun: wall-clock seconds of it.
         slot: seconds of a slot of matured visitors.
+        horizon: seconds in which a visitor matures.
         weights: by revision of a period, its weight.
+        ends: by revision of a period that is over, the wall-clock seconds of its end.
         gate: age in seconds at which an outcome is booked.
         slow: seconds after which an answer is slow; infinite while nobody knows.
         timeout: seconds after which an answer that did not start is a time-out.
@@ -85,7 +88,9 @@ class Gauge:
     run: int
     begun: float
     slot: float
+    horizon: float
     weights: Mapping[int, int]
+    ends: Mapping[int, float]
     gate: float
     slow: float
     timeout: float
@@ -111,7 +116,9 @@ class Gauge:
             run=entry.run,
             begun=entry.begun,
             slot=plan.slot,
+            horizon=plan.course.horizon,
             weights={one.revision: one.weight for one in entry.periods},
+            ends={one.revision: after.at for one, after in pairwise(entry.periods)},
             gate=gate_of(entry),
             slow=math.inf if usual is None else SLOW * usual,
             timeout=plan.course.timeout,
@@ -129,6 +136,13 @@ class Gauge:
     def slot_at(self, wall: float) -> int:
         """The slot of a moment; 0 stands for all that have matured long ago."""
         return 1 + max(0, int((wall - self.begun) / self.slot))
+
+    def matures(self, slot: Slot) -> bool:
+        """Whether a slot's visitors mature before their period ends; others never count."""
+        if slot.cell.period not in self.weights:
+            return False
+        ripe = self.begun + slot.number * self.slot + self.horizon
+        return not slot.number or ripe <= self.ends.get(slot.cell.period, math.inf)
 
     def unit(self, kind: bytes, subject: str) -> int:
         """Keyed hash of whose coin it is, 53 bits; reveals nobody."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 from canary_middleware.core.bucket import IDENTIFIED, threshold
 from canary_middleware.core.cookie import NOBODY, pin_tag
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
 
     from canary_middleware.engine.visit import Visit
 
+_ENDED: Final = (OutcomeClass.EXCEPTION, OutcomeClass.ABORTED)
+"""The server answers now; or the client has left, and longer than until now nobody waited."""
+
 IN_TIME, OVERDUE, TIMED_OUT = range(3)
+LARGEST: Final = 1e15
+"""What a request can observe of one metric, at most."""
 
 
 class Measured(Placing):
@@ -229,10 +235,14 @@ class Measured(Placing):
             return
         if self.observed is None:
             self.observed = {}
-        self.observed[metric] = self.observed.get(metric, 0.0) + value
+        before = self.observed.get(metric)
+        # Bounded before it is added: a whole number can be larger than any float.
+        self.observed[metric] = min((before or 0.0) + min(value, LARGEST), LARGEST)
         if self.finished:  # a task that goes on behind the answer
             late = {metric: self.observed[metric]}
-            self._happen([*self.exposed.values()], failed=False, slow=False, observed=late)
+            told = {} if before is None else {metric: before}
+            booked = [*self.exposed.values()]
+            self._happen(booked, failed=False, slow=False, observed=late, told=told)
 
     def _over(self, booked: Iterable[Assignment], kind: OutcomeClass) -> None:
         """The request ended: what it tells of its visitor."""
@@ -241,8 +251,8 @@ class Measured(Placing):
                 if arrival.kind == DROPPED or self.overdue:
                     continue
                 arrival.kind = kind
-                if arrival.start < 0 and kind is OutcomeClass.EXCEPTION:
-                    arrival.start = self._took(self.engine.clock())  # the server answers now
+                if arrival.start < 0 and kind in _ENDED:
+                    arrival.start = self._took(self.engine.clock())
         failed = kind in FAILED and not self.overdue
         self._happen(booked, failed=failed, slow=not self.overdue, observed=self.observed)
 
@@ -253,6 +263,7 @@ class Measured(Placing):
         failed: bool,
         slow: bool,
         observed: Mapping[str, float] | None,
+        told: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         engine = self.engine
         now, wall = engine.clock(), engine.settings.wall()
@@ -274,6 +285,7 @@ class Measured(Placing):
                 slow=slow and self._took(now) > gauge.slow,
                 again=self.returned is not None and one.rollout in self.returned,
                 observed=declared,
+                told=told,
             )
             if event.failed or event.slow or event.again or declared:
                 engine.measuring.happened(event)
@@ -315,7 +327,7 @@ class Measured(Placing):
         age = self._age(now)
         if self.head >= 0 or self.started or self.finished:
             return
-        self._excuse()
+        self._excuse(age)
         booked = [one for one in [*self.exposed.values()] if one.gauge is not None]
         if not booked:
             return
@@ -326,13 +338,16 @@ class Measured(Placing):
             self.overdue = TIMED_OUT
             self.engine.recorder.end([*self.exposed.values()], OutcomeClass.TIMEOUT, age)
 
-    def _excuse(self) -> None:
-        """Whoever is waited for at the time of booking makes nobody fail."""
+    def _excuse(self, age: float) -> None:
+        """Whoever is waited for at the time of booking makes nobody fail, or slow."""
         waiting = self.upload is not None and self.upload.waiting
         before, after = (OPEN, WAITING) if waiting else (WAITING, OPEN)
         for arrival in self.arrivals or ():
             if arrival.kind == before:
                 arrival.kind = after
+                arrival.start = -1.0
+            if arrival.kind == WAITING:
+                arrival.start = age
 
     def _drop(self, lost: Iterable[Assignment], kind: OutcomeClass) -> None:
         """The first run of a superseded request ended: a failure, unless a kill ended it."""

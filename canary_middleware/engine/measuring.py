@@ -15,11 +15,11 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from canary_middleware.core.drill import DRILLED
-from canary_middleware.core.gauge import SLOW_KIND, Gauge
-from canary_middleware.core.model import Cohort
+from canary_middleware.core.gauge import SLOW_KIND, Gauge, Watch
+from canary_middleware.core.model import Assignment, Cohort
 from canary_middleware.core.outcomes import Cell as Counts
 from canary_middleware.core.outcomes import OutcomeClass, add_counts, merge_observed
-from canary_middleware.core.throw import Sight
+from canary_middleware.core.throw import Cell, Sight
 from canary_middleware.core.totals import (
     Arm,
     Entries,
@@ -91,19 +91,19 @@ class Tally:
             self._first(SLOW_KIND, event)
         if event.drilled:
             self._first(DRILLED, event)
-        hits = dict.fromkeys(gauge.failing, (gauge.failures, 0)) if event.failed else {}
-        if event.again:
-            hits |= dict.fromkeys(gauge.returning, (gauge.returned, 0))
+        hits = _followed(event)
         for name, total in event.observed.items():
+            told = event.told.get(name)
             for watch in gauge.watches.get(name, ()):
                 bad = watch.bad(total)
                 if bad:
                     self._first(watch.guard.name, event)
-                bucket = watch.hit(total)
-                if bucket is not None:
+                if (bucket := _bucket(watch, total, told, gauge)) is not None:
                     hits[watch.guard.name] = (1 << watch.bit, bucket)
-                yield watch.guard.name, 1, int(bad)
-        if hits and event.sight is not None and event.sight.counted:
+                yield watch.guard.name, int(told is None), int(bad and not watch.bad(told or 0))
+        if hits and gauge.per_request:
+            self._hit_at_once(event.assignment, hits)
+        elif hits and event.sight is not None and event.sight.counted:
             self._hit(event, event.sight, hits)
 
     def _first(self, kind: str, event: Event) -> None:
@@ -134,11 +134,16 @@ class Tally:
         for name, (bit, bucket) in hits.items():
             if counted & bit:
                 continue
-            counts = matured.hits.setdefault(name, [])
-            counts += [0] * (bucket + 1 - len(counts))
-            counts[bucket] += 1
+            matured.add(name, bucket)
             counted |= bit
         self._remember(place, counted)
+
+    def _hit_at_once(self, assignment: Assignment, hits: Mapping[str, tuple[int, int]]) -> None:
+        """A request of its own: nothing matures, and how many there were the entries say."""
+        slot = Slot(Cell(assignment.period), assignment.cohort, 0)
+        matured = self.ledgers.slots.setdefault(slot, Matured())
+        for name, (_, bucket) in hits.items():
+            matured.add(name, bucket)
 
     def _matured(self, arm: Arm, sight: Sight) -> Matured:
         slot = Slot(arm.cell, arm.cohort, sight.entry)
@@ -153,17 +158,30 @@ class Tally:
             self._counted.popitem(last=False)
 
     def fold(self, wall: float) -> None:
-        """Join slots of the present period that matured long ago, so that their number stays."""
-        now = self.gauge.slot_at(wall)
-        present = max(self.gauge.weights, default=0)
-        ripe = [
-            slot
-            for slot in self.ledgers.slots
-            if slot.cell.period == present and 0 < slot.number < now - RIPE
-        ]
-        for slot in ripe:
-            gone = self.ledgers.slots.pop(slot)
-            self.ledgers.slots.setdefault(slot._replace(number=0), Matured()).merge(gone)
+        """Join slots that matured long ago and drop what never will, so that their number stays."""
+        now, slots = self.gauge.slot_at(wall), self.ledgers.slots
+        for slot in list(slots):
+            if not self.gauge.matures(slot):
+                del slots[slot]
+            elif 0 < slot.number < now - RIPE:
+                gone = slots.pop(slot)
+                slots.setdefault(slot._replace(number=0), Matured()).merge(gone)
+
+
+def _followed(event: Event) -> dict[str, tuple[int, int]]:
+    """What a visitor counts for beside what is observed; of a request of its own, entries tell."""
+    gauge = event.gauge
+    if gauge.per_request:
+        return {}
+    hits = dict.fromkeys(gauge.failing, (gauge.failures, 0)) if event.failed else {}
+    return hits | dict.fromkeys(gauge.returning, (gauge.returned, 0)) if event.again else hits
+
+
+def _bucket(watch: Watch, total: float, told: float | None, gauge: Gauge) -> int | None:
+    """What an observation counts as; where nobody is followed, each request counts once."""
+    if gauge.per_request and told is not None and watch.hit(told) is not None:
+        return None
+    return watch.hit(total)
 
 
 class Measuring:
@@ -235,8 +253,9 @@ class Measuring:
             done = 0
             while arrivals and now >= arrivals[0].begun + gate:
                 arrival = arrivals.popleft()
-                if arrival.kind != DROPPED:
-                    self._tally(arrival.gauge).arrival(arrival)
+                tally = self._tally(arrival.gauge)
+                if arrival.kind != DROPPED and tally is not None:
+                    tally.arrival(arrival)
                 done = _breathe(done)
 
     def _book_events(self, now: float) -> None:
@@ -248,19 +267,24 @@ class Measuring:
 
     def _book_event(self, event: Event) -> None:
         tally = self._tally(event.gauge)
+        if tally is None:
+            return
         for name, times, bad in tally.event(event):
             self._recorder.observe(event.assignment, name, times, bad)
         if len(tally.firsts) > FIRSTS:
             self._recorder.count("firsts_dropped", len(tally.firsts) - FIRSTS)
             del tally.firsts[FIRSTS:]
 
-    def _tally(self, gauge: Gauge) -> Tally:
+    def _tally(self, gauge: Gauge) -> Tally | None:
+        """Where it belongs; nowhere once another run has begun, which it is no evidence for."""
         release = gauge.rollout, gauge.release
         tally = self._tallies.get(release)
         if tally is not None and gauge.run < tally.gauge.run:
             return Tally(gauge)  # what is left of an earlier run counts no more, in no ledger
         if tally is None or tally.gauge.run < gauge.run:
             tally = self._tallies[release] = Tally(gauge)
+        elif tally.gauge.run > gauge.run:
+            return None
         elif max(tally.gauge.weights, default=0) < max(gauge.weights, default=0):
             tally.gauge = gauge
         return tally
@@ -325,7 +349,10 @@ class Measuring:
     def restart(self, rollout: str, release: str) -> None:
         """Begin at 0: what was told of this release is in a sum, under an id that is closed."""
         with self._lock:
-            self._tallies.pop((rollout, release), None)
+            tally = self._tallies.get((rollout, release))
+            if tally is not None:
+                # First events that wait are in no sum, and who was counted was counted.
+                tally.ledgers = Ledgers(run=tally.gauge.run)
             self._recorder.forget_evidence(rollout, release)
 
 

@@ -59,6 +59,7 @@ class Event(NamedTuple):
         slow: it took long to start.
         again: it was not the visitor's first request in this period.
         observed: by declared metric, the sum within the request.
+        told: of those, what was told of the request before.
         drilled: a drill hit it; only counted, for who rehearses.
     """
 
@@ -72,6 +73,7 @@ class Event(NamedTuple):
     slow: bool = False
     again: bool = False
     observed: Mapping[str, float] = {}
+    told: Mapping[str, float] = {}
     drilled: bool = False
 
 
