@@ -253,9 +253,8 @@ class Measuring:
             done = 0
             while arrivals and now >= arrivals[0].begun + gate:
                 arrival = arrivals.popleft()
-                tally = self._tally(arrival.gauge)
-                if arrival.kind != DROPPED and tally is not None:
-                    tally.arrival(arrival)
+                if arrival.kind != DROPPED:
+                    self._tally(arrival.gauge).arrival(arrival)
                 done = _breathe(done)
 
     def _book_events(self, now: float) -> None:
@@ -267,24 +266,19 @@ class Measuring:
 
     def _book_event(self, event: Event) -> None:
         tally = self._tally(event.gauge)
-        if tally is None:
-            return
         for name, times, bad in tally.event(event):
             self._recorder.observe(event.assignment, name, times, bad)
         if len(tally.firsts) > FIRSTS:
             self._recorder.count("firsts_dropped", len(tally.firsts) - FIRSTS)
             del tally.firsts[FIRSTS:]
 
-    def _tally(self, gauge: Gauge) -> Tally | None:
-        """Where it belongs; nowhere once another run has begun, which it is no evidence for."""
+    def _tally(self, gauge: Gauge) -> Tally:
         release = gauge.rollout, gauge.release
         tally = self._tallies.get(release)
         if tally is not None and gauge.run < tally.gauge.run:
             return Tally(gauge)  # what is left of an earlier run counts no more, in no ledger
         if tally is None or tally.gauge.run < gauge.run:
             tally = self._tallies[release] = Tally(gauge)
-        elif tally.gauge.run > gauge.run:
-            return None
         elif max(tally.gauge.weights, default=0) < max(gauge.weights, default=0):
             tally.gauge = gauge
         return tally
