@@ -281,6 +281,8 @@ class Canary:
         """
         self._lock = Lock()
         self.awake = False
+        if isinstance(self.store, MemoryStore):
+            self.store.after_fork()
         self.engine.after_fork()
         self.asker.forked()
 

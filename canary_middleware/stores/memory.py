@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from threading import RLock
+from threading import Lock, RLock
 from typing import Final, Self
 
 from canary_middleware.core.records import Audit, ProcessReport
@@ -101,6 +101,17 @@ class MemoryStore(MemoryAffinity, MemoryLease, MemoryTotals, MemoryFirsts):
 
     def close(self) -> None:
         """Nothing to close."""
+
+    def after_fork(self) -> None:
+        """In a forked child, a namespace of its own: state and claims stay, evidence begins at 0.
+
+        Threads of the parent may have held any lock, and what they counted the parent judges.
+        """
+        MemoryLease.__init__(self, self._wall)
+        MemoryTotals.__init__(self, self._wall)
+        MemoryFirsts.__init__(self, self._wall)
+        self._claims_lock, self._lock = Lock(), RLock()
+        self._reports = {}
 
     def _write(self, document: Document, audit: Audit) -> None:
         self._document = document
