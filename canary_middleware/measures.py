@@ -190,11 +190,14 @@ def _thrown(entry: Entry) -> Iterator[tuple[int, int]]:
     """Periods in which arms were thrown, with their weights.
 
     Under ``keep`` those after a decrease are none: who stays is not who was thrown there, and the
-    evidence of before stands as it was (STATS section 1.6).
+    evidence of before stands as it was (STATS section 1.6). A new epoch, such as that of a
+    precaution, keeps nobody: all are drawn by weight again.
     """
-    before = 0
+    before, lowered = 0, False
     for period in entry.periods:
-        if entry.plan.policy is Policy.KEEP and period.weight < before:
-            return
+        if period.revision == entry.epoch:
+            before, lowered = 0, False
+        lowered |= entry.plan.policy is Policy.KEEP and period.weight < before
         before = period.weight
-        yield period.revision, period.weight
+        if not lowered:
+            yield period.revision, period.weight

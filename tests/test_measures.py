@@ -184,6 +184,22 @@ def test_before_a_decrease_keep_is_judged_and_a_crash_stays_one() -> None:
     assert read(store, NAME, entry).verdict.decision is Decision.ROLLBACK
 
 
+def test_after_a_precaution_keep_is_judged_again() -> None:
+    """Nobody is kept across it; without that no guard would watch what is resumed."""
+    store, entry = MemoryStore(), lowered(Policy.KEEP)
+    gone, back = entry.run + 200, entry.run + 201
+    stopped = Period(gone, 0, entry.begun + 20)
+    resumed = Period(back, entry.periods[0].weight, entry.begun + 30)
+    entry = replace(entry, epoch=gone, period=back, periods=(*entry.periods, stopped, resumed))
+    ledgers = Ledgers(run=entry.run, upto=entry.begun)
+    ledgers.entries[Arm(Cell(back), Cohort.CANARY)] = Entries(10, 10)
+    ledgers.entries[Arm(Cell(back), Cohort.STABLE)] = Entries(190)
+    put(store, "a", ledgers)
+    found = read(store, NAME, entry)
+    assert found.verdict.decision is Decision.ROLLBACK
+    assert found.evidence.weights.keys() == {entry.run, gone, back}
+
+
 def test_a_store_without_totals_says_so() -> None:
     class Plain:
         """Not even a store."""
