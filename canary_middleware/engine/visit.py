@@ -11,9 +11,10 @@ from canary_middleware.core.outcomes import OutcomeClass
 from canary_middleware.core.override import EXPLAIN
 from canary_middleware.core.rescue import Supersede
 from canary_middleware.core.routing import Place, Standing, Trace, admit, by_weight, gate
-from canary_middleware.core.snapshot import Lane, Match, Snapshot, Track
-from canary_middleware.engine.measured import IN_TIME, TIMED_OUT, Measured
+from canary_middleware.core.snapshot import Lane, Match, Snapshot
+from canary_middleware.engine.measured import IN_TIME, TIMED_OUT
 from canary_middleware.engine.overrides import Given
+from canary_middleware.engine.superseding import KILLED, Superseding
 from canary_middleware.engine.views import RequestView
 
 if TYPE_CHECKING:
@@ -21,23 +22,20 @@ if TYPE_CHECKING:
     from canary_middleware.engine.engine import Engine
 
 
-KILLED: Final = Reason.KILL_SWITCH
 EXPLAINED: Final = 1000
 """Characters of an explanation, at most."""
 
 
-class Visit(Measured):
+class Visit(Superseding):
     """The per-request object, made for requests that some lane covers.
 
     Attributes:
         outer: the visit of another canary around this one, whose rollouts are asked there.
         exposed: assignments that mattered, by rollout, in the order of exposure.
         begun: monotonic seconds of the arrival.
-        canary: some exposed assignment is canary.
         started: the response has started, so headers are out of reach.
         finished: the outcome is booked.
         abandoned: and it was superseded; a second run is to come.
-        rescued: this is the second run of a request whose canary failed.
         span: what telemetry remembered at the entry.
         leave: what telemetry wants done when the request is over, in the frame that it came in.
         status: of the answer; 0 until it starts.
@@ -49,8 +47,7 @@ class Visit(Measured):
     # A visit is made for every covered request: a slot is set and read for a third of what a
     # default in the class costs to read.
     __slots__ = (
-        "_given", "_late", "_place", "abandoned", "canary", "leave", "rescued", "span", "spans",
-        "struck", "traces",
+        "_given", "_late", "abandoned", "leave", "span", "spans", "struck", "traces",
     )  # fmt: skip
     struck: Blow | None  # unset until a drill has looked
 
@@ -303,64 +300,6 @@ class Visit(Measured):
             "and caches will mix versions; drop `public` there or exclude the path (logged once)",
             prefix,
         )
-
-    def supersede(self, status: int) -> Supersede | None:
-        """Whether the canary answer about to start must be abandoned; takes a place in the budget.
-
-        Args:
-            status: of the answer, or 599 for a canary that raised.
-        """
-        if self.killed():
-            return Supersede.KILL
-        if self.rescued or status < 500 or (self.upload is not None and self.upload.broken):
-            return None
-        tracks = self._tracks()
-        if not all(track.rollout.rescue.enabled for track in tracks):
-            return None
-        share = min(track.rescue_share for track in tracks)
-        self._place = self.engine.recorder.enter_rescue(share)
-        return Supersede.RESCUE if self._place else None
-
-    def replayable(self) -> bool:
-        """Whether every canary lane lets this method run twice."""
-        return all(self.view.method in track.rescue_methods for track in self._tracks())
-
-    def _tracks(self) -> list[Track]:
-        names = {found.rollout for found in self._canaries()}
-        return [lane.track for lane in self.match.lanes if lane.name in names]
-
-    def killed(self) -> bool:
-        """Whether a kill has arrived for a canary that this visit is on."""
-        lanes = self.engine.snapshot.by_name
-        for found in self._assignments():
-            if found.is_canary and lanes[found.rollout].gate is KILLED:
-                return True
-        return False
-
-    def killed_for(self) -> float:
-        """Seconds since a kill of such a canary was heard; 0 if there is none."""
-        heard = [self.engine.killed_at[found.rollout] for found in self._killed()]
-        return self.engine.clock() - min(heard) if heard else 0.0
-
-    def _killed(self) -> list[Assignment]:
-        lanes = self.engine.snapshot.by_name
-        return [one for one in self._canaries() if lanes[one.rollout].gate is KILLED]
-
-    def doubtful(self, status: int) -> bool:
-        """Whether an answer may be superseded: the quick check that spares most the rest."""
-        return self.canary and (status >= 500 or self.killed())
-
-    def _canaries(self) -> list[Assignment]:
-        return [found for found in self._assignments() if found.is_canary]
-
-    def _assignments(self) -> list[Assignment]:
-        # A copy in one operation: threads of an abandoned handler go on and expose more.
-        return [*self.exposed.values()]
-
-    def _lost(self, why: Supersede) -> list[Assignment]:
-        """The canaries that stable answers for: those that were killed, or all that failed."""
-        # None is killed any more where a revive came in between; then it was one of them.
-        return (self._killed() if why is Supersede.KILL else []) or self._canaries()
 
     def again(self, why: Supersede, view: RequestView) -> Visit:
         """The visit of the second run, in which the lost canaries are stable."""
