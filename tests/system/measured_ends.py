@@ -39,7 +39,7 @@ class Ends:
     proxy: FaultProxy
     name: str = "steady"
     pause: float = 6.0
-    away: float = 4.0
+    away: float = 3.0
     folded: bool = False
     report: list[str] = field(default_factory=list)
     lost: list[Told] = field(default_factory=list)
@@ -75,7 +75,7 @@ class Ends:
     def _advances(self) -> list[Audit]:
         return self.fleet.history(self.name, "advance")
 
-    async def _advanced(self, times: int, within: float = 20.0) -> Audit:
+    async def _advanced(self, times: int, within: float = 30.0) -> Audit:
         """Wait until the ramp has advanced so often; returns the last line of history."""
         await until(lambda: len(self._advances()) < times, within)
         return self._advances()[-1]
@@ -91,7 +91,8 @@ class Ends:
         people.gone.add(port)
         in_flight, at = people.under_way[port], time.time()
         os.kill(pid, signal.SIGKILL)
-        due = max(at, self._advances()[-1].at + 2)
+        bake = self.fleet.entry(self.name).plan.course.bakes[0]
+        due = max(at, self._advances()[-1].at + bake)
         line = await self._advanced(before + 1)
         assert line.at - due <= TAKEOVER, "somebody else goes on"
         assert len(people.broken) <= in_flight, people.broken
@@ -118,7 +119,7 @@ class Ends:
         assert meanwhile, "others lead meanwhile"
         assert all(str(pid) not in line.by for line in meanwhile)
         await self._advanced(len(known) + len(meanwhile) + 1)
-        await asyncio.sleep(2.0)
+        await asyncio.sleep(1.0)
         fresh = self._boots() - boots
         assert len(fresh) == self.folded, "who was folded begins anew, under another id"
         assert len(people.broken) == broken

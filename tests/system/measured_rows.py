@@ -187,7 +187,7 @@ class Outsider:
         jars = await self.cookies(count)
         for kind in kinds:
             # More at once would be load, which hits whoever comes at that time, and not an error.
-            few = asyncio.Semaphore(count if kind == "slow" else 6)
+            few = asyncio.Semaphore(count if kind in PATIENT else 6)
             await asyncio.gather(*(self._do(kind, jar, few) for jar in jars))
             self.done[kind] += count
 
@@ -243,6 +243,13 @@ class Outsider:
         writer.write(b"nonsense\r\n")
         await reader.read(1000)
 
+    async def wait(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, jar: Cookies
+    ) -> None:
+        """An answer that comes as late as in a stall."""
+        writer.write(self.head("wait", jar, "Content-Length: 0"))
+        await reader.readline()
+
     async def reset(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, jar: Cookies
     ) -> None:
@@ -257,7 +264,10 @@ ATTACKS = {
     "slow": Outsider.slow,
     "malformed": Outsider.malformed,
     "reset": Outsider.reset,
+    "wait": Outsider.wait,
 }
+PATIENT = ("slow", "wait")
+MISTAKES = ("missing", "aborted", "slow", "malformed", "reset")
 
 
 async def stall(port: int) -> float:
@@ -278,7 +288,7 @@ BAD = {"hang": "errors", "page": "broken", "one-bad": "errors", "strict": "missi
 INNOCENT = ("both-bad", "stalled", "attacked", "attacked-wsgi")
 VISITED = ("hang", "page", "both-bad", "one-bad", "all-bad", "strict", "choking")
 RELEASES = (*BAD, *INNOCENT, "all-bad", "rare", "nobody")
-WARM = 5.0
+WARM = 4.0
 
 
 @dataclass
@@ -292,7 +302,7 @@ class Rows:
     async def run(self) -> None:
         fleet = self.fleet
         people = People(fleet.of("asgi"), [*VISITED, *["attacked", "stalled"] * 3], rate=100.0)
-        others = People(fleet.of("wsgi"), ["attacked-wsgi"], rate=20.0)
+        others = People(fleet.of("wsgi"), ["attacked-wsgi"], rate=25.0)
         few = People(fleet.of("asgi"), ["rare"], rate=2.0)
         crowds = [asyncio.create_task(one.run(90.0)) for one in (people, others, few)]
         try:
@@ -313,6 +323,11 @@ class Rows:
         await until(self._missing, 30)
         await asyncio.sleep(2.0)  # what was done last is booked and judged
         self._judge(outsiders, started)
+        # What the stalls did to both sides, done to one of them: the row above can fail.
+        await Outsider(fleet.of("asgi")[0], "stalled").attack(self.cookies, ["wait"])
+        await until(lambda: fleet.phase("stalled") is not Phase.ROLLED_BACK, 10)
+        (line,) = fleet.history("stalled", "rollback")
+        self.report.append(f"W9: no rollback after two stalls; of the canary alone: {line.why}")
         self.report.append(f"rows of one fleet took {time.monotonic() - begun:.0f} s")
 
     def _unknown(self) -> list[str]:
@@ -326,7 +341,7 @@ class Rows:
         outsiders = [Outsider(one, "attacked"), Outsider(gunicorn, "attacked-wsgi")]
         stalls = asyncio.create_task(self._stalls(one, two))
         await asyncio.gather(
-            *(outsider.attack(self.cookies, ATTACKS) for outsider in outsiders),
+            *(outsider.attack(self.cookies, MISTAKES) for outsider in outsiders),
             Outsider(two, "strict").attack(self.cookies, ["missing"]),
             Outsider(two, "choking").attack(self.cookies, ["aborted"]),
         )

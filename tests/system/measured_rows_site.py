@@ -65,7 +65,7 @@ PLANS: Final[dict[str, dict[str, Any]]] = {
     "choking": {"guards": [Guard.never("choked", above=0)]},
     # W1 to W3, W12: a ramp of many steps, for the core suite and for a minute's stop
     "steady": {"guards": SOME, "ramp": Ramp(*LONG, bake="2s", samples=5)},
-    "slowly": {"guards": SOME, "ramp": Ramp(*LONG, bake="9s", samples=5)},
+    "slowly": {"guards": SOME, "ramp": Ramp(*LONG, bake="12s", samples=5)},
 }
 HANGS: Final = 20.0
 STALL: Final = 2.0
@@ -124,6 +124,8 @@ async def asgi_site(scope: Any, receive: Any, send: Any) -> None:
         observe("broken")
     if what == "stall" and not given.is_canary:
         time.sleep(STALL)  # noqa: ASYNC251  # that is what is wrong with it
+    if what == "wait":
+        await asyncio.sleep(STALL)
     if what == "missing":
         observe("missing")
     if what == "body":
