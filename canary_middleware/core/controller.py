@@ -42,7 +42,7 @@ class Situation:
         visitors: canary visitors exposed in the whole run.
         requests: canary requests in the whole run.
         idle: seconds since a canary visitor was measured last; infinite for never.
-        fresh: every living process has shipped its totals lately.
+        fresh: totals were shipped lately, and those of all living processes can be read.
         killed: a kill is in force.
         ceiling: which ceiling of the precaution is broken, in words; ``None`` for none.
     """

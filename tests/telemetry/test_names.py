@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -26,6 +27,18 @@ def test_every_reason_has_a_word_of_the_conventions() -> None:
 def test_the_reference_is_in_step_with_the_names() -> None:
     page = (ROOT / "docs/telemetry.md").read_text()
     assert names.reference() in page
+
+
+def test_every_event_is_on_the_page() -> None:
+    page = (ROOT / "docs/telemetry.md").read_text()
+    counted = set()
+    for path in (ROOT / "canary_middleware").rglob("*.py"):
+        found = re.findall(r'(?:count\(|warn\(\s*f?)"([a-z_]+)', path.read_text())
+        # The reader of tokens puts this before all of its own.
+        counted |= {f"override_{it}" if path.name == "overrides.py" else it for it in found}
+    assert {"store_error", "unknown_metric", "late_exposure", "override_surplus"} <= counted
+    named = {it for it in counted if not it.startswith("error_")}
+    assert [it for it in sorted(named) if f"`{it}`" not in page] == []
 
 
 def test_no_two_metrics_share_a_name() -> None:
