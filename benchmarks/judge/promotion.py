@@ -22,7 +22,6 @@ from benchmarks.judge.world import (
     HALF,
     HORIZON,
     RAMP,
-    SPAN,
     Split,
     World,
 )  # fmt: skip
@@ -32,16 +31,17 @@ from canary_middleware.core.model import Policy
 from canary_middleware.core.verdict import Decision, Settings
 
 ALPHA = 0.05
-LOOKS = 60
+LOOKS = 90
 SHORT = replace(BASE, name="one visit each", most=8, zipf=2.5, single=1.0)
 """1 % of requests and 1.3 % of visitors within the horizon fail, as in STATS 4.7."""
 COMING = replace(BASE, name="visitors who come again", most=8)
 """Those who come most often are seen first, so that more of the first ones fail: 1.8 %."""
 PLENTY = {
-    FIVE.name: replace(FIVE, visitors=45_000, requests=45_000),
-    HALF.name: replace(HALF, visitors=12_000, requests=12_000),
-    RAMP.name: replace(RAMP, visitors=15_000, requests=15_000),
+    FIVE.name: replace(FIVE, visitors=45_000, requests=45_000, span=22.5 * 3600),
+    HALF.name: replace(HALF, visitors=12_000, requests=12_000, span=16 * 3600.0),
+    RAMP.name: replace(RAMP, visitors=15_000, requests=15_000, span=9.5 * 3600),
 }
+"""As many visitors per hour as where bad releases are looked for, but for longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ def _promoted(judge: Judge, trial: Trial, split: Split, key: int, number: int) -
         horizon=HORIZON,
         baseline=array("q", usual(trial.world).baseline),
     )
-    for moment in np.linspace(SPAN / LOOKS, SPAN + HORIZON, LOOKS).tolist():
+    for moment in np.linspace(0, split.span + 2 * HORIZON, LOOKS + 1)[1:].tolist():
         verdict = judge(settings, run.evidence(moment))
         if verdict.decision is Decision.PROMOTE or verdict.proven:
             return _visitors(run, moment)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from benchmarks.judge.world import HEALTHY, SPAN, Harm, Split, World
+from benchmarks.judge.world import HEALTHY, Harm, Split, World
 from canary_middleware.core.gauge import GATE, SLOW
 from canary_middleware.core.outcomes import BUCKETS
 from canary_middleware.core.totals import quantile
@@ -88,7 +88,7 @@ def run(rng: Generator, world: World, split: Split, harm: Harm = HEALTHY) -> Req
     time, person = _sticky(rng, world, split) if world.sticky else _anew(rng, world, split)
     people = int(person[-1]) + 1
     chronic = rng.random(people) < world.chronic
-    likely = _likely(world, time, chronic[person])
+    likely = _likely(world, time / split.span, chronic[person])
     luck = rng.random(len(time))
     who = _identities(rng, world, person, luck < likely)
     place = rng.integers(0, FULL, int(who.max()) + 1)
@@ -98,16 +98,16 @@ def run(rng: Generator, world: World, split: Split, harm: Harm = HEALTHY) -> Req
     time = time[order] + delay
     ready = np.argsort(time)
     order, time, delay = order[ready], time[ready], delay[ready]
-    kept = time < SPAN
+    kept = time < split.span
     if world.sign_in:
-        kept &= ~_overruled(rng, world, person, who)[order] | (time < SPAN / 2)
+        kept &= ~_overruled(rng, world, person, who)[order] | (time < split.span / 2)
     order, time, delay = order[kept], time[kept], delay[kept]
     person, who = person[order], who[order]
     period = _period(split, time)
     canary = place[who] < np.array(split.weights)[period]
     again = (rng.random(len(order)) < 0.8) | (canary & harm.crash)
     failed = np.where(delay > 0, again, failed[order])
-    bucket, slow = _answers(rng, world, harm, time, person, canary)
+    bucket, slow = _answers(rng, world, harm, time / split.span, person, canary)
     ordered, twice = _business(rng, world, harm, person, canary)
     return Requests(time, who, place[who], period, canary, failed, bucket, slow, twice, ordered)
 
@@ -122,11 +122,11 @@ def _sticky(rng: Generator, world: World, split: Split) -> tuple[Floats, Ints]:
     times = np.searchsorted(cumulative, rng.random(split.visitors)) + 1
     person = np.repeat(np.arange(split.visitors), times)
     single = rng.random(split.visitors) < world.single
-    enter = _arrivals(rng, world, split.visitors)
+    enter = split.span * _arrivals(rng, world, split.visitors)
     time = np.where(
         single[person],
         enter[person] + SESSION * rng.random(len(person)),
-        _arrivals(rng, world, len(person)),
+        split.span * _arrivals(rng, world, len(person)),
     )
     if world.deleting:  # the only one that asks in which order each comes
         order = np.lexsort((time, person))
@@ -135,17 +135,19 @@ def _sticky(rng: Generator, world: World, split: Split) -> tuple[Floats, Ints]:
 
 
 def _anew(rng: Generator, world: World, split: Split) -> tuple[Floats, Ints]:
-    return np.sort(_arrivals(rng, world, split.requests)), np.arange(split.requests)
+    time = split.span * np.sort(_arrivals(rng, world, split.requests))
+    return time, np.arange(split.requests)
 
 
 def _arrivals(rng: Generator, world: World, count: int) -> Floats:
+    """Moments, as parts of the run."""
     uniform = rng.random(count)
     if not world.wave:
-        return SPAN * uniform
+        return uniform
     grid = np.linspace(0, 1, 257)
     below = grid - 0.8 / (2 * np.pi) * (np.cos(2 * np.pi * grid) - 1)
     inverted: Floats = np.interp(uniform, below, grid)
-    return SPAN * inverted
+    return inverted
 
 
 def _identities(rng: Generator, world: World, person: Ints, failed: Flags) -> Ints:
@@ -194,15 +196,15 @@ def _period(split: Split, time: Floats) -> Ints:
     return np.searchsorted(np.array(split.starts), time, side="right") - 1
 
 
-def _likely(world: World, time: Floats, chronic: Flags) -> Floats:
+def _likely(world: World, at: Floats, chronic: Flags) -> Floats:
     """Probability of a failure on a healthy version."""
-    factor = np.ones(len(time))
+    factor = np.ones(len(at))
     if world.wave:
-        factor += 0.8 * np.sin(2 * np.pi * time / SPAN)
+        factor += 0.8 * np.sin(2 * np.pi * at)
     if world.drift:
-        factor *= 0.3 + 2.7 * time / SPAN
+        factor *= 0.3 + 2.7 * at
     if world.incident:
-        factor = np.where((time > 0.4 * SPAN) & (time < 0.45 * SPAN), 20.0, factor)
+        factor = np.where((at > 0.4) & (at < 0.45), 20.0, factor)
     return np.minimum(0.95, np.where(chronic, 0.5, world.usual) * factor)
 
 
@@ -215,14 +217,14 @@ def _harmed(harm: Harm, likely: Floats, canary: Flags, chronic: Flags) -> Floats
 
 
 def _answers(
-    rng: Generator, world: World, harm: Harm, time: Floats, person: Ints, canary: Flags
+    rng: Generator, world: World, harm: Harm, at: Floats, person: Ints, canary: Flags
 ) -> tuple[Ints, Flags]:
     """Buckets of latencies, and whether they count as slow."""
-    size = len(time)
+    size = len(at)
     traits = rng.normal(size=int(person.max(initial=0)) + 1)[person]
     logs = _log_latency(rng, world, traits, size) + math.log(harm.slower) * canary
     if world.drift:
-        logs += 0.5 * time / SPAN
+        logs += 0.5 * at
     if harm.hanging:
         hangs = canary & (rng.random(size) < harm.hanging)
         logs[hangs] = np.log(np.exp(logs[hangs]) + 5.0)

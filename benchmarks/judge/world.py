@@ -32,17 +32,19 @@ class Split:
         weights: see above.
         visitors: sticky visitors in the run.
         requests: in a run in which every request is drawn anew.
+        span: seconds of the run.
     """
 
     name: str
     weights: tuple[int, ...]
     visitors: int
     requests: int
+    span: float = SPAN
 
     @property
     def starts(self) -> tuple[float, ...]:
         """Seconds at which its periods begin."""
-        return tuple(index * SPAN / len(self.weights) for index in range(len(self.weights)))
+        return tuple(index * self.span / len(self.weights) for index in range(len(self.weights)))
 
     @property
     def periods(self) -> dict[int, int]:
