@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -74,34 +72,6 @@ def test_bad_releases_go_back_and_a_good_one_is_promoted(site: Site) -> None:
     assert steps == ["1.5.0 ramping 50%", "1.5.0 ramping 100%"], "each step once, none left out"
     (promotion,) = site.history("healthy", "promote")
     assert "proven up to the margins" in promotion.why
-
-
-def test_a_leader_that_dies_is_replaced_and_nothing_counts_twice(site: Site) -> None:
-    crowd = Crowd(site.ports, ["healthy"], rate=60.0)
-    killed: list[float] = []
-
-    def done() -> bool:
-        advanced = site.history("healthy", "advance")
-        if advanced and not killed:
-            pid = int(advanced[0].by.split()[1].partition("@")[0])
-            number = [process.pid for process in site.processes].index(pid)
-            crowd.gone.add(site.ports[number])
-            os.kill(pid, signal.SIGKILL)
-            killed.append(time.time())
-        return len(advanced) == 2
-
-    visited(site, crowd, done, 40.0, "healthy")
-    first, second = site.history("healthy", "advance")
-    assert first.by != second.by
-    assert [first.new, second.new] == ["1.5.0 ramping 50%", "1.5.0 ramping 100%"]
-    due = max(killed[0], first.at + 2)
-    assert second.at - due <= 5.0, "somebody else goes on within five seconds"
-    answers = len(crowd.saw)
-    counted = sum(seen.n for seen in site.counted("healthy").seen.values())
-    before = sum(1 for one in crowd.saw if one.cohort == "stable")
-    assert counted <= answers
-    assert counted > 0
-    assert before > 0
 
 
 def test_a_canary_that_blocks_the_loop_is_taken_off_without_blame(site: Site) -> None:
