@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from canary_middleware.core.command import Command, refused
 from canary_middleware.core.drill import LONGEST
+from canary_middleware.core.model import Policy
 from canary_middleware.core.refusals import DRILLING, END, GATED, NAME, WITHOUT_RAMP
 from canary_middleware.core.state import (
     KEPT_PERIODS,
@@ -60,7 +61,9 @@ def moved(entry: Entry, command: Command, phase: Phase, at: At) -> Entry:
         after = replace(after, period=at.revision)
     if verb in QUIET:
         return timed(after, at.now)
-    epoch = at.revision if verb in _VOIDS else entry.epoch
+    # Whoever is kept from an earlier run is no throw of this one, and stable alone would count.
+    unkept = after.run != entry.run and entry.plan.policy is Policy.KEEP
+    epoch = at.revision if verb in _VOIDS or unkept else entry.epoch
     same = (phase, after.period) == (entry.phase, entry.period)
     since = entry.since if same else at.now
     reached = max(after.reached, after.step)

@@ -88,6 +88,8 @@ class Measured(Placing):
             return
         sight = self._sight(gauge)
         period = assignment.period - gauge.run
+        if period < 0:
+            return  # who is pinned since an earlier run was not thrown in this one
         # A later period than ours is one that this process has not heard of yet.
         if sight is not None and sight.period >= period:
             if sight.period == period and gauge.returned & ~sight.seen:

@@ -107,9 +107,10 @@ class Tally:
             self._hit(event, event.sight, hits)
 
     def _first(self, kind: str, event: Event) -> None:
-        if event.gauge.per_request:
-            return
         one = event.assignment
+        # One that was drawn in an earlier run would not count, and hide a later one that does.
+        if event.gauge.per_request or one.period < event.gauge.run:
+            return
         self.firsts.append(First(kind, event.unit, one.period, one.cohort))
 
     def _enter(self, unit: int, period: int) -> bool:

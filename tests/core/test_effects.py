@@ -10,6 +10,7 @@ import pytest
 from canary_middleware.core.command import Command
 from canary_middleware.core.drill import LONGEST, Drill, Fault
 from canary_middleware.core.effects import BREACH
+from canary_middleware.core.model import Policy
 from canary_middleware.core.ramp import Course
 from canary_middleware.core.state import (
     ACTIVE,
@@ -240,3 +241,15 @@ def test_resume_after_a_breach_starts_the_evidence_from_zero() -> None:
     resumed = history.do(Verb.RESUME)
     assert (resumed.stopped, resumed.run, resumed.begun) == ("", 3, history.now)
     assert resumed.periods == (Period(3, 1_000, history.now),)
+
+
+@pytest.mark.parametrize("policy", [Policy.FOLLOW, Policy.SESSION, Policy.KEEP])
+def test_evidence_from_zero_keeps_nobody_under_keep(policy: Policy) -> None:
+    """Who is kept was not thrown in the new run: stable alone would count there."""
+    history = History(replace(PLAN, policy=policy))
+    history.do(Verb.PAUSE, stopped=BREACH)
+    resumed = history.do(Verb.RESUME)
+    assert resumed.epoch == (resumed.run if policy is Policy.KEEP else 1)
+    history.do(Verb.DRILL, drill=DRILL)
+    settled = history.do(Verb.SETTLE)
+    assert settled.epoch == (settled.run if policy is Policy.KEEP else 1)

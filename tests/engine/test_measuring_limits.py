@@ -124,6 +124,20 @@ def test_what_waits_of_an_earlier_run_is_no_evidence_for_the_next() -> None:
     assert (run, [first.period for first in firsts]) == (RUN + 20, [RUN + 20])
 
 
+def test_who_is_pinned_since_an_earlier_run_is_no_evidence_and_no_trouble() -> None:
+    made = measured(HALF, policy=Policy.SESSION)
+    people = [person_on(made, side) for side in (CANARY, STABLE)]
+    for person in people:
+        person.ask()
+    _under(made, [Period(RUN + 20, HALF, made.time.wall)], run=RUN + 20)
+    issued = [person.issued for person in people]
+    for person in people:
+        assert person.ask(500).period == RUN
+    assert [person.issued for person in people] == issued
+    assert not booked(made).entries
+    assert not [one for *_, run, one in made.engine.measuring.take_firsts() if run != RUN]
+
+
 def test_a_folded_process_keeps_what_it_has_not_told_and_counts_nobody_twice() -> None:
     made = measured(HALF)
     person = person_on(made, CANARY)
