@@ -18,20 +18,12 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from benchmarks.measure import interleaved, ratio_line
+from canary_middleware.core.codec_totals import encode
 from canary_middleware.core.judge import judge
 from canary_middleware.core.model import Cohort
 from canary_middleware.core.outcomes import OutcomeClass, add_counts
 from canary_middleware.core.throw import Cell, Sight
-from canary_middleware.core.totals import (
-    Arm,
-    Entries,
-    Ledgers,
-    Matured,
-    Seen,
-    Slot,
-    bucket_of,
-    encode,
-)
+from canary_middleware.core.totals import Arm, Entries, Ledgers, Matured, Seen, Slot, bucket_of
 from canary_middleware.core.verdict import Evidence, Settings
 from canary_middleware.core.weight import FULL
 from canary_middleware.engine.sighting import Arrival

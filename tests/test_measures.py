@@ -9,20 +9,12 @@ from pathlib import Path
 import pytest
 
 from canary_middleware import measures
+from canary_middleware.core.codec_totals import decode, encode
 from canary_middleware.core.guards import Guard
 from canary_middleware.core.model import Cohort, Policy
 from canary_middleware.core.state import Entry, Period
 from canary_middleware.core.throw import Cell
-from canary_middleware.core.totals import (
-    Arm,
-    Entries,
-    Ledgers,
-    Matured,
-    Pulse,
-    Slot,
-    decode,
-    encode,
-)
+from canary_middleware.core.totals import Arm, Entries, Ledgers, Matured, Pulse, Slot
 from canary_middleware.core.verdict import Decision
 from canary_middleware.errors import StoreError
 from canary_middleware.measures import SILENT, MeasuredStore, Reader, read

@@ -13,8 +13,9 @@ from canary_middleware.agent.leading import TICK, pace
 from canary_middleware.agent.looping import Loops
 from canary_middleware.agent.precaution import Pulses
 from canary_middleware.agent.troubles import Attempts, Troubles
+from canary_middleware.core.codec_totals import MAX_TOTALS, encode_fitting
 from canary_middleware.core.state import Entry
-from canary_middleware.core.totals import MAX_TOTALS, Ledgers, encode_fitting
+from canary_middleware.core.totals import Ledgers
 from canary_middleware.errors import StoreError
 from canary_middleware.measures import MeasuredStore
 from canary_middleware.stores.protocol import First

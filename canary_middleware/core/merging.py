@@ -7,16 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from canary_middleware.core.gauge import UNKNOWN_GATE
-from canary_middleware.core.state import Entry
-from canary_middleware.core.totals import (
+from canary_middleware.core.codec_totals import (
     MAX_TOTALS,
-    Arm,
     Head,
-    Ledgers,
-    Matured,
-    Pulse,
-    Slot,
     add,
     encode_fitting,
     head,
@@ -24,6 +17,9 @@ from canary_middleware.core.totals import (
     row,
     split,
 )
+from canary_middleware.core.gauge import UNKNOWN_GATE
+from canary_middleware.core.state import Entry
+from canary_middleware.core.totals import Arm, Ledgers, Matured, Pulse, Slot
 from canary_middleware.errors import StoreCorruptError
 
 LEEWAY: Final = 1.0

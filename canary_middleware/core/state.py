@@ -192,7 +192,7 @@ class Baseline:
     """Latency of stable, frozen before the judge bets on latency.
 
     Attributes:
-        starts: requests by bucket of :data:`canary_middleware.core.totals.STARTS`.
+        starts: requests by bucket of :data:`canary_middleware.core.outcomes.STARTS`.
         since: revision of the first period in which latency counts.
     """
 

@@ -10,11 +10,12 @@ from canary_middleware import measures, verbs
 from canary_middleware.agent.leading import pace
 from canary_middleware.agent.looping import Loops
 from canary_middleware.agent.measuring import Measuring
+from canary_middleware.core.codec_totals import encode
 from canary_middleware.core.guards import Guard
 from canary_middleware.core.model import Cohort
 from canary_middleware.core.records import Audit
 from canary_middleware.core.state import Document, Phase, Plan
-from canary_middleware.core.totals import Ledgers, Pulse, encode
+from canary_middleware.core.totals import Ledgers, Pulse
 from canary_middleware.errors import StoreUnavailableError
 from canary_middleware.stores import MemoryStore
 from canary_middleware.stores.protocol import Key, Totals

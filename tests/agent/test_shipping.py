@@ -9,8 +9,9 @@ import pytest
 
 from canary_middleware import measures, verbs
 from canary_middleware.agent.shipping import IDLE_EVERY, REPEAT_EVERY
+from canary_middleware.core.codec_totals import decode
 from canary_middleware.core.model import Cohort
-from canary_middleware.core.totals import Ledgers, decode
+from canary_middleware.core.totals import Ledgers
 from canary_middleware.errors import StoreUnavailableError
 from canary_middleware.stores import MemoryStore
 from canary_middleware.stores.protocol import First

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from canary_middleware import verbs
+from canary_middleware.core.codec_totals import encode
 from canary_middleware.core.command import Command
 from canary_middleware.core.drill import DRILLED
 from canary_middleware.core.evidence import evidence_of, sentence
@@ -25,7 +26,7 @@ from canary_middleware.core.model import Cohort
 from canary_middleware.core.outcomes import OutcomeClass
 from canary_middleware.core.ramp import Course
 from canary_middleware.core.state import Entry, Phase, Verb
-from canary_middleware.core.totals import Ledgers, Seen, encode
+from canary_middleware.core.totals import Ledgers, Seen
 from canary_middleware.core.verdict import Decision, Finding, Share, Verdict
 from canary_middleware.stores import StateStore
 from canary_middleware.stores.protocol import First

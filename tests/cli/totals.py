@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from canary_middleware.core.codec_totals import encode
 from canary_middleware.core.guards import Guard
 from canary_middleware.core.model import Cohort
 from canary_middleware.core.outcomes import OutcomeClass
 from canary_middleware.core.ramp import Course, Ramp
 from canary_middleware.core.state import Entry, Plan
 from canary_middleware.core.throw import Cell
-from canary_middleware.core.totals import Arm, Entries, Ledgers, Seen, encode
+from canary_middleware.core.totals import Arm, Entries, Ledgers, Seen
 from canary_middleware.measures import MeasuredStore
 from canary_middleware.stores import StateStore
 from canary_middleware.stores.protocol import First

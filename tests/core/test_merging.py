@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from canary_middleware.core.codec_totals import decode, encode
 from canary_middleware.core.guards import Guard
 from canary_middleware.core.merging import Shipped, Sums, matured
 from canary_middleware.core.model import Cohort, Rollout
@@ -21,8 +22,6 @@ from canary_middleware.core.totals import (
     Seen,
     Slot,
     bucket_of,
-    decode,
-    encode,
 )
 from canary_middleware.errors import StoreCorruptError
 

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from array import array
 
+from canary_middleware.core.codec_totals import MAX_TOTALS, decode, encode_fitting
 from canary_middleware.core.model import Cohort
 from canary_middleware.core.outcomes import BUCKETS
 from canary_middleware.core.throw import Cell
-from canary_middleware.core.totals import (
-    MAX_TOTALS,
-    Arm,
-    Entries,
-    Ledgers,
-    Matured,
-    Slot,
-    decode,
-    encode_fitting,
-)
+from canary_middleware.core.totals import Arm, Entries, Ledgers, Matured, Slot
 from canary_middleware.core.weight import FULL
 
 
