@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
@@ -288,20 +288,30 @@ class Measuring:
         """This process's cumulative totals of all declared releases; a copy."""
         snapshot = self._snapshot()
         gate = {lane.name: lane.gauge.gate for lane in snapshot.lanes if lane.gauge is not None}
+        counts: dict[Release, list[tuple[Series, int | None, Counts]]] = {}
+        for series, period, cell in self._recorder.all_cells():
+            counts.setdefault((series.rollout, series.release), []).append((series, period, cell))
         with self._lock:
             told = {}
             for lane in snapshot.lanes:
                 release = lane.name, lane.track.rollout.canary
                 run = lane.entry.run if lane.entry is not None else 0
-                told[release] = self._told(release, run, self._wall() - gate.get(lane.name, 0.0))
+                upto = self._wall() - gate.get(lane.name, 0.0)
+                told[release] = self._told(release, run, upto, counts.get(release, ()))
             return told
 
-    def _told(self, release: Release, run: int, upto: float) -> Ledgers:
+    def _told(
+        self,
+        release: Release,
+        run: int,
+        upto: float,
+        counts: Iterable[tuple[Series, int | None, Counts]],
+    ) -> Ledgers:
         tally = self._tallies.get(release)
         ledgers = Ledgers(run=run, upto=max(0.0, upto))
         if tally is not None and tally.gauge.run == run:
             ledgers.merge(replace(tally.ledgers, upto=ledgers.upto))
-        for series, period, cell in self._counts(release):
+        for series, period, cell in counts:
             if period is None:
                 if series.cohort is Cohort.STABLE:
                     add_counts(ledgers.before, cell.starts)
@@ -311,11 +321,6 @@ class Measuring:
                 add_counts(seen.starts, cell.starts)
                 merge_observed(seen.observed, cell.observed)
         return ledgers
-
-    def _counts(self, release: Release) -> Iterator[tuple[Series, int | None, Counts]]:
-        for series, period, cell in self._recorder.all_cells():
-            if (series.rollout, series.release) == release:
-                yield series, period, cell
 
     def take_firsts(self) -> list[FirstBatch]:
         """First events that the store has not been told of; :meth:`put_back` what it refused."""
