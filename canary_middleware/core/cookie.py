@@ -34,7 +34,7 @@ NOBODY: Final = "-"
 """A binding that no subject has: whoever identifies is drawn by who they are, not by this id."""
 
 LONGEST: Final = 118
-"""Characters of all pins and sights together, likewise; a sight that does not fit is not kept."""
+"""Characters of all pins and sights together, likewise; a sight that leaves no room is not kept."""
 
 _TIME: Final = re.compile(r"[0-9a-z]{1,8}")
 _SLOT: Final = 3
@@ -90,8 +90,10 @@ class Cookie(NamedTuple):
         until = f"-{_base36(pin.until)}" if pin.until else ""
         side = "c" if pin.cohort is Cohort.CANARY else "s"
         text = f"p{tag}{side}{_base36(pin.period)}{until}"
-        while pins and sum(1 + len(s) for s in (*kept, text) if s[0] in "pm") > LONGEST:
-            kept.remove(pins.pop(0))
+        # A pin is what somebody was promised, a sight is evidence: those go first.
+        others = [section for section in kept if section[0] == "m"] + pins
+        while others and sum(1 + len(s) for s in (*kept, text) if s[0] in "pm") > LONGEST:
+            kept.remove(others.pop(0))
         return self._replace(sections=(*kept, text))
 
     def sight(self, tag: str) -> Sight | None:

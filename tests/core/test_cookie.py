@@ -8,7 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from canary_middleware.core.cookie import (
+    LONGEST,
     MAX_AGE,
+    MAX_PINS,
     SKEW,
     Cookie,
     CookieFormat,
@@ -16,9 +18,13 @@ from canary_middleware.core.cookie import (
     binding_of,
     find,
     new_cookie,
+    pin_tag,
     read,
     write,
 )
+from canary_middleware.core.model import Cohort
+from canary_middleware.core.pins import Pin
+from canary_middleware.core.throw import Sight
 from canary_middleware.core.token import TokenCodec, Verified
 from canary_middleware.errors import TokenError
 
@@ -242,3 +248,17 @@ def test_finding(header: bytes, value: bytes | None) -> None:
 def test_the_plain_name_is_not_found_inside_the_host_name() -> None:
     assert find(b"__Host-canary-shop=v", b"canary-shop=") is None
     assert find(b"__Host-canary-shop=v; canary-shop=w", b"canary-shop=") == b"w"
+
+
+def test_a_pin_goes_before_what_was_measured() -> None:
+    """A pin is what a visitor was promised; evidence of other rollouts must not push it out."""
+    cookie = Cookie("v" * 16, 1_800_000_000)
+    tags = [pin_tag(b"k" * 32, f"rollout{number}", "lineage", 5) for number in range(8)]
+    for tag in tags:
+        cookie = cookie.sighted(tag, Sight(44, 900, 50_000, 75_000, 4095)) or cookie
+    before = sum(cookie.sight(tag) is not None for tag in tags)
+    for tag in tags[:MAX_PINS]:
+        cookie = cookie.pinned(tag, Pin(Cohort.CANARY, 44, 1_800_000_000))
+    assert all(cookie.pin(tag) is not None for tag in tags[:MAX_PINS])
+    assert 0 < sum(cookie.sight(tag) is not None for tag in tags) < before
+    assert sum(1 + len(section) for section in cookie.sections) <= LONGEST
