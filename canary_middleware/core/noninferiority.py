@@ -11,19 +11,35 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
-from canary_middleware.core.mixtures import Cells, Factors, log_sum, row, summed
+from canary_middleware.core.mixtures import Cells, Factors, log_mean, logs_of, row, summed
 
-FRACTIONS: Final = (0.02, 0.06, 0.2, 0.5, 0.9)
-"""Parts of the largest bet that is allowed; small ones win for common outcomes (STATS 4.2)."""
 ValueCells = Sequence[tuple[float, tuple[Sequence[int], Sequence[int]]]]
-_PRICE: Final = math.log(len(FRACTIONS))
-"""Nats that equal weights cost."""
+
+
+class Stakes(NamedTuple):
+    """What is bet on a margin: a mixture, fixed beforehand.
+
+    Attributes:
+        fractions: of the largest bet that is allowed; small ones win for common outcomes.
+        log_weights: of each, which sum up to 1.
+    """
+
+    fractions: tuple[float, ...]
+    log_weights: tuple[float, ...]
+
+
+EQUAL: Final = Stakes((0.02, 0.06, 0.2, 0.5, 0.9), logs_of([1.0] * 5))
+"""The grid of STATS 4.2, with the known answers of 4.8."""
+STAKES: Final = Stakes((0.02, 0.06, 0.2, 0.4, 0.6), logs_of([0.1, 0.1, 0.2, 0.3, 0.3]))
+"""What is used: the most on what rare failures and margins of a point or two need."""
 
 
 @lru_cache(maxsize=512)
-def margin_factors(rho: float, delta: float, centre: float = 0.0) -> Factors:
+def margin_factors(
+    rho: float, delta: float, centre: float = 0.0, stakes: Stakes = STAKES
+) -> Factors:
     """What one throw adds to log M of each fraction f, formula (15).
 
     Z has the mean p_canary - p_stable whatever the base rate is: (1-c)/rho, -(1-c)/(1-rho), -c/rho,
@@ -34,6 +50,7 @@ def margin_factors(rho: float, delta: float, centre: float = 0.0) -> Factors:
         rho: probability of the canary in this cell.
         delta: the margin, as a difference of shares; the null is "worse by delta or more".
         centre: c, the expected share, fixed beforehand: it halves the variance of common events.
+        stakes: what is bet.
     """
     mirrored = 1 - rho
     values = (
@@ -44,14 +61,16 @@ def margin_factors(rho: float, delta: float, centre: float = 0.0) -> Factors:
     )
     largest = max(values) - delta
     return Factors(
-        *(tuple(math.log1p(f * (delta - z) / largest) for f in FRACTIONS) for z in values)
+        *(tuple(math.log1p(f * (delta - z) / largest) for f in stakes.fractions) for z in values)
     )
 
 
-def log_margin(cells: Cells, delta: float, centre: float = 0.0) -> float:
+def log_margin(cells: Cells, delta: float, centre: float = 0.0, stakes: Stakes = STAKES) -> float:
     """Log M over cells by probability of the canary; proven when it reaches log(1/alpha)."""
-    rows = [row(margin_factors(rho, delta, centre), table) for rho, table in cells if any(table)]
-    return log_sum(summed(rows)) - _PRICE if rows else 0.0
+    rows = [
+        row(margin_factors(rho, delta, centre, stakes), table) for rho, table in cells if any(table)
+    ]
+    return log_mean(summed(rows), stakes.log_weights) if rows else 0.0
 
 
 def log_mean_margin(
@@ -73,7 +92,7 @@ def log_mean_margin(
         for rho, arms in cells
         if any(map(any, arms))
     ]
-    return log_sum(summed(rows)) - _PRICE if rows else 0.0
+    return log_mean(summed(rows), STAKES.log_weights) if rows else 0.0
 
 
 def _mean_row(
@@ -97,13 +116,16 @@ def _mixed(event: float, other: float, values: Sequence[float], counts: Sequence
 def visitors_needed(rho: float, delta: float, centre: float, rate: float, alpha: float) -> float:
     """About how many visitors of both arms prove the margin, if both have this rate of events.
 
-    The best fraction's growth per visitor, against log(1/alpha) and the price of the mixture;
+    The quickest fraction's growth per visitor, against log(1/alpha) and the price of its weight;
     infinite where no fraction grows.
     """
     factors = margin_factors(rho, delta, centre)
-    growth = max(
+    growths = [
         rho * (rate * a + (1 - rate) * c) + (1 - rho) * (rate * b + (1 - rate) * d)
         for a, b, c, d in zip(*factors, strict=True)
+    ]
+    each = zip(growths, STAKES.log_weights, strict=True)
+    return min(
+        (-(math.log(alpha) + weight) / growth for growth, weight in each if growth > 0),
+        default=math.inf,
     )
-    needed = _PRICE - math.log(alpha)
-    return needed / growth if growth > 0 else math.inf

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from canary_middleware.core.mixtures import Table
 from canary_middleware.core.noninferiority import (
-    FRACTIONS,
+    EQUAL,
     log_margin,
     log_mean_margin,
     margin_factors,
@@ -24,8 +24,8 @@ margins = st.floats(0.001, 0.3)
 
 def test_known_factors_of_the_largest_bet() -> None:
     """(11), the bet that takes nine tenths of what is allowed."""
-    factors = margin_factors(0.05, 0.01)
-    at = FRACTIONS.index(0.9)
+    factors = margin_factors(0.05, 0.01, stakes=EQUAL)
+    at = EQUAL.fractions.index(0.9)
     assert (factors.canary_other[at], factors.canary_event[at], factors.stable_event[at]) == (
         pytest.approx((0.000450124, -2.302585, 0.046733), abs=1e-6)
     )
@@ -46,16 +46,24 @@ def test_known_proofs(
     centre: float, delta: float, cells: dict[float, tuple[int, ...]], known: float
 ) -> None:
     tables = [(rho, Table(*table)) for rho, table in cells.items()]
-    assert log_margin(tables, delta, centre) == pytest.approx(known, abs=1e-5)
+    assert log_margin(tables, delta, centre, EQUAL) == pytest.approx(known, abs=1e-5)
 
 
 @pytest.mark.parametrize(("rho", "visitors"), [(0.05, 9823), (STEPPED, 2331), (0.5, 980)])
 def test_nobody_can_promote_earlier_without_a_single_event(rho: float, visitors: int) -> None:
     wanted = math.log(1 / 0.05)
-    assert log_margin([(rho, Table(0, 0, visitors, 0))], 0.01) >= wanted
-    assert log_margin([(rho, Table(0, 0, visitors - 1, 0))], 0.01) < wanted
+    assert log_margin([(rho, Table(0, 0, visitors, 0))], 0.01, stakes=EQUAL) >= wanted
+    assert log_margin([(rho, Table(0, 0, visitors - 1, 0))], 0.01, stakes=EQUAL) < wanted
     assert round(visitors * rho) in {490, 491}
-    assert visitors_needed(rho, 0.01, 0.0, 0.0, 0.05) == pytest.approx(visitors, rel=0.05)
+
+
+def test_how_many_are_needed_is_about_how_many_prove_it() -> None:
+    needed = visitors_needed(0.05, 0.01, 0.0, 0.0, 0.05)
+    enough = next(
+        number for number in range(5_000, 20_000, 50)
+        if log_margin([(0.05, Table(0, 0, number, 0))], 0.01) >= math.log(20)
+    )  # fmt: skip
+    assert enough == pytest.approx(needed, rel=0.25)
 
 
 @given(odds, margins, shares, shares)
