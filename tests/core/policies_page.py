@@ -56,9 +56,10 @@ its end. It lives in one **memory**:
   cookies are kept and users with several devices agree; [affinity.md](affinity.md).
 
 Every pin belongs to an **epoch**, and a kill, a rollback and a new release begin a new one, which
-voids every pin, under every policy and in both memories. So does a precaution, and under `keep` what
-begins evidence from zero: the end of a drill, and `canary resume` after a breach. Policy, session and
-memory are frozen by `canary start`; what a process declares later counts from the next start on.
+voids every pin, under every policy and in both memories. So does a precaution, and under `keep`
+what begins evidence from zero: the end of a drill, and `canary resume` after a breach. Policy,
+session and memory are frozen by `canary start`; what a process declares later counts from the next
+start on.
 
 ## What happens to whom
 
