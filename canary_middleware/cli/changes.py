@@ -27,7 +27,6 @@ from canary_middleware.cli.sentences import sentence
 from canary_middleware.cli.show import print_json, print_json_line, say, shown
 from canary_middleware.core.declared import FIRST_REPORT
 from canary_middleware.core.state import ACTIVE, Document, Entry
-from canary_middleware.core.verdict import Decision
 from canary_middleware.errors import VerbRefusedError
 from canary_middleware.stores import StateStore
 from canary_middleware.verbs import Status
@@ -174,7 +173,7 @@ def _doubt(connection: Connection, rollout: str, release: str | None) -> str:
     told = View(rollout, entry, numbers=numbers).told(time.time())
     if told is None:
         return trouble
-    return "" if told.verdict.decision is Decision.PROMOTE else told.standing()
+    return "" if told.fit else told.standing()
 
 
 @click.command()

@@ -239,6 +239,7 @@ def _entry(release: str, place: Place, revision: int) -> Entry:
     fields = place.fields(
         "release", "stable", "phase", "weight", "step", "epoch", "period", "since", "why", "plan",
         "run", "begun", "periods", "baseline", "drill", "noted", "reached", "stopped", "waived",
+        "proven",
     )  # fmt: skip
     plan = plan_of(fields["plan"])
     if not release == fields["release"].text() == plan.canary:
@@ -263,6 +264,7 @@ def _entry(release: str, place: Place, revision: int) -> Entry:
         reached=fields["reached"].integer(-1, len(plan.steps) - 1),
         stopped=fields["stopped"].text(empty=True),
         waived=fields["waived"].texts(),
+        proven=fields["proven"].text(empty=True),
     )
 
 

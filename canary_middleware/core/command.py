@@ -30,6 +30,7 @@ class Command:
         starts: for ``baseline``: requests of stable by bucket of latency.
         drill: for ``drill``.
         stopped: for ``hold`` and ``pause``: what a person must go on past, see ``Entry.stopped``.
+        proven: for ``advance`` and ``await`` before 100 %: see ``Entry.proven``.
         note: for ``note``: what ``observe`` mode would have done, without numbers.
     """
 
@@ -47,6 +48,7 @@ class Command:
     starts: tuple[int, ...] | None = None
     drill: Drill | None = None
     stopped: str = ""
+    proven: str = ""
     note: str = ""
 
 

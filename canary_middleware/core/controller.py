@@ -70,6 +70,7 @@ class Move:
         what: the same without numbers that change, for ``observe``: ``"advance to 5%"``.
         step: the step that it was decided at; ``None`` where that does not matter.
         stopped: what a person must go on past, see ``Entry.stopped``.
+        proven: what is proven, where everybody gets it next; see ``Entry.proven``.
     """
 
     verb: Verb
@@ -77,12 +78,13 @@ class Move:
     what: str
     step: int | None = None
     stopped: str = ""
+    proven: str = ""
 
     def command(self, rollout: str, release: str) -> Command:
         """As the transition table takes it."""
         return Command(
             self.verb, rollout, self.why, release=release, step=self.step, stopped=self.stopped,
-            note=self.what,
+            note=self.what, proven=self.proven,
         )  # fmt: skip
 
 
@@ -247,10 +249,17 @@ def _up(at: Situation, because: str) -> Move:
     held = f"{format_weight(entry.weight)} held for {lasting(at.elapsed)}"
     measured = f", {at.sampled:,} canary visitors measured" if _drawn(at) else ""
     done = f"{held}{measured}, {because}"
+    proven = _proven(at) if plan.steps[to] == FULL else ""
     if plan.course.gate(to):
         why = f"{done}; {target} needs `canary approve`"
-        return Move(Verb.AWAIT, why, f"await approval of {target}", step=step)
-    return Move(Verb.ADVANCE, f"{done}; on to {target}", f"advance to {target}", step=step)
+        return Move(Verb.AWAIT, why, f"await approval of {target}", step=step, proven=proven)
+    why = f"{done}; on to {target}"
+    return Move(Verb.ADVANCE, why, f"advance to {target}", step=step, proven=proven)
+
+
+def _proven(at: Situation) -> str:
+    proven = at.verdict is not None and at.verdict.proven
+    return told(at.verdict, at.entry, at.elapsed).proofs if at.verdict and proven else ""
 
 
 def _told(at: Situation, did: str) -> str:

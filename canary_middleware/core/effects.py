@@ -93,7 +93,7 @@ def _keep(entry: Entry, command: Command, at: At) -> Entry:
 def _weight(entry: Entry, command: Command, at: At) -> Entry:
     if command.weight is None or not 0 <= command.weight <= FULL:
         raise refused(command, "no weight between 0% and 100% was given", 'write it as "5%"')
-    return replace(entry, weight=command.weight, step=-1)
+    return replace(entry, weight=command.weight, step=-1, proven="")
 
 
 def _resume(entry: Entry, command: Command, at: At) -> Entry:
@@ -117,7 +117,7 @@ def _resume(entry: Entry, command: Command, at: At) -> Entry:
 
 
 def _from_zero(entry: Entry, at: At) -> Entry:
-    return replace(entry, run=at.revision, begun=at.now, stopped="", waived=())
+    return replace(entry, run=at.revision, begun=at.now, stopped="", waived=(), proven="")
 
 
 def _next(entry: Entry, command: Command) -> int:
@@ -132,12 +132,13 @@ def _advance(entry: Entry, command: Command, at: At) -> Entry:
     if entry.plan.course.gate(step):
         gate = format_weight(entry.plan.steps[step])
         raise refused(command, f"nobody has approved {gate}", "a person must, once it awaits that")
-    return replace(entry, weight=entry.plan.steps[step], step=step, noted="")
+    weight = entry.plan.steps[step]
+    return replace(entry, weight=weight, step=step, noted="", proven=command.proven)
 
 
 def _await(entry: Entry, command: Command, at: At) -> Entry:
     _next(entry, command)
-    return entry
+    return replace(entry, proven=command.proven)
 
 
 def _approve(entry: Entry, command: Command, at: At) -> Entry:
@@ -171,7 +172,7 @@ def _rebase(entry: Entry, command: Command, at: At) -> Entry:
         )
     if label == entry.stable:
         raise refused(command, f"{label} is its stable version already", "there is nothing to do")
-    return replace(entry, stable=label, plan=replace(entry.plan, stable=label))
+    return replace(entry, stable=label, plan=replace(entry.plan, stable=label), proven="")
 
 
 def _baseline(entry: Entry, command: Command, at: At) -> Entry:

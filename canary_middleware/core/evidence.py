@@ -18,13 +18,15 @@ from canary_middleware.core.state import Entry
 from canary_middleware.core.telling import LONGEST, compared, lasting, promised
 from canary_middleware.core.totals import MAX_COUNT, Seen
 from canary_middleware.core.verdict import Decision, Finding, Share, Verdict
-from canary_middleware.core.weight import format_weight
+from canary_middleware.core.weight import FULL, format_weight
 from canary_middleware.errors import StoreCorruptError
 
 MOST: Final = 12
 """Guards in one evidence; those that say most go first."""
 _TEXT: Final = 160
 """Characters of one text."""
+_PROOFS: Final = 400
+"""Characters of all that is proven."""
 _DID: Final = {
     Decision.ROLLBACK: "rolled back",
     Decision.PROMOTE: "promoted",
@@ -51,6 +53,7 @@ class Told:
         requests: of canary and stable, evidence or not; ``None``: not known.
         drill: what was injected meanwhile; ``""`` for nothing.
         omitted: findings that were left out.
+        earlier: what was proven before everybody got it; ``""`` for nothing, and before that.
     """
 
     release: str
@@ -65,6 +68,22 @@ class Told:
     requests: tuple[int, int] | None = None
     drill: str = ""
     omitted: int = 0
+    earlier: str = ""
+
+    @property
+    def fit(self) -> bool:
+        """Whether the evidence speaks for a promotion, or did when everybody got it."""
+        decision = self.verdict.decision
+        return decision is Decision.PROMOTE or (
+            bool(self.earlier) and decision is not Decision.ROLLBACK
+        )
+
+    @property
+    def proofs(self) -> str:
+        """What is proven by now, in words."""
+        proven = [self.guards[one.guard] for one in self.verdict.findings if one.proven]
+        words = ", ".join(map(promised, proven)) or "no guard has a margin"
+        return words if len(words) <= _PROOFS else f"{words[: _PROOFS - 3]}..."
 
     def compared(self, found: Finding) -> str:
         """One of its guards in words."""
@@ -88,7 +107,7 @@ class Told:
         decision = self.verdict.decision
         if decision is Decision.ROLLBACK:
             return f"worse: {self._reason()}"
-        if decision is Decision.PROMOTE:
+        if self.fit:
             return f"fit for promotion{self._promoted()}"
         missing = "; ".join(self._missing)
         found = f"missing for a promotion: {missing}" if missing else "no regression found so far"
@@ -118,10 +137,10 @@ class Told:
         return "; ".join(self._missing) or "no regression found so far"
 
     def _promoted(self) -> str:
+        if self.earlier:
+            return f": proven up to the margins before everybody got it: {self.earlier}"
         if self.verdict.proven:
-            proven = [self.guards[one.guard] for one in self.verdict.findings if one.proven]
-            told = ", ".join(promised(guard) for guard in proven) or "no guard has a margin"
-            return f"{self._after()}: proven up to the margins: {told}"
+            return f"{self._after()}: proven up to the margins: {self.proofs}"
         seen = _some(self.verdict.visitors[0], f"canary {self.unit}")
         over = f" over {lasting(self.age)}" if self.age else ""
         because = f", because {'; '.join(self._missing)}" if self._missing else ""
@@ -171,6 +190,7 @@ def told(
                                             _requests(seen, Cohort.STABLE)),
         drill="" if drill is None else f"{drill.fault} in {format_weight(drill.share)}",
         omitted=len(verdict.findings) - len(kept),
+        earlier=entry.proven if entry.weight == FULL else "",
     )  # fmt: skip
 
 
@@ -194,7 +214,8 @@ def evidence_of(
     it = told(verdict, entry, seconds_in_step, drill=drill, seen=seen)
     return {
         "decision": verdict.decision.value,
-        "proven": verdict.proven,
+        "proven": verdict.proven or (it.fit and bool(it.earlier)),
+        "earlier": it.earlier,
         "release": it.release,
         "stable": it.stable,
         "unit": it.unit,
@@ -290,6 +311,7 @@ def read(evidence: Mapping[str, Any]) -> Told:
         requests=None if requests.value is None else _pair(requests),
         drill=at["drill"].text(empty=True),
         omitted=at["omitted"].integer(0, MAX_COUNT),
+        earlier=at["earlier"].text(empty=True),
     )
 
 

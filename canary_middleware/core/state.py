@@ -228,6 +228,8 @@ class Entry:
         reached: highest step of this run that was entered; gates above it were not passed yet.
         stopped: what a person must go on past with ``resume``: a limit of the ramp, or ``breach``.
         waived: limits that a person went past.
+        proven: in words, what was proven when everybody got it: at 100 % nobody is compared any
+            more, and what was shown at any moment stays shown; ``""`` for nothing.
     """
 
     release: str
@@ -249,6 +251,7 @@ class Entry:
     reached: int = -1
     stopped: str = ""
     waived: tuple[str, ...] = ()
+    proven: str = ""
 
     @property
     def stay(self) -> tuple[Period, ...]:

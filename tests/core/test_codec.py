@@ -64,6 +64,7 @@ def entries(draw: st.DrawFn, revision: int) -> Entry:
         draw(seconds),
         draw(words),
         plan,
+        proven=draw(words),
     )
 
 
@@ -158,6 +159,8 @@ WRONG: list[tuple[tuple[str, ...], Any]] = [
     ((*ENTRY, "plan", "steps"), [FULL + 1]),
     ((*ENTRY, "plan", "paths"), [None]),
     ((*ENTRY, "plan"), None),
+    ((*ENTRY, "proven"), None),
+    ((*ENTRY, "proven"), "two\nlines"),
 ]
 
 

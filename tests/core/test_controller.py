@@ -127,6 +127,23 @@ def test_everybody_is_promoted_after_a_last_bake() -> None:
     assert found.why.startswith("promoted: no regression found in 60 canary visitors over 10 min")
 
 
+def test_what_is_proven_is_kept_when_everybody_gets_it() -> None:
+    proof = replace(WORSE.findings[0], breach=False, log_e=0.0, proven=True)
+    proven = replace(PROVEN, findings=(proof,))
+    found = move(at(entry(2), verdict=proven))
+    assert found.command("checkout", "1.5.0").proven == "errors at most 1 point worse"
+    gated = course(approvals=(False, False, True, True))
+    found = move(at(entry(2, plan=gated), verdict=proven))
+    assert (found.verb, found.proven) == (Verb.AWAIT, "errors at most 1 point worse")
+    assert not move(at(entry(0), verdict=proven)).proven
+    inconclusive = at(entry(2, plan=course(on_inconclusive="promote")), elapsed=2.0 * PATIENCE)
+    assert not move(inconclusive).proven
+    everybody = entry(3, proven="errors at most 1 point worse")
+    assert move(at(everybody)).why == (
+        "promoted: proven up to the margins before everybody got it: errors at most 1 point worse"
+    )
+
+
 def test_without_a_margin_time_and_samples_are_enough_and_are_called_so() -> None:
     bare = replace(PLAN, guards=(Guard.errors(margin=None),))
     assert move(at(entry(2, plan=bare))).what == "advance to 100%"

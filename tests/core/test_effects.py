@@ -235,6 +235,47 @@ def test_resume_goes_past_a_limit_for_good() -> None:
     assert history.do(Verb.RESUME).waived == ("age", "visitors")
 
 
+PROOF = "errors at most 1 point worse"
+
+
+def proven() -> History:
+    history = History(replace(PLAN, steps=(1_000, FULL), course=Course(
+        bakes=(600,) * 2, samples=(50,) * 2, approvals=(False,) * 2)))  # fmt: skip
+    history.do(Verb.ADVANCE, proven=PROOF)
+    return history
+
+
+def test_what_was_proven_when_everybody_got_it_stays_so() -> None:
+    history = proven()
+    for verb in (Verb.NOTE, Verb.HOLD, Verb.RESUME, Verb.PROMOTE):
+        assert history.do(verb).proven == PROOF
+    gated = History().awaiting()
+    gated.do(Verb.APPROVE)
+    gated.do(Verb.ADVANCE, proven=PROOF)
+    assert gated.entry.weight == FULL
+    asked = History()
+    asked.do(Verb.ADVANCE)
+    assert asked.do(Verb.AWAIT, proven=PROOF).proven == PROOF
+    assert asked.do(Verb.APPROVE).proven == PROOF
+    assert asked.do(Verb.ADVANCE).proven == "", "each raise has its own"
+
+
+@pytest.mark.parametrize(("verb", "arguments"), [
+    (Verb.WEIGHT, {"weight": FULL}), (Verb.REBASE, {"stable": "1a"}),
+])  # fmt: skip
+def test_what_a_person_changes_has_to_be_proven_anew(verb: Verb, arguments: dict[str, Any]) -> None:
+    assert proven().do(verb, **arguments).proven == ""
+
+
+def test_evidence_from_zero_proves_nothing() -> None:
+    history = proven()
+    history.do(Verb.PAUSE, stopped=BREACH)
+    assert history.do(Verb.RESUME).proven == ""
+    history = proven()
+    history.do(Verb.ROLLBACK)
+    assert history.do(Verb.START, plan=PLAN, acknowledge=True).proven == ""
+
+
 def test_resume_after_a_breach_starts_the_evidence_from_zero() -> None:
     history = History()
     history.do(Verb.PAUSE, stopped=BREACH)

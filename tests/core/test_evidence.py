@@ -148,6 +148,29 @@ def test_a_promotion_says_what_was_proven() -> None:
     )
 
 
+def test_what_was_proven_before_everybody_got_it_stays_proven() -> None:
+    margin = "errors at most 1 point worse"
+    everybody = replace(entry(), weight=100_000, proven=margin)
+    late = verdict(visitors=(610, 9_000), missing=("errors: about 90 more visitors",))
+    said = f"proven up to the margins before everybody got it: {margin}"
+    assert sentence(late, everybody, did="promoted") == f"promoted: {said}"
+    assert told(late, everybody, 1.0).standing() == f"fit for promotion: {said}"
+    evidence = evidence_of(late, everybody, 1.0)
+    assert (evidence["proven"], evidence["earlier"]) == (True, margin)
+    assert read(evidence).sentence("promoted") == f"promoted: {said}"
+    worse = replace(late, decision=Decision.ROLLBACK)
+    assert evidence_of(worse, everybody, 1.0)["proven"] is False
+    assert told(worse, everybody, 1.0).fit is False
+    fewer = replace(everybody, weight=50_000)
+    assert told(late, fewer, 1.0).fit is False
+
+
+def test_what_is_proven_is_bounded() -> None:
+    guards = tuple(Guard.rate(f"metric-{n}-{'x' * 50}") for n in range(12))
+    found = [finding(one.name, Share(), Share(), breach=False, proven=True) for one in guards]
+    assert len(told(verdict(*found), entry(*guards), 0.0).proofs) == 400
+
+
 def test_a_promotion_that_is_not_proven_says_so_and_why() -> None:
     done = verdict(visitors=(2_304, 9_000), missing=("about 1,200 more visitors for errors",))
     said = sentence(done, entry(), did="promoted", age=2 * 3600)
@@ -209,7 +232,7 @@ def test_evidence_keeps_the_numbers() -> None:
         "decision": "rollback", "proven": False, "release": "1.5.0", "stable": "1.4.2",
         "unit": "visitors", "visitors": [61, 1_204], "requests": None, "weight": "5%", "step": 1,
         "seconds_in_step": 30.5, "seconds": 630.5, "drill": "error in 20%", "mismatch": 0.0,
-        "missing": [], "omitted": 0,
+        "missing": [], "omitted": 0, "earlier": "",
     }  # fmt: skip
     assert (row["guard"], row["kind"], row["margin"]) == ("errors", "failures", "1%")
     assert (row["canary"], row["stable"]) == ({"events": 7, "of": 61}, {"events": 9, "of": 1_204})
