@@ -61,12 +61,14 @@ class Guard:
         worse: the direction in which the metric is worse.
         margin: how much worse the canary may be at most when it is promoted, in points of
             visitors (``"1%"``: at most one more of a hundred), for a mean in parts of its cap;
-            ``None``: promotion asks nothing of this guard.
+            ``None``: promotion asks nothing of this guard. What each margin costs in visitors is in
+            docs/guards.md.
         tolerance: how much worse relative to stable is still no regression; ``"20%"``: a risk that
             is at most 1.2 times as high does not roll back.
         quantile: ``"p50"``, ``"p90"``, ``"p99"``; ``None`` is the whole distribution (latency).
         above: what one request may observe at most (never).
-        cap: what one visitor counts for at most (mean); 0 takes stable's 99.5 % quantile.
+        cap: what one visitor counts for at most (mean); 0 takes stable's 99.5 % quantile, and then
+            no margin can be proven.
         weight: its part of the error budget, relative to the default.
         action: ``breach`` rolls back, ``warn`` only reports.
     """
@@ -100,7 +102,7 @@ class Guard:
         cls, *, name: str = "client-errors", action: str = "warn", **more: Any
     ) -> Guard:
         """4xx answers; only reported unless you say otherwise, for outsiders make them at will."""
-        return cls(name, Metric.CLIENT_ERRORS, action=Action(action), **more)
+        return cls(name, Metric.CLIENT_ERRORS, **{"action": action, **more})
 
     @classmethod
     def latency(
@@ -113,13 +115,13 @@ class Guard:
     ) -> Guard:
         """Time until the answer starts: the whole distribution, or one of :data:`QUANTILES`."""
         name = name or (f"latency-{quantile}" if quantile else "latency")
-        margin = MARGINS.get(quantile or "p99") if margin == "" else margin
+        margin = MARGINS.get(str(quantile or "p99")) if margin == "" else margin
         return cls(name, Metric.LATENCY, margin=margin, quantile=quantile, **more)
 
     @classmethod
     def throughput(cls, *, name: str = "throughput", action: str = "warn", **more: Any) -> Guard:
         """Visitors who come back for a second request."""
-        return cls(name, Metric.RETURNED, worse=Worse.LOWER, action=Action(action), **more)
+        return cls(name, Metric.RETURNED, **{"worse": Worse.LOWER, "action": action, **more})
 
     @classmethod
     def rate(
@@ -127,12 +129,12 @@ class Guard:
         of: str,
         *,
         worse: str = "lower",
-        margin: str | None = "2%",
+        margin: str | None = "5%",
         name: str = "",
         **more: Any,
     ) -> Guard:
         """The share of visitors for whom ``observe(of, ...)`` was called: conversions."""
-        return cls(name or of, Metric.SHARE, of, worse=Worse(worse), margin=margin, **more)
+        return cls(name or of, Metric.SHARE, of, margin=margin, **{"worse": worse, **more})
 
     @classmethod
     def mean(
@@ -140,12 +142,18 @@ class Guard:
         of: str,
         *,
         worse: str = "lower",
-        margin: str | None = "2%",
+        margin: str | None = "",
+        cap: float = 0.0,
         name: str = "",
         **more: Any,
     ) -> Guard:
-        """The mean per visitor of what ``observe(of, value)`` was called with: revenue."""
-        return cls(name or of, Metric.MEAN, of, worse=Worse(worse), margin=margin, **more)
+        """The mean per visitor of what ``observe(of, value)`` was called with: revenue.
+
+        The margin is ``"5%"`` of the cap, and none without a cap: there is nothing to prove it by.
+        """
+        margin = ("5%" if cap else None) if margin == "" else margin
+        made = {"worse": worse, **more}
+        return cls(name or of, Metric.MEAN, of, margin=margin, cap=cap, **made)
 
     @classmethod
     def never(

@@ -127,16 +127,23 @@ def _guard_problems(guard: Guard, place: str) -> Iterator[Problem]:
     yield from _of_problems(guard, f"{place}, of")
     yield from weight_problems([guard.tolerance], f"{place}, tolerance")
     if guard.margin is not None:
-        wrong = list(weight_problems([guard.margin], f"{place}, margin"))
-        yield from wrong
-        if not wrong and not parse_weight(guard.margin):
-            hint = 'such as "1%", or None for a guard that promotion asks nothing of'
-            yield Problem(f"{place}, margin", "0% can never be proven", hint)
+        yield from _margin_problems(guard, f"{place}, margin")
     if guard.quantile is not None:
         yield from _quantile_problems(guard, f"{place}, quantile")
     yield from _number_problems(guard.above, f"{place}, above")
     yield from _number_problems(guard.cap, f"{place}, cap")
     yield from _number_problems(guard.weight, f"{place}, weight", positive=True)
+
+
+def _margin_problems(guard: Guard, place: str) -> Iterator[Problem]:
+    wrong = list(weight_problems([guard.margin], place))
+    yield from wrong
+    if not wrong and not parse_weight(guard.margin):
+        hint = 'such as "1%", or None for a guard that promotion asks nothing of'
+        yield Problem(place, "0% can never be proven", hint)
+    if guard.metric is Metric.MEAN and guard.cap == 0:
+        hint = "give cap= the most that one visitor counts for, or margin=None"
+        yield Problem(place, "can never be proven without a cap", hint)
 
 
 def _of_problems(guard: Guard, place: str) -> Iterator[Problem]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from canary_middleware.core.codec import decode_report, encode_report
 from canary_middleware.core.guards import Guard, Precaution
 from canary_middleware.core.model import Rollout
+from canary_middleware.core.noninferiority import visitors_needed
 from canary_middleware.core.ramp import Ramp, Step
 from canary_middleware.core.records import ProcessReport
 from canary_middleware.core.state import Plan
@@ -71,6 +74,7 @@ def test_what_is_right_is_let_through_and_travels(changes: dict[str, Any]) -> No
     (Guard.errors(quantile="p99"), "quantile", "has no meaning for failures"),
     (Guard.never("charges", above=-1), "above", "-1 is not a number of at least 0"),
     (Guard.mean("revenue", cap=float("nan")), "cap", "nan is not a number"),
+    (Guard.mean("revenue", margin="5%"), "margin", "can never be proven without a cap"),
     (Guard.errors(weight=0), "weight", "0 is not a number above 0"),
     (Guard.errors(weight=True), "weight", "True is not a number"),
 ])  # fmt: skip
@@ -153,3 +157,27 @@ def test_the_hint_of_a_horizon_is_a_bake_that_is_long_enough() -> None:
     (problem,) = rollout_problems([replace(GOOD, horizon="3m")])
     assert problem.hint == "bake='12m'"
     assert said(horizon="3m", ramp=Ramp.default(bake="12m")) == []
+
+
+def test_what_business_guards_ask_for_by_default_can_be_proven() -> None:
+    assert Guard.rate("orders").margin == "5%"
+    assert Guard.mean("revenue", cap=200.0).margin == "5%"
+    assert Guard.mean("revenue").margin is None
+    assert Guard.mean("revenue", cap=200.0, margin=None).margin is None
+    assert said(guards=[*Guard.defaults(), Guard.mean("revenue")]) == []
+
+
+def test_the_page_says_what_a_margin_costs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "guards.md").read_text()
+    found = re.search(r"(from canary_middleware.core.*?)  # (\d+)\n", page, re.DOTALL)
+    assert found
+    code, told = found.groups()
+    *lines, last = code.splitlines()
+    scope: dict[str, Any] = {}
+    exec("\n".join([*lines, f"needed = {last}"]), scope)
+    assert round(scope["needed"]) == int(told)
+    cost = {(0.45, "5"): "3,900", (0.45, "2"): "24,000", (0.05, "5"): "370", (0.05, "2"): "2,300"}
+    for (orders, points), words in cost.items():
+        needed = visitors_needed(0.5, float(points) / 100, 1.0, 1 - orders, 0.05) / 2
+        assert f"{float(f'{needed:.2g}'):,.0f}" == words
+        assert re.search(rf"\| {points} points[^\n]*\| {words} \|\n", page)
