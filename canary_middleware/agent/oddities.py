@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from canary_middleware.core.drift import Difference, differences
+from canary_middleware.core.drift import Difference, differences, listed
 from canary_middleware.core.state import Document, Plan
 
 logger = logging.getLogger("canary_middleware")
@@ -22,6 +22,6 @@ class Oddities:
         for rollout, plan in plans.items():
             found = differences(rollout, plan, document)
             if found and found != self._told.get(rollout):
-                what = "; ".join(map(str, found))
+                what = listed(found)
                 logger.warning("%s: this process declares %s; see `canary status`", rollout, what)
             self._told[rollout] = found

@@ -16,7 +16,7 @@ from canary_middleware.cli.progress import evidence, progress
 from canary_middleware.cli.scene import View
 from canary_middleware.cli.show import Row, ago, instant, paint, print_json, print_table, say, shown
 from canary_middleware.core.declared import FIRST_REPORT
-from canary_middleware.core.drift import Odd
+from canary_middleware.core.drift import Odd, listed
 from canary_middleware.core.records import Audit, ProcessReport
 from canary_middleware.core.state import ACTIVE, EVERYTHING, Entry, Kill, Phase
 from canary_middleware.core.weight import format_weight
@@ -137,7 +137,7 @@ def _names(processes: Sequence[ProcessReport]) -> str:
 def _print_odd(odd: Odd) -> None:
     count = len(odd.processes)
     who = "1 process declares" if count == 1 else f"{count} processes declare"
-    what = "; ".join(map(str, odd.differs))
+    what = listed(odd.differs)
     say()
     say(paint(f"{shown(odd.rollout)}: {who} {shown(what)}", "yellow"))
     say(f"  {_names(odd.processes)}")

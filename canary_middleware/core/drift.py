@@ -7,27 +7,35 @@ difference: each process goes by its own, as services with other paths have to.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from canary_middleware.core.duration import format_duration
+from canary_middleware.core.guards import Guard, Precaution
+from canary_middleware.core.ramp import Course
 from canary_middleware.core.records import ProcessReport
 from canary_middleware.core.state import ACTIVE, Document, Plan
-from canary_middleware.core.weight import format_weight
+from canary_middleware.core.weight import FULL, format_weight
 
 RELEASE: Final = "release"
 SCOPE: Final = ("paths", "methods", "exclude")
 """Fields of a plan that every process has for itself."""
+MOST: Final = 6
+"""Differences that a line names."""
+_LONGEST: Final = 60
+"""Characters of one value in it."""
 
 
 class Difference(NamedTuple):
     """One thing that a process declares and that is something else in the control state.
 
     Attributes:
-        what: ``release``, or a field of the plan.
+        what: ``release``, a field of the plan, or what of its guards, ramp or precaution.
         declared: by the process.
-        in_force: since ``start``.
+        in_force: since ``start``; ``""`` where there is nothing of the kind.
     """
 
     what: str
@@ -35,7 +43,19 @@ class Difference(NamedTuple):
     in_force: str
 
     def __str__(self) -> str:
-        return f"{self.what} {self.declared} (in force: {self.in_force})"
+        if not self.in_force:
+            return f"{self.what}: {self.declared}"
+        return f"{self.what} {_cut(self.declared)} (in force: {_cut(self.in_force)})"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def listed(found: Sequence[Difference]) -> str:
+    """All of them in one line of bounded length."""
+    more = [f"and {len(found) - MOST} more"] if len(found) > MOST else []
+    return "; ".join([*map(str, islice(found, MOST)), *more])
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,30 +110,106 @@ def differences(rollout: str, plan: Plan, document: Document | None) -> tuple[Di
         found.append(Difference(RELEASE, plan.canary, state.current))
     entry = state.entries.get(plan.canary)
     if entry is not None and entry.plan.digest != plan.digest:
-        found += _fields(plan.plain(), entry.plan.plain())
+        found += _fields(plan, entry.plan)
     return tuple(found)
 
 
-def _fields(declared: Mapping[str, Any], frozen: Mapping[str, Any]) -> Iterator[Difference]:
-    for name, value in declared.items():
-        if value != frozen[name] and name not in SCOPE:
-            yield Difference(name, _text(name, value), _text(name, frozen[name]))
+def _fields(declared: Plan, frozen: Plan) -> Iterator[Difference]:
+    for one in fields(declared):
+        mine, others = getattr(declared, one.name), getattr(frozen, one.name)
+        if mine != others and one.name not in SCOPE:
+            yield from _PARTS.get(one.name, _whole)(one.name, mine, others)
+
+
+def _whole(name: str, mine: Any, others: Any, of: str = "") -> Iterator[Difference]:
+    declared, in_force = _text(name, mine), _text(name, others)
+    # Equal words of other values: so many steps that the list is longer, which is told of them.
+    if declared != in_force:
+        yield Difference(of + _NAMES.get(name, name), declared, in_force)
+
+
+def _members(of: str, mine: Any, others: Any) -> Iterator[Difference]:
+    for one in fields(mine):
+        yield from _whole(one.name, getattr(mine, one.name), getattr(others, one.name), f"{of}: ")
+
+
+def _guards(what: str, mine: Sequence[Guard], others: Sequence[Guard]) -> Iterator[Difference]:
+    declared, frozen = ({guard.name: guard for guard in those} for those in (mine, others))
+    if set(declared) == set(frozen):
+        yield from _whole("order of guards", list(declared), list(frozen))
+    for name in [*declared, *(name for name in frozen if name not in declared)]:
+        if name not in frozen:
+            yield Difference(f"guard {name}", "added", "")
+        elif name not in declared:
+            yield Difference(f"guard {name}", "removed", "")
+        else:
+            yield from _members(f"guard {name}", declared[name], frozen[name])
+
+
+def _course(what: str, mine: Course, others: Course) -> Iterator[Difference]:
+    for one in fields(mine):
+        # A step that is held for a shorter time makes the horizon shorter, too.
+        follows = one.name == "horizon" and mine.bakes != others.bakes
+        if not follows:
+            of = "" if one.name in ("alpha", "horizon", "timeout") else "ramp: "
+            yield from _whole(one.name, getattr(mine, one.name), getattr(others, one.name), of)
+
+
+def _precaution(
+    what: str, mine: Precaution | None, others: Precaution | None
+) -> Iterator[Difference]:
+    if mine and others:
+        yield from _members(what, mine, others)
+    else:
+        yield from _whole(what, bool(mine), bool(others))
+
+
+_PARTS: Final[Mapping[str, Callable[[str, Any, Any], Iterator[Difference]]]] = {
+    "guards": _guards,
+    "course": _course,
+    "precaution": _precaution,
+}
+_NAMES: Final = {"bakes": "bake", "approvals": "approval before step"}
+
+
+def _seconds(value: float) -> str:
+    return f"{value:g}s"
+
+
+def _alike(texts: Sequence[str]) -> Sequence[str]:
+    """One for all, where all steps have the same."""
+    return texts[:1] if len(set(texts)) == 1 else texts
 
 
 _UNITS: Final[Mapping[str, Callable[[Any], str]]] = {
     "steps": format_weight,
-    "session": format_duration,
-    "claim_life": format_duration,
-    "rollback_window": format_duration,
+    **dict.fromkeys(
+        ("session", "claim_life", "rollback_window", "bakes", "max_age", "patience", "horizon"),
+        format_duration,
+    ),
+    **dict.fromkeys(("timeout", "p99", "stall", "window"), _seconds),
+    "alpha": lambda alpha: format_weight(round(alpha * FULL)),
 }
 
 
 def _text(name: str, value: Any) -> str:
     """A field of a plan as people write it."""
-    written = _UNITS.get(name, str)
+    if name == "approvals":
+        value = [str(at) for at, asked in enumerate(value, 1) if asked]
+        return ", ".join(value) or "none"
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(written, value)) or "none"
-    return "none" if value is None else written(value)
+        return ", ".join(_alike([_text(name, one) for one in value])) or "none"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if value is None or (value == 0 and name.startswith("max_")):
+        return "none"
+    if isinstance(value, enum.Enum):
+        return str(value.value)
+    return _UNITS.get(name, _plain)(value)
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def odd(document: Document | None, reports: Sequence[ProcessReport]) -> Iterator[Odd]:

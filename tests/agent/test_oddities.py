@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from canary_middleware.agent.oddities import Oddities
+from canary_middleware.core.guards import Guard
 from canary_middleware.core.state import Document, Plan, Verb
 from canary_middleware.core.transitions import Command, apply
 
@@ -40,3 +41,13 @@ def test_a_release_that_waits_beside_the_current_one_is_told(
     assert caplog.messages == [
         "checkout: this process declares release 3 (in force: 2); see `canary status`"
     ]
+
+
+def test_a_plan_of_many_differences_is_one_line_of_bounded_length(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    guards = tuple(Guard.rate(f"rate-{number}-{'x' * 50}") for number in range(30))
+    Oddities().look({"checkout": replace(PLAN, guards=guards)}, STARTED)
+    (line,) = caplog.messages
+    assert len(line) < 700
+    assert line.endswith(": added; and 24 more; see `canary status`")
