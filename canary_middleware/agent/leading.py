@@ -183,7 +183,7 @@ class Leading:
             return False
         leads = self._lease.held(max(self.processes(*key) for key in keys))
         return any(
-            self._is_due(name, entry, leads=leads) and self._look(document, name, entry, leads)
+            self._is_due(name, entry, leads=leads) and self._try(document, name, entry, leads)
             for name, entry in work
         )
 
@@ -203,6 +203,19 @@ class Leading:
             return False
         one.looked_at = now
         return self._reading.allowed
+
+    def _try(self, document: Document, name: str, entry: Entry, leads: bool) -> bool:
+        what = f"judging {name}"
+        try:
+            done = self._look(document, name, entry, leads)
+        except Exception as error:
+            # Whatever it is about this release, the others have to be judged all the same.
+            logger.debug("%s", what, exc_info=error)
+            self._count("error_judge")
+            self._troubles.begin(what, repr(error))
+            return False
+        self._troubles.end(what)
+        return done
 
     def _look(self, document: Document, name: str, entry: Entry, leads: bool) -> bool:
         """Whether something was done."""

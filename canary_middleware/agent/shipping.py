@@ -85,7 +85,9 @@ class Shipping:
         self._loops = loops
         self._count = count
         self._clock = clock
-        self._totals = Attempts("totals", troubles, count, clock)
+        self._attempts = partial(Attempts, troubles=troubles, count=count, clock=clock)
+        # Of each release its own: one that is refused must not keep the others waiting.
+        self._totals: dict[Release, Attempts] = {}
         self._firsts = Attempts("first events", troubles, count, clock)
         self._boots: dict[Release, str] = {}
         self._sent: dict[Release, _Sent] = {}
@@ -133,7 +135,10 @@ class Shipping:
         return replace(ledgers, upto=sent.ledgers.upto) != sent.ledgers
 
     def _ship(self, release: Release, ledgers: Ledgers) -> None:
-        self._totals.make(partial(self._put, release, ledgers))
+        attempts = self._totals.get(release)
+        if attempts is None:
+            attempts = self._totals[release] = self._attempts(f"shipping {release[0]}")
+        attempts.make(partial(self._put, release, ledgers))
 
     def _put(self, release: Release, ledgers: Ledgers) -> None:
         data = encode_fitting(ledgers)

@@ -70,36 +70,46 @@ class Measured(Placing):
 
     # --- the throw -------------------------------------------------------------------------------
 
-    def _throw(self, lane: Lane, assignment: Assignment, drawn: Drawn | int | None) -> None:
+    def _throw(self, lane: Lane, assignment: Assignment, drawn: Drawn | int | None) -> bool:
         """Note a measured exposure: the first one of a visitor in a period is a throw.
 
         Args:
             lane: that decided.
             assignment: what it decided.
             drawn: what the bucket was drawn by, or the bucket.
+
+        Returns:
+            Whether the same cookie has nothing more to tell in this period.
         """
         gauge = assignment.gauge
-        if gauge is None or self.started:
-            return  # unmeasured, or too late for the cookie, so that it would count again
+        if gauge is None:
+            return True
+        if self.started:
+            return False  # too late for the cookie, so that it would count again
         if gauge.per_request:
             self._arrive(assignment, gauge, 0, Sight(assignment.period - gauge.run, 0))
-            return
+            return False
         if drawn is None:
-            return
+            return False
         sight = self._sight(gauge)
         period = assignment.period - gauge.run
         if period < 0:
-            return  # who is pinned since an earlier run was not thrown in this one
+            return True  # who is pinned since an earlier run was not thrown in this one
         # A later period than ours is one that this process has not heard of yet.
         if sight is not None and sight.period >= period:
             if sight.period == period and gauge.returned & ~sight.seen:
                 self._come_again(lane.name, gauge, sight)
-            return
+            return True
+        if not self._may_draw():
+            return (
+                False  # images and scripts of a page come at once, each with the cookie of before
+            )
         fresh = self._fresh(lane, gauge, assignment, drawn, sight)
         if self._keep_sight(gauge, fresh) and fresh.counted:
             weight = gauge.weights.get(assignment.period)
             if weight is not None and fresh.cell(gauge.run).interval.throws(weight):
                 self._arrive(assignment, gauge, self._unit(gauge), fresh)
+        return True
 
     def _fresh(
         self,
@@ -166,6 +176,7 @@ class Measured(Placing):
             self._known = known
         cookie = known.cookie.sighted(self._sight_tag(gauge), sight)
         if cookie is None:
+            self.engine.recorder.count("sight_no_room")
             return False
         self._known = known.rewritten(cookie)
         self.issue = True

@@ -221,9 +221,9 @@ class Visit(Superseding):
         memo = known.memo
         if memo[0] is not snapshot.mark:
             memo = known.memo = (snapshot.mark, {})
-        assignment = memo[1][lane.name] = by_weight(lane, known.drawn)
-        if assignment.gauge is not None:
-            self._throw(lane, assignment, known.drawn)
+        assignment = by_weight(lane, known.drawn)
+        if assignment.gauge is None or self._throw(lane, assignment, known.drawn):
+            memo[1][lane.name] = assignment
         return assignment
 
     def _claimed(self, lane: Lane, snapshot: Snapshot) -> Assignment | None:

@@ -425,3 +425,26 @@ def test_a_store_without_totals_measures_nothing_and_says_so_once(
     assert len(held.measuring.booked) == 9, "what waits to be booked must not pile up"
     assert [line for line in caplog.messages if "keeps no totals" in line] == caplog.messages
     assert len(caplog.messages) == 1
+
+
+def test_a_release_that_cannot_be_judged_says_so_once_and_is_judged_when_it_can(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = site.worker("a")
+    start(site.store, site.time)
+    worker.turn()
+
+    def fail() -> None:
+        raise ZeroDivisionError("a mistake of ours")
+
+    caplog.clear()
+    for _ in range(3):
+        site.store.after_read = fail
+        site.time.go(2.0)
+        worker.turn()
+    told = [message for message in caplog.messages if message.startswith("judging checkout")]
+    assert told == ["judging checkout: degraded: ZeroDivisionError('a mistake of ours')"]
+    assert worker.held.recorder.events["error_judge"] == 3
+    site.time.go(2.0)
+    worker.turn()
+    assert caplog.messages[-1] == "judging checkout: recovered"

@@ -138,7 +138,7 @@ def test_each_thing_that_fails_waits_and_is_told_once(
     assert found.verdict.visitors == (0, 20)
     assert sorted(caplog.messages) == [
         "first events: degraded: OOM", "first events: recovered",
-        "totals: degraded: OOM", "totals: recovered",
+        "shipping checkout: degraded: OOM", "shipping checkout: recovered",
     ]  # fmt: skip
 
 

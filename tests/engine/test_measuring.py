@@ -14,7 +14,7 @@ from canary_middleware.core.totals import Arm, Slot, bucket_of
 from canary_middleware.core.weight import FULL
 from tests.core.control import CHECKOUT, KILL
 from tests.engine.measured import GUARDS, RUN, Person, booked, entries, measured, person_on
-from tests.engine.world import World, view, world
+from tests.engine.world import IMAGE, World, view, world
 
 CANARY, STABLE = Cohort.CANARY, Cohort.STABLE
 HALF: Final = FULL // 2
@@ -490,3 +490,19 @@ def test_an_exception_is_an_answer_at_the_moment_it_is_raised() -> None:
     person_on(made, CANARY).raises(after=0.03)
     found = entries(made)[CANARY]
     assert [i for i, n in enumerate(found.latency) if n] == [bucket_of(0.03)]
+
+
+def test_what_a_page_loads_beside_itself_is_no_throw() -> None:
+    made = measured(HALF)
+    person = person_on(made, STABLE)
+    person.ask()
+    measured(HALF, FULL * 3 // 4, made=made)
+    for _ in range(3):
+        visit = made.visit(
+            **{key.replace("-", "_"): v for key, v in IMAGE.items()}, cookie=person.cookie
+        )
+        visit.expose("checkout")
+        visit.finish(OutcomeClass.SUCCESS)
+    assert entries(made, RUN + 1, lo=HALF) == {}
+    person.ask()
+    assert sum(arm.n for arm in entries(made, RUN + 1, lo=HALF).values()) == 1
