@@ -87,7 +87,7 @@ def test_a_file_says_what_the_constructor_says(file: Path) -> None:
     guards = [
         {{ metric = "failures", margin = "2%", tolerance = "20%" }},
         {{ metric = "latency", quantile = "p90", action = "warn" }},
-        {{ metric = "share", of = "orders", worse = "higher", margin = "none" }},
+        {{ metric = "rate", of = "orders", worse = "higher", margin = "none" }},
         {{ metric = "never", of = "charges", name = "twice", above = 1 }},
     ]
     precaution = false
@@ -345,20 +345,26 @@ def test_a_rollout_from_code_keeps_its_place(file: Path) -> None:
             "[rollouts.x]\nramp = '5%'",
             "'5%' is no preset (one of default, observe_first, blue_green",
         ),
-        ("[rollouts.x]\nramp = {stepz = []}", "stepz is unknown (known are: steps, bake"),
-        ("[rollouts.x]\nramp = {steps = '5%'}", "steps is str, not a list"),
-        ("[rollouts.x]\nramp = [{bake = '5m'}]", "a step has no weight"),
+        ("[rollouts.x]\nramp = {stepz = []}", "is unknown (known are: steps, bake"),
+        ("[rollouts.x]\nramp = {steps = '5%'}", "is str, not a list"),
+        ("[rollouts.x]\nramp = [{bake = '5m'}]", "has no weight"),
         ("[rollouts.x]\nramp = 5", "is int, not a table"),
         ("[rollouts.x]\nramp = {steps = ['5%'], bake = 5}", "a bare number (5)"),
         ("[rollouts.x]\nramp = 'default'", "the abort plan is written before the start"),
         ("[rollouts.x]\nguards = 'errors'", "'errors', not a list (write \"defaults\""),
-        ("[rollouts.x]\nguards = [5]", "[0] is int, not a table"),
-        ("[rollouts.x]\nguards = [{margin = '1%'}]", "[0] has no metric (one of failures"),
-        ("[rollouts.x]\nguards = [{metric = 'luck'}]", "[0] 'luck' is no metric"),
-        ("[rollouts.x]\nguards = [{metric = 'share', off = 'a'}]", "[0] off is unknown"),
-        ("[rollouts.x]\nguards = [{metric = 'failures', margin = 1}]", "[0] is int, not text"),
+        ("[rollouts.x]\nguards = [5]", "is int, not a table"),
+        ("[rollouts.x]\nguards = [{margin = '1%'}]", "is missing (one of errors, client_errors"),
+        (
+            "[rollouts.x]\nguards = [{metric = 'luck'}]",
+            "'luck' is none (one of errors",
+        ),
+        ("[rollouts.x]\nguards = [{metric = 'share', off = 'a'}]", "is unknown (known are: name"),
+        ("[rollouts.x]\nguards = [{metric = 'failures', margin = 1}]", 'is ambiguous (write "1%")'),
         ("[rollouts.x]\nguards = [{metric = 'share'}]", "is missing (what observe()"),
-        ("[rollouts.x]\nguards = [{metric = 'failures', action = 'x'}]", "'x' is none"),
+        (
+            "[rollouts.x]\nguards = [{metric = 'failures', action = 'rollback'}]",
+            "'rollback' is none (\"breach\", which rolls back",
+        ),
         ("[rollouts.x]\nguards = [{metric = 'failures', of = 'x'}]", "has no meaning"),
         ("[rollouts.x]\nprecaution = {failures = 'x'}", "'x' has no percent sign"),
         ("[rollouts.x]\nprecaution = true", "is bool, not a table (false, or"),
@@ -406,6 +412,78 @@ def test_no_mistake_shows_a_secret(file: Path, tmp_path: Path) -> None:
     environ = {"CANARY_SECRET_KEYS_FILE": str(tmp_path / "keys")}
     for variables in ({}, environ, {"CANARY_STORE": f"mysql://{secret}"}):
         assert secret not in repr(mistakes(file, **variables))
+
+
+def test_every_mistake_in_guards_and_ramp_is_told_and_names_its_member(file: Path) -> None:
+    file.write_text(f"""{MINIMAL}
+    owner = "me"
+    guards = [
+        {{ metric = "errors", margin = 1, tolerance = 0.2, weight = "2", colour = "red" }},
+        {{ metric = "rollback", margin = 0.01, above = "x" }},
+        7,
+        {{ metric = ["latency"], worse = 3 }},
+        {{ metric = "latency", quantile = ["p99"], name = 5, action = ["warn"] }},
+        {{ metric = "mean", of = "revenue", margin = "5%" }},
+        {{ of = "orders", cap = "y" }},
+    ]
+    precaution = {{ p95 = 1, p99 = "x" }}
+    [rollouts.checkout.ramp]
+    steps = [1, {{ bake = "1h" }}, {{ weight = "5%", wait = 1 }}]
+    bake = 10
+    colour = 1
+    """)
+    found = mistakes(file)
+    expected = {
+        "guards[0].margin": 'a bare number (1) is ambiguous (write "1%")',
+        "guards[0].tolerance": 'write "20%" for the fraction, or "0.2%"',
+        "guards[0].weight": "'2' is not a number above 0",
+        "guards[0].colour": "is unknown (known are: name, metric",
+        "guards[1].metric": "'rollback' is none (one of errors",
+        "guards[1].margin": 'write "1%" for the fraction, or "0.01%"',
+        "guards[1].above": "'x' is not a number",
+        "guards[2]": "is int, not a table",
+        "guards[3].metric": "['latency'] is none",
+        "guards[3].worse": "3 is none (one of 'higher', 'lower')",
+        "guards[4].quantile": "['p99'] is none",
+        "guards[4].name": "5 is not a name",
+        "guards[4].action": '"breach", which rolls back',
+        "guards[5].margin": "can never be proven without a cap",
+        "guards[6].metric": "is missing",
+        "guards[6].cap": "'y' is not a number",
+        "ramp": 'a bare number (1) is ambiguous (write "1%")',
+        "ramp.steps[1]": "has no weight",
+        "ramp.steps[2].wait": "is unknown (known are: weight, bake",
+        "ramp.bake": "a bare number (10)",
+        "ramp.colour": "is unknown (known are: steps, bake",
+        "precaution.p95": "is unknown (known are: failures",
+        "precaution.p99": "'x' is not a number of seconds",
+    }
+    assert found.keys() == {f"rollouts.checkout.{place}" for place in expected}
+    for place, part in expected.items():
+        assert part in found[f"rollouts.checkout.{place}"], place
+
+
+@pytest.mark.parametrize(
+    ("words", "guard"),
+    [
+        (("errors", "failures"), Guard.errors()),
+        (("throughput", "returned"), Guard.throughput()),
+        (("rate", "share"), Guard.rate("orders")),
+        (("client_errors",), Guard.client_errors()),
+        (("latency",), Guard.latency()),
+        (("mean",), Guard.mean("orders", cap=5)),
+        (("never",), Guard.never("orders")),
+    ],
+)
+def test_a_guard_is_called_as_in_code_or_by_what_it_looks_at(
+    file: Path, words: tuple[str, ...], guard: Guard
+) -> None:
+    more = ', of = "orders"' * bool(guard.of) + ", cap = 5" * bool(guard.cap)
+    page = (DOCS.parent / "configuration.md").read_text()
+    for word in words:
+        file.write_text(f'{MINIMAL}guards = [{{ metric = "{word}"{more} }}]')
+        assert load(file, {}).rollouts[0].guards == (guard,)
+        assert f'`"{word}"`' in page
 
 
 # --- the documentation --------------------------------------------------------------------------

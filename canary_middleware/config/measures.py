@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any, Final
 
-from canary_middleware.config.shapes import WrongError, a_text, members
+from canary_middleware.config.shapes import WrongError, group, members, whole
 from canary_middleware.core.guards import Guard, Metric, Precaution
 from canary_middleware.core.ramp import Ramp, Step
 
-_GUARD: Final = '{metric = "failures", margin = "1%"}'
+_GUARD: Final = '{metric = "errors", margin = "1%"}'
 _KINDS: Final[Mapping[str, Callable[..., Guard]]] = {
-    Metric.FAILURES: Guard.errors,
-    Metric.CLIENT_ERRORS: Guard.client_errors,
-    Metric.LATENCY: Guard.latency,
-    Metric.RETURNED: Guard.throughput,
-    Metric.SHARE: Guard.rate,
-    Metric.MEAN: Guard.mean,
-    Metric.NEVER: Guard.never,
+    "errors": Guard.errors,
+    "client_errors": Guard.client_errors,
+    "latency": Guard.latency,
+    "throughput": Guard.throughput,
+    "rate": Guard.rate,
+    "mean": Guard.mean,
+    "never": Guard.never,
 }
-"""What fills in the rest, as in code."""
-_OF: Final = frozenset({Metric.SHARE, Metric.MEAN, Metric.NEVER})
-_WORDS: Final = ("worse", "action")
-_TEXTS: Final = ("name", "of", "margin", "tolerance", "quantile", *_WORDS)
+"""The constructor, which fills in the rest, by its own word."""
+_ALSO: Final[Mapping[str, str]] = {
+    Metric.FAILURES: "errors",
+    Metric.RETURNED: "throughput",
+    Metric.SHARE: "rate",
+}
+"""Words of what is looked at, where the constructor has another."""
+_OF: Final = frozenset({"rate", "mean", "never"})
 _PRESETS: Final[Mapping[str, Callable[[], Ramp]]] = {
     "default": Ramp.default,
     "observe_first": Ramp.observe_first,
     "blue_green": Ramp.blue_green,
 }
 _RAMP: Final = '{steps = ["1%", "5%", "25%"], bake = "10m"}'
+_STEP: Final = '{weight = "25%", approval = true}'
+_STAND_IN: Final = "1%"
+"""For steps that are none, so that nobody complains that there is none."""
 
 
 def guards(value: object) -> tuple[Guard, ...]:
@@ -39,38 +46,36 @@ def guards(value: object) -> tuple[Guard, ...]:
     if not isinstance(value, list):
         wrong = repr(value) if isinstance(value, str) else f"is {type(value).__name__}"
         raise WrongError(f"{wrong}, not a list", f'write "defaults" or [{_GUARD}]')
-    return tuple(_guard(item, f"[{number}] ") for number, item in enumerate(value))
+    found: list[WrongError] = []
+    return whole(tuple(_guard(item, number, found) for number, item in enumerate(value)), found)
 
 
-def _guard(value: object, place: str) -> Guard:
-    try:
-        given = dict(members(value, (field.name for field in fields(Guard)), _GUARD))
-        for name in _TEXTS:
-            if name in given:
-                a_text(given[name])
-    except WrongError as wrong:
-        raise WrongError(place + wrong.message, wrong.hint) from None
-    metric = given.pop("metric", None)
-    if not isinstance(metric, str) or metric not in _KINDS:
-        none = "has no metric" if metric is None else f"{metric!r} is no metric"
-        raise WrongError(place + none, f"one of {', '.join(_KINDS)}")
+def _guard(value: object, number: int, wrong: list[WrongError]) -> Guard:
+    """A guard, with a stand-in for what is none; its values are checked by the facade."""
+    at, stand_in = f"[{number}]", f"guard-{number}"
+    if not isinstance(value, dict):
+        wrong.append(WrongError(f"is {type(value).__name__}, not a table", _GUARD, at))
+        return Guard.errors(name=stand_in)
+    given = members(value, _names(Guard), at, wrong)
     if given.get("margin") == "none":
         given["margin"] = None
-    # Words that are none are told by the facade, together with everything else.
-    chosen: dict[str, Any] = {name: given.pop(name) for name in _WORDS if name in given}
-    if metric in _OF:
-        given.setdefault("of", "")
-    elif "of" in given:
-        chosen["of"] = given.pop("of")
-    return replace(_KINDS[metric](**given), **chosen)
+    metric = given.pop("metric", None)
+    word = _ALSO.get(metric, metric) if isinstance(metric, str) else ""
+    if word in _KINDS:
+        return _KINDS[word](**{"of": "", **given} if word in _OF else given)
+    none = "is missing" if metric is None else f"{metric!r} is none"
+    wrong.append(WrongError(none, f"one of {', '.join(_KINDS)}", f"{at}.metric"))
+    fitting = {name: each for name, each in given.items() if name not in ("of", "quantile")}
+    return Guard.errors(**{"name": stand_in, **fitting})
 
 
 def precaution(value: object) -> Precaution | None:
     """A table, or ``false`` for none."""
     if value is False:
         return None
-    names = (field.name for field in fields(Precaution))
-    return Precaution(**members(value, names, 'false, or {failures = "50%", p99 = 10.0}'))
+    wrong: list[WrongError] = []
+    table = group(value, 'false, or {failures = "50%", p99 = 10.0}')
+    return whole(Precaution(**members(table, _names(Precaution), "", wrong)), wrong)
 
 
 def ramp(value: object) -> Ramp:
@@ -80,21 +85,34 @@ def ramp(value: object) -> Ramp:
             hint = f'one of {", ".join(_PRESETS)}, or a list such as ["1%", "5%", "25%"]'
             raise WrongError(f"{value!r} is no preset", hint)
         return _PRESETS[value]()
+    wrong: list[WrongError] = []
     if isinstance(value, list):
-        return Ramp(*map(_step, value))
-    table = dict(members(value, (field.name for field in fields(Ramp)), f"write {_RAMP}"))
-    steps = table.pop("steps", [])
-    if not isinstance(steps, list):
-        raise WrongError(f"steps is {type(steps).__name__}, not a list", f"write {_RAMP}")
-    return Ramp(*map(_step, steps), **table)
+        return whole(Ramp(*_steps(value, "", wrong)), wrong)
+    table = members(group(value, f"write {_RAMP}"), _names(Ramp), "", wrong)
+    steps = _steps(table.pop("steps", []), ".steps", wrong)
+    return whole(Ramp(*steps, **table), wrong)
 
 
-def _step(value: Any) -> str | Step:
+def _steps(value: object, at: str, wrong: list[WrongError]) -> list[str | Step]:
+    if not isinstance(value, list):
+        hint = f"write {_RAMP}"
+        wrong.append(WrongError(f"is {type(value).__name__}, not a list", hint, at))
+        return [_STAND_IN]
+    steps = [_step(item, f"{at}[{number}]", wrong) for number, item in enumerate(value)]
+    good = [step for step in steps if step is not None]
+    return good or ([_STAND_IN] if steps else [])
+
+
+def _step(value: Any, at: str, wrong: list[WrongError]) -> str | Step | None:
     if not isinstance(value, dict):
         # Anything but a text is told by the facade, as a weight that is none.
         return value if isinstance(value, str) else Step(value)
-    hint = '{weight = "25%", approval = true}'
-    table = members(value, (field.name for field in fields(Step)), hint)
+    table = members(value, _names(Step), at, wrong)
     if "weight" not in table:
-        raise WrongError("a step has no weight", hint)
+        wrong.append(WrongError("has no weight", _STEP, at))
+        return None
     return Step(**table)
+
+
+def _names(kind: type[Any]) -> list[str]:
+    return [field.name for field in fields(kind)]

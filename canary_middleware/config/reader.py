@@ -18,7 +18,7 @@ from canary_middleware.config.kinds import (
     Check,
     spoken,
 )
-from canary_middleware.config.shapes import WrongError, group
+from canary_middleware.config.shapes import PartlyError, WrongError, group
 from canary_middleware.core.model import Rollout
 from canary_middleware.errors import Problem
 
@@ -136,6 +136,10 @@ class Reader:
             good[name] = check(value)
         except WrongError as wrong:
             self.report(key, place, wrong.message, wrong.hint)
+        except PartlyError as partly:
+            for one in partly.wrong:
+                self.report((key[0], key[1] + one.at), place + one.at, one.message, one.hint)
+            good[name] = partly.rest
 
     def _misspelt(self, variable: str) -> None:
         # Other programs may use the prefix, so only what looks like one of ours is a mistake.
@@ -177,5 +181,4 @@ def address(place: str) -> tuple[Key, str]:
     rest = found["rest"]
     if found["setting"]:
         return (found["setting"], ""), rest
-    field = ".".join(re.findall(r"\w+", rest))
-    return (f"rollouts.{found['rollout']}", field), ""
+    return (f"rollouts.{found['rollout']}", ".".join(rest.split(", ")[1:])), ""

@@ -17,7 +17,6 @@ from canary_middleware.core.validate_values import (
     duration_problems,
     flag_problems,
     items,
-    list_problems,
     matches,
     seconds_problems,
     twice,
@@ -97,7 +96,7 @@ _DEFAULT: Final = Rollout("any", stable="1", canary="2")
 
 def _guards_problems(guards: object, place: str) -> Iterator[Problem]:
     if not items(guards) and guards != ():
-        yield from list_problems(guards, place)
+        yield Problem(place, f"{guards!r} is not a list", "guards=Guard.defaults()")
         return
     declared = []
     for number, guard in enumerate(items(guards)):
@@ -106,7 +105,9 @@ def _guards_problems(guards: object, place: str) -> Iterator[Problem]:
             yield from _guard_problems(guard, f"{place}[{number}]")
         else:
             wrong = f"is {type(guard).__name__}, not Guard"
-            yield Problem(f"{place}[{number}]", wrong, "Guard.errors(), Guard.latency(), ...")
+            several = isinstance(guard, (tuple, list))
+            hint = "[*Guard.defaults(), ...]" if several else "Guard.errors(), Guard.latency(), ..."
+            yield Problem(f"{place}[{number}]", wrong, hint)
     for name in twice(guard.name for guard in declared):
         yield Problem(place, f"two have the name {name}", "give each its own name=")
     if len(declared) > MAX_GUARDS:
@@ -122,8 +123,11 @@ def _guard_problems(guard: Guard, place: str) -> Iterator[Problem]:
     if not matches(NAME, guard.name):
         hint = "letters, digits, - and _, at most 64"
         yield Problem(f"{place}, name", f"{guard.name!r} is not a name", hint)
-    for name, kind in (("metric", Metric), ("worse", Worse), ("action", Action)):
+    for name, kind in (("metric", Metric), ("worse", Worse)):
         yield from choice_problems(getattr(guard, name), kind, f"{place}, {name}")
+    if guard.action not in list(Action):
+        hint = '"breach", which rolls back, or "warn", which only reports'
+        yield Problem(f"{place}, action", f"{guard.action!r} is none", hint)
     yield from _of_problems(guard, f"{place}, of")
     yield from weight_problems([guard.tolerance], f"{place}, tolerance")
     if guard.margin is not None:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 from canary_middleware.core.codec_plan import LONGEST
-from canary_middleware.core.duration import parse_duration
+from canary_middleware.core.duration import format_duration, parse_duration
 from canary_middleware.core.reading import MAX_TEXT
 from canary_middleware.core.weight import parse_weight
 from canary_middleware.errors import Problem
@@ -76,8 +76,8 @@ def duration_problems(value: object, place: str, least: int = 1) -> Iterator[Pro
         yield Problem(place, wrong, hint)
     else:
         if not least <= seconds <= LONGEST:
-            days = LONGEST // 86400
-            yield Problem(place, f"{value!r} is no sensible duration", f"at most {days}d")
+            hint = f"from {format_duration(least)} to {format_duration(LONGEST)}"
+            yield Problem(place, f"{value!r} is no sensible duration", hint)
 
 
 def method_problems(methods: object, place: str) -> Iterator[Problem]:
@@ -95,7 +95,20 @@ def weight_problems(weights: Iterable[object], place: str) -> Iterator[Problem]:
             parse_weight(weight)
         except ValueError as error:
             wrong, _, hint = str(error).partition("; ")
-            yield Problem(place, wrong, hint or 'a share such as "5%"')
+            yield Problem(place, wrong, _share(weight) or hint or 'a share such as "5%"')
+
+
+def _share(number: object) -> str:
+    """How to write this number as a share, where it may be one."""
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
+        return ""
+    if number != 0 and not 0.001 <= number <= 100:
+        return ""
+    try:
+        parse_weight(str(number))
+    except ValueError as error:
+        return str(error).partition("; ")[2]
+    return ""
 
 
 def weight_problem(weight: object, place: str) -> list[Problem]:

@@ -62,6 +62,10 @@ def test_what_is_right_is_let_through_and_travels(changes: dict[str, Any]) -> No
     (Guard.errors(name="a b"), "name", "'a b' is not a name"),
     (replace(ERRORS, metric=wrong("lukc")), "metric", "'lukc' is none"),
     (Guard.errors(action=wrong("explode")), "action", "'explode' is none"),
+    (Guard.throughput(worse="up"), "worse", "'up' is none"),
+    (Guard.client_errors(action="rollback"), "action", "'rollback' is none"),
+    (Guard.rate("orders", worse="up"), "worse", "'up' is none"),
+    (Guard.mean("revenue", worse="up"), "worse", "'up' is none"),
     (replace(ERRORS, worse=wrong("up")), "worse", "'up' is none"),
     (replace(ERRORS, of="charges"), "of", "has no meaning for failures"),
     (Guard.rate("", name="orders"), "of", "is missing"),
@@ -181,3 +185,21 @@ def test_the_page_says_what_a_margin_costs() -> None:
         needed = visitors_needed(0.5, float(points) / 100, 1.0, 1 - orders, 0.05) / 2
         assert f"{float(f'{needed:.2g}'):,.0f}" == words
         assert re.search(rf"\| {points} points[^\n]*\| {words} \|\n", page)
+
+
+BREACH = '"breach", which rolls back, or "warn", which only reports'
+
+
+@pytest.mark.parametrize(("guards", "hint"), [
+    ("defaults", "guards=Guard.defaults()"),
+    (ERRORS, "guards=Guard.defaults()"),
+    ([Guard.defaults(), Guard.never("charges")], "[*Guard.defaults(), ...]"),
+    ([Guard.errors(action="rollback")], BREACH),
+    ([Guard.errors(margin=wrong(1))], 'write "1%"'),
+    ([Guard.errors(margin=wrong(0.01))], 'write "1%" for the fraction, or "0.01%"'),
+    ([Guard.errors(margin=wrong(250))], 'write a string such as "5%"'),
+    ([Guard.errors(margin=wrong(True))], 'write a string such as "5%"'),
+])  # fmt: skip
+def test_a_hint_helps(guards: Any, hint: str) -> None:
+    (problem,) = rollout_problems([replace(GOOD, guards=guards, ramp=Ramp("1%"))])
+    assert problem.hint == hint
