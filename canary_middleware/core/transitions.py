@@ -100,6 +100,8 @@ def apply(document: Document, command: Command, now: float) -> Document:
     """
     if command.verb is Verb.REVIVE:
         return _revive(document, command, now)
+    if command.rollout == EVERYTHING:
+        raise refused(command, "that is everything, and no rollout", "name one of them")
     if command.verb is not Verb.ROLLBACK and document.killed(command.rollout):
         raise _killed(document, command)
     revision = document.revision + 1

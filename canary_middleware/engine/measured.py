@@ -97,19 +97,20 @@ class Measured(Placing):
             return True  # who is pinned since an earlier run was not thrown in this one
         # A later period than ours is one that this process has not heard of yet.
         if sight is not None and sight.period >= period:
-            if sight.period == period and gauge.returned & ~sight.seen:
-                self._come_again(lane.name, gauge, sight)
+            self._come_again(lane.name, gauge, sight, period)
             return True
+        # Images and scripts of a page come at once, each with the cookie of before.
         if not self._may_draw():
-            return (
-                False  # images and scripts of a page come at once, each with the cookie of before
-            )
-        fresh = self._fresh(lane, gauge, assignment, drawn, sight)
+            return False
+        self._enter(assignment, gauge, self._fresh(lane, gauge, assignment, drawn, sight))
+        return True
+
+    def _enter(self, assignment: Assignment, gauge: Gauge, fresh: Sight) -> None:
+        """Keep the sight of a new period; an arrival, if the coin was thrown for it."""
         if self._keep_sight(gauge, fresh) and fresh.counted:
             weight = gauge.weights.get(assignment.period)
             if weight is not None and fresh.cell(gauge.run).interval.throws(weight):
                 self._arrive(assignment, gauge, self._unit(gauge), fresh)
-        return True
 
     def _fresh(
         self,
@@ -143,7 +144,9 @@ class Measured(Placing):
         self.arrivals.append(arrival)
         self.engine.measuring.arrived(arrival)
 
-    def _come_again(self, name: str, gauge: Gauge, sight: Sight) -> None:
+    def _come_again(self, name: str, gauge: Gauge, sight: Sight, period: int) -> None:
+        if sight.period != period or not gauge.returned & ~sight.seen:
+            return
         if self.returned is None:
             self.returned = set()
         self.returned.add(name)

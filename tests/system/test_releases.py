@@ -114,8 +114,9 @@ def hot_fix(shop: Shop) -> None:
     shop.do(verbs.rebase, "1.5", SPLIT)
     now = entry(shop, "1.5")
     assert (now.stable, now.period > held.period) == ("1.4.1", True)
-    assert replace(now, stable="", period=0, since=0.0, plan=held.plan) == replace(
-        held, stable="", period=0, since=0.0
+    assert [one.revision for one in now.periods] == [held.period, now.period]
+    assert replace(now, stable="", period=0, periods=(), since=0.0, plan=held.plan) == replace(
+        held, stable="", period=0, periods=(), since=0.0
     )
     shop.pod("1.4.1", "1.5")
     shop.retire()
