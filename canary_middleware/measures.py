@@ -183,6 +183,7 @@ def _evidence(
         matured=matured(entry, slots, total.upto),
         betting=0 if entry.baseline is None else entry.baseline.since,
         seen=total.seen,
+        before=sum(total.before),
     )
 
 

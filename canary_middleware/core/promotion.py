@@ -16,10 +16,11 @@ from typing import Final, NamedTuple
 from canary_middleware.core.curves import VALUE_MIDDLES, quantile_bucket, tail_share
 from canary_middleware.core.guards import QUANTILES, Guard, Metric, Worse
 from canary_middleware.core.mixtures import Cells, Table
+from canary_middleware.core.model import Cohort
 from canary_middleware.core.noninferiority import log_margin, log_mean_margin, visitors_needed
 from canary_middleware.core.sums import Histograms, Sums, total
-from canary_middleware.core.verdict import Settings
-from canary_middleware.core.weight import FULL, parse_weight
+from canary_middleware.core.verdict import Evidence, Settings
+from canary_middleware.core.weight import FULL, format_weight, parse_weight
 
 ALPHA: Final = 0.05
 """Probability that a release exactly at a margin is ever promoted as proven."""
@@ -27,6 +28,9 @@ NEEDED: Final = math.log(1 / ALPHA)
 LEVELS: Final = dict(zip(QUANTILES, (0.5, 0.9, 0.99), strict=True))
 WIDER: Final = {"p99": 1.0, "p90": 3.0, "p50": 5.0}
 """Margins at stable's quantiles, as multiples of that at p99: 5, 3 and 1 points (STATS 1.5)."""
+BASELINE: Final = 200
+"""Answers of stable from which on its latency is known (STATS section 1.3)."""
+_HAVE: Final = {Metric.LATENCY: "are slower", Metric.MEAN: "have a value"}
 
 
 class Proof(NamedTuple):
@@ -88,7 +92,7 @@ def prove(guard: Guard, sums: Sums, settings: Settings, rho: float) -> Proof:
     if not delta or not settings.exact or guard.metric not in _CLAIMS:
         return Proof()
     if guard.metric is Metric.LATENCY and settings.baseline is None:
-        return Proof(0.0, "no baseline yet")
+        return Proof(0.0, _unmeasured(sums.evidence))
     if guard.metric is Metric.MEAN and not guard.cap:
         return Proof()
     least = math.inf
@@ -102,14 +106,40 @@ def prove(guard: Guard, sums: Sums, settings: Settings, rho: float) -> Proof:
 def _lacking(log_m: float, claim: Claim, guard: Guard, rho: float, sums: Sums) -> str:
     events, stable_events, others, stable_others = total(claim.cells)
     seen, stable = events + others, stable_events + stable_others
+    who = f"canary {sums.unit}"
     if not 0 < rho < 1:
-        return f"{seen:,} canary {sums.unit} so far, and no more are drawn now"
+        return f"{seen:,} {who} so far, and no more are drawn now"
     rate = stable_events / stable if stable else claim.centre
     full = _visitors(rho, claim.delta, claim.centre, round(rate, 4)) * rho
     if full == math.inf:
-        return f"a margin of {guard.margin} cannot be proven where {rate:.1%} have the event"
-    wanted = seen + full * min(1.5, 1 - log_m / NEEDED)
-    return f"about {_rounded(seen)} of {_rounded(wanted)} canary {sums.unit} so far"
+        return _narrow(claim, guard, rho, rate)
+    more = full * min(1.5, 1 - log_m / NEEDED)
+    if not seen:
+        return f"none of about {_rounded(more)} {who} so far"
+    if more <= seen / 10:
+        # The estimate is too rough for "about 3,200 of 3,200".
+        return f"about {_rounded(max(1.0, seen / 10))} more {who}"
+    return f"about {_rounded(seen)} of {_rounded(seen + more)} {who} so far"
+
+
+def _narrow(claim: Claim, guard: Guard, rho: float, rate: float) -> str:
+    """Where no number of visitors would do, as far as it looks by now."""
+    margin = f"a margin of {format_weight(round(claim.delta * FULL))}"
+    # What must not fall is proven by those who lack it.
+    share = 1 - rate if claim.centre == 1 else rate
+    where = f"where {share:.1%} {_HAVE.get(guard.metric, 'have the event')}"
+    if _visitors(0.5, claim.delta, claim.centre, round(rate, 4)) < math.inf:
+        here = format_weight(round(rho * FULL))
+        return f"not at {here}: {margin} needs a higher weight {where}"
+    return f"not yet: {margin} is narrow {where}"
+
+
+def _unmeasured(evidence: Evidence) -> str:
+    stable = [one for arm, one in evidence.entries.items() if arm.cohort is Cohort.STABLE]
+    missing = BASELINE - max(evidence.before, sum(sum(one.latency) for one in stable))
+    if missing <= 0:
+        return "no baseline yet"
+    return f"no baseline yet, {missing} of {BASELINE} answers of stable are missing"
 
 
 def _rounded(count: float) -> str:

@@ -57,6 +57,7 @@ class Evidence:
         betting: ledger A of latency counts in periods from this revision on: before it there was
             no baseline.
         seen: all requests.
+        before: answers of stable before the start whose latency is known.
     """
 
     weights: Mapping[int, int]
@@ -66,6 +67,7 @@ class Evidence:
     matured: Mapping[Arm, Matured] = field(default_factory=dict)
     betting: int = 0
     seen: Mapping[Cohort, Seen] = field(default_factory=dict)
+    before: int = 0
 
     def odds(self, cell: Cell) -> float | None:
         """Probability of the canary in a cell; ``None`` where it is no throw or is unknown."""
