@@ -62,12 +62,11 @@ def evidence(line: Audit) -> Iterator[str]:
     except StoreCorruptError as error:
         yield f"its evidence cannot be told ({error}); --json shows it"
         return
-    said = line.why or told.sentence()
     if not line.why:
-        yield said
+        yield told.sentence()
     yield _known(told)
     for found in told.verdict.findings:
-        yield _finding(told, found, said)
+        yield _finding(told, found)
     if told.omitted:
         yield f"and {told.omitted} more guards"
 
@@ -82,10 +81,8 @@ def _known(told: Told) -> str:
     return f"known then: {canary:,} canary and {stable:,} stable {told.unit}{requests}, {at}{drill}"
 
 
-def _finding(told: Told, found: Finding, said: str) -> str:
+def _finding(told: Told, found: Finding) -> str:
     words, how = told.compared(found), _strength(found)
-    if words in said:
-        return f"{found.guard}: {how}"
     # Words of a declared metric begin with its name.
     named = words if words.startswith(found.guard) else f"{found.guard}: {words}"
     return f"{named}; {how}"

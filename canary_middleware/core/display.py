@@ -128,9 +128,7 @@ def detectable(guard: Guard, canary: Share, stable: Share, needed: float) -> flo
     """
     if not canary.of or not stable.of or guard.metric is Metric.MEAN:
         return None
-    rate = (stable.events + 0.5) / (stable.of + 1)
-    if guard.metric is Metric.LATENCY:
-        rate = 1 - LEVELS[-1]
+    rate = 1 - LEVELS[-1] if guard.metric is Metric.LATENCY else stable.rate
     falling = guard.worse is Worse.LOWER
     per_event = needed / (canary.of * rate)
     index = bisect_left(_information(_coarse(canary.of, stable.of), falling), per_event)

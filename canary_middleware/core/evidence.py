@@ -15,7 +15,7 @@ from canary_middleware.core.guards import QUANTILES, Action, Guard, Metric
 from canary_middleware.core.model import Cohort, Policy
 from canary_middleware.core.reading import Place
 from canary_middleware.core.state import Entry
-from canary_middleware.core.telling import LONGEST, compared, lasting, promised
+from canary_middleware.core.telling import LONGEST, compared, lasting, noticeable, promised
 from canary_middleware.core.totals import MAX_COUNT, Seen
 from canary_middleware.core.verdict import Decision, Finding, Share, Verdict
 from canary_middleware.core.weight import FULL, format_weight
@@ -116,8 +116,8 @@ class Told:
     def _detectable(self) -> str:
         """The smallest effect that would have been seen, of the first guard where that is known."""
         for one in self.verdict.findings:
-            if one.detectable is not None and one.action is Action.BREACH:
-                return f"; {one.guard} {one.detectable:.1f} times as high would have been seen"
+            if one.detectable is not None and one.action is Action.BREACH and not one.proven:
+                return f"; {noticeable(one, self.guards[one.guard])} would have been seen"
         return ""
 
     def _after(self) -> str:

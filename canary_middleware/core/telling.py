@@ -17,6 +17,8 @@ _DID: Final[Mapping[Metric, str]] = {
     Metric.CLIENT_ERRORS: "got a 4xx",
     Metric.RETURNED: "came back",
 }
+_FEW: Final = 5
+"""Events on stable below which nobody can say how many times as high something is."""
 _MATURED: Final = frozenset({Metric.RETURNED, Metric.SHARE, Metric.MEAN})
 """Metrics that are known of visitors who have had their time only."""
 
@@ -35,12 +37,24 @@ def compared(
     if guard.metric in _MATURED and not found.canary.of and not found.stable.of:
         return f"{guard.name}: nobody was measured for long enough yet"
     if guard.metric is Metric.LATENCY and found.canary.quantiles:
-        return _latency(found, guard, labels)
+        return _latency(found, guard, labels, seen[0])
     if guard.metric is Metric.MEAN and found.canary.mean is not None:
         return _mean(found, labels)
     head, unit, tail = _frame(found, guard)
     canary = f"{_part(found.canary, unit)}{tail} on {labels[0]}{_beside(found.canary, seen[0])}"
     return f"{head}{canary}, {_part(found.stable)} on {labels[1]}{_beside(found.stable, seen[1])}"
+
+
+def noticeable(found: Finding, guard: Guard) -> str:
+    """The smallest effect that would have been seen: ``"errors 2.5 times as high"``."""
+    ratio = found.detectable or 0.0
+    if guard.metric is Metric.LATENCY:
+        return f"{guard.name}: {ratio:.1f} times as many {found.unit} above stable's p99"
+    if found.stable.events < _FEW:
+        share = 100 * min(1.0, ratio * found.stable.rate)
+        told = f"{share:.0f}" if share >= 9.95 else f"{share:.2g}"
+        return f"{guard.name} in {told}% of {found.unit}"
+    return f"{guard.name} {ratio:.1f} times as high"
 
 
 def _beside(share: Share, seen: int) -> str:
@@ -80,10 +94,13 @@ def _mean(found: Finding, labels: tuple[str, str]) -> str:
     return f"{found.metric} per visitor: {', '.join(sides)}"
 
 
-def _latency(found: Finding, guard: Guard, labels: tuple[str, str]) -> str:
+def _latency(found: Finding, guard: Guard, labels: tuple[str, str], seen: int) -> str:
     mine, others = found.canary.quantiles, found.stable.quantiles
     at = QUANTILES.index(guard.quantile) if guard.quantile in QUANTILES else _farthest(mine, others)
-    of = f" of {found.canary.of:,} {found.unit}" if found.canary.of else ""
+    count, unit = found.canary.of, found.unit
+    of = f" of {count:,} {unit.removesuffix('s') if count == 1 else unit}" if count else ""
+    if 0 < count < seen:
+        of = f" of the {count:,} measured since the baseline"
     sides = (
         f"{_at(side, at)} on {name}" for side, name in zip((mine, others), labels, strict=True)
     )

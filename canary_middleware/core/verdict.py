@@ -93,6 +93,11 @@ class Share:
     quantiles: tuple[float | None, ...] = ()
     mean: float | None = None
 
+    @property
+    def rate(self) -> float:
+        """How often it is to be expected, never quite 0."""
+        return (self.events + 0.5) / (self.of + 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:

@@ -250,7 +250,7 @@ def test_history_tells_the_evidence_in_words() -> None:
             "throughput: 30 of 61 visitors came back on 1.5.0, 631 of 1,204 on 1.4.2; "
             "6.5% of what a rollback needs"
         ),
-        "orders-charged-twice: worse",
+        "orders-charged-twice: 5 of 43 orders charged twice on 1.5.0, 0 of 812 on 1.4.2; worse",
         (
             "conversions: 12 of 61 visitors on 1.5.0, 300 of 1,204 on 1.4.2; "
             "6.5% of what a rollback needs, 6.7% of what a promotion needs"

@@ -308,7 +308,7 @@ def test_history_says_why_it_was_rolled_back(shop: Shell, store: StateStore) -> 
     assert lines[1:4] == [
         f"  revision 2, by agent web-1: {why}",
         "    known then: 61 canary and 1,204 stable visitors, 12 s at 5%",
-        "    errors: worse",
+        "    errors: 7 of 61 visitors failed on 1.5.0, 9 of 1,204 on 1.4.2; worse",
     ]
     newest, oldest = shop("history", "--json").json
     assert newest["evidence"] == evidence

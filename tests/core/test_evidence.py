@@ -74,7 +74,9 @@ SEVEN = finding("errors", Share(7, 61), Share(9, 1_204))
         (finding("latency-p50", Share(0, 0, (0.4, 0.5, 9.0)), Share(0, 0, (None, None, None))),
          "p50 400 ms on 1.5.0, unknown on 1.4.2"),
         (finding("latency", Share(0, 9, (0.1, 0.2, math.inf)), Share(0, 9, (0.1, 0.2, 0.3))),
-         "p99 of 9 visitors over 160 s on 1.5.0, 300 ms on 1.4.2"),
+         "p99 of the 9 measured since the baseline over 160 s on 1.5.0, 300 ms on 1.4.2"),
+        (finding("latency", Share(0, 1, (0.1, 0.2, 9.0)), Share(0, 9, (0.1, 0.2, 0.3))),
+         "p99 of the 1 measured since the baseline 9.0 s on 1.5.0, 300 ms on 1.4.2"),
         (finding("latency", Share(4, 61), Share(9, 1_204)),
          "4 of 61 visitors were slow on 1.5.0, 9 of 1,204 on 1.4.2"),
         (finding("conversions", Share(2, 61), Share(300, 1_204)),
@@ -210,6 +212,33 @@ def test_before_anything_is_done_it_says_how_it_stands() -> None:
     quiet = replace(SEVEN, breach=False, detectable=2.46)
     assert told(verdict(quiet), entry(), 0.0).standing() == (
         "no regression found so far; errors 2.5 times as high would have been seen"
+    )
+
+
+@pytest.mark.parametrize(("found", "words"), [
+    (finding("errors", Share(0, 61), Share(0, 1_204), detectable=28.5),
+     "errors in 1.2% of visitors"),
+    (finding("errors", Share(0, 61), Share(4, 20), detectable=9.0), "errors in 100% of visitors"),
+    (finding("errors", Share(0, 61), Share(5, 1_204), detectable=6.0), "errors 6.0 times as high"),
+    (finding("charges", Share(0, 61), Share(0, 199), detectable=8.0, unit="requests"),
+     "charges in 2% of requests"),
+    (finding("latency", Share(0, 61), Share(0, 199), detectable=3.0),
+     "latency: 3.0 times as many visitors above stable's p99"),
+])  # fmt: skip
+def test_what_would_have_been_seen_is_told_where_it_is_not_proven(
+    found: Finding, words: str
+) -> None:
+    quiet = replace(found, breach=False)
+    said = told(verdict(quiet), entry(), 0.0).standing()
+    assert said == f"no regression found so far; {words} would have been seen"
+    proven = verdict(replace(quiet, proven=True))
+    assert told(proven, entry(), 0.0).standing() == "no regression found so far"
+
+
+def test_one_visitor_is_no_visitors() -> None:
+    found = finding("latency", Share(0, 1, (0.1, 0.2, 9.0)), Share(0, 9, (0.1, 0.2, 0.3)))
+    assert sentence(verdict(found, visitors=(1, 9)), entry()).endswith(
+        "p99 of 1 visitor 9.0 s on 1.5.0, 300 ms on 1.4.2"
     )
 
 
