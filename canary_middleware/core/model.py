@@ -201,8 +201,8 @@ class Rollout:
             a web application.
         precaution: the absolute ceiling over both versions; ``None`` for none.
         alpha: probability that a canary which is no worse is rolled back, over the whole rollout.
-        horizon: how long after a visitor's entry business events count for it; at most a quarter
-            of the shortest bake.
+        horizon: how long after a visitor's entry business events count for it; shortened to a
+            quarter of the shortest bake where that is less.
         timeout: how long an answer may not start before that is a failure.
     """
 

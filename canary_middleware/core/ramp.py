@@ -40,8 +40,9 @@ class Ramp:
         steps: weights such as ``"5%"``, or :class:`Step`. They are checked together with
             everything else when the :class:`canary_middleware.Canary` is built.
         bake: how long each weight is held at least, such as ``"10m"``.
-        samples: canary visitors measured per weight, at least.
-        max_age: how long the whole may take; then it holds, and says so.
+        samples: canary visitors measured per weight, at least; with 0 a step is left by its bake
+            alone, and only the evidence in front of everybody still takes visitors.
+        max_age: how long the whole may take, at least all bakes; then it holds, and says so.
         max_visitors: canary visitors, at most; then it holds until a person says otherwise.
         max_requests: requests to the canary, at most; likewise.
         on_breach: ``"rollback"`` or ``"pause"``.
@@ -131,7 +132,8 @@ class Course:
         patience: seconds.
         observe: likewise.
         alpha: probability of a false rollback of the whole rollout.
-        horizon: seconds after a visitor's entry within which business events count.
+        horizon: seconds after a visitor's entry within which business events count; what was
+            declared, or a quarter of the shortest bake where that is less.
         timeout: seconds without the start of an answer that are a failure.
     """
 

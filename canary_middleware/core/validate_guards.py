@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any, Final
 
@@ -38,6 +38,7 @@ _ON: Final = {
     "on_inconclusive": ("hold", "promote", "rollback"),
     "on_no_traffic": ("hold", "rollback"),
 }
+_DEFAULT: Final = Ramp()
 _ABORT: Final = "the abort plan is written before the start"
 
 
@@ -47,7 +48,7 @@ def measure_problems(rollout: Rollout, place: str) -> Iterator[Problem]:
     if rollout.precaution is not None:
         yield from _precaution_problems(rollout.precaution, f"{place}, precaution")
     yield from _alpha_problems(rollout.alpha, f"{place}, alpha")
-    yield from _horizon_problems(rollout, f"{place}, horizon")
+    yield from duration_problems(rollout.horizon, f"{place}, horizon")
     yield from duration_problems(rollout.timeout, f"{place}, timeout")
     ramp: object = rollout.ramp  # of a user's: it may be anything
     if isinstance(ramp, Ramp) and ramp.automatic:
@@ -69,26 +70,6 @@ def _alpha_problems(alpha: object, place: str) -> Iterator[Problem]:
     yield from wrong
     if not wrong and not 0 < parse_weight(alpha) <= MAX_ALPHA:
         yield Problem(place, f"{alpha!r} is not above 0% and at most 20%", 'such as "1%"')
-
-
-def _horizon_problems(rollout: Rollout, place: str) -> Iterator[Problem]:
-    wrong = list(duration_problems(rollout.horizon, place))
-    yield from wrong
-    # The default gives way to a shorter bake; what somebody wrote must not.
-    if wrong or rollout.horizon == _DEFAULT.horizon or not isinstance(rollout.ramp, Ramp):
-        return
-    ramp = rollout.ramp
-    bakes = [step.bake or ramp.bake for step in ramp.each] if ramp.automatic else []
-    if any(list(duration_problems(bake, place)) for bake in bakes):
-        return
-    shortest = min((parse_duration(bake) for bake in bakes), default=None)
-    if shortest is not None and 4 * parse_duration(rollout.horizon) > shortest:
-        least = format_duration(4 * parse_duration(rollout.horizon))
-        over = f"{rollout.horizon!r} is more than a quarter of the shortest bake"
-        yield Problem(place, f"{over}: hardly anybody would be seen to the end", f"bake={least!r}")
-
-
-_DEFAULT: Final = Rollout("any", stable="1", canary="2")
 
 
 # --- guards -------------------------------------------------------------------------------------
@@ -200,13 +181,7 @@ def _count_problems(
 def ramp_problems(ramp: Ramp, place: str) -> Iterator[Problem]:
     """Mistakes in a ramp."""
     each = ramp.each
-    wrong = list(weight_problems((step.weight for step in each), place))
-    yield from wrong
-    if not wrong:
-        for before, after in pairwise(each):
-            if parse_weight(after.weight) <= parse_weight(before.weight):
-                rise = f"{after.weight!r} after {before.weight!r}"
-                yield Problem(place, rise, "steps must rise")
+    yield from _steps_problems(each, place)
     yield from flag_problems(ramp.observe, f"{place}, observe")
     yield from _count_problems(ramp.samples, f"{place}, samples")
     for name in ("max_age", "patience"):
@@ -223,6 +198,24 @@ def ramp_problems(ramp: Ramp, place: str) -> Iterator[Problem]:
     for step in each:
         yield from _step_problems(step, f"{place}, step {step.weight!r}")
     yield from _automatic_problems(ramp, place) if ramp.automatic else _idle_problems(ramp, place)
+
+
+def _steps_problems(each: Iterable[Step], place: str) -> Iterator[Problem]:
+    weights: list[Any] = [step.weight for step in each]  # of a user's: they may be anything
+    lists = [weight for weight in weights if isinstance(weight, (list, tuple))]
+    for weight in lists:
+        yield Problem(place, f"{weight!r} is a list, not a step", _unpacked(weight))
+    wrong = list(weight_problems((weight for weight in weights if weight not in lists), place))
+    yield from wrong
+    if not (wrong or lists):
+        for before, after in pairwise(weights):
+            if parse_weight(after) <= parse_weight(before):
+                yield Problem(place, f"{after!r} after {before!r}", "steps must rise")
+
+
+def _unpacked(steps: Iterable[object]) -> str:
+    listed = ", ".join(f'"{step}"' if isinstance(step, str) else repr(step) for step in steps)
+    return f"Ramp({listed}), each step by itself"
 
 
 def _step_problems(step: Step, place: str) -> Iterator[Problem]:
@@ -245,14 +238,27 @@ def _automatic_problems(ramp: Ramp, place: str) -> Iterator[Problem]:
     if first.weight == "100%":
         wrong = "begins with everybody, so that nobody is left to compare with"
         yield Problem(place, wrong, "begin lower, or leave bake out")
+    yield from _age_problems(ramp, f"{place}, max_age")
+
+
+def _age_problems(ramp: Ramp, place: str) -> Iterator[Problem]:
+    times = [ramp.max_age, *(step.bake or ramp.bake for step in ramp.each)]
+    if any(list(duration_problems(time, place)) for time in times):
+        return
+    age, *bakes = map(parse_duration, times)
+    if age < sum(bakes):
+        wrong = f"{ramp.max_age!r} is over before all steps have baked"
+        longer = f'max_age="{format_duration(sum(bakes))}" or more, or '
+        hint = f"{longer * (sum(bakes) <= LONGEST)}a shorter bake"
+        yield Problem(place, wrong, hint)
 
 
 def _idle_problems(ramp: Ramp, place: str) -> Iterator[Problem]:
     """Settings that do nothing where a person moves the ramp."""
     hint = 'leave it out, or let it move by itself: Ramp(..., bake="10m")'
     none = "has no meaning where a person moves the ramp"
-    for name in ("max_visitors", "max_requests"):
-        if getattr(ramp, name) is not None:
+    for name in ("max_visitors", "max_requests", "patience"):
+        if getattr(ramp, name) != getattr(_DEFAULT, name):
             yield Problem(f"{place}, {name}", none, hint)
     for step in ramp.each:
         given = {"bake": step.bake, "samples": step.samples, "approval": step.approval or None}
