@@ -152,7 +152,8 @@ def _waits(view: View, entry: Entry, now: float, paper: Paper) -> Iterator[Line]
     if entry.phase is Phase.AWAITING_APPROVAL and not view.killed:
         yield from paper.wrapped(f"waits for: canary approve {view.name}", "yellow")
     elif entry.phase in _STILL and entry.why and not (view.last and view.last.why == entry.why):
-        yield from paper.wrapped(f"{entry.phase.value}: {entry.why}", "yellow")
+        since = f"{entry.phase.value}, {ago(now - entry.since)} ago"
+        yield from paper.wrapped(f"{since}: {entry.why}", "yellow")
 
 
 def _versions(sides: Sequence[Side], entry: Entry, paper: Paper) -> Iterator[Line]:

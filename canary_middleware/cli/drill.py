@@ -185,7 +185,9 @@ def _checked(
     state = found.document.rollouts.get(rollout) if found.document else None
     if found.document is None or state is None:
         known = ", ".join(sorted(found.known)) or "none"
-        raise _refused(rollout, "it was never started", f"known are: {known}")
+        begin = f"start it with `canary start {rollout}`"
+        hint = begin if rollout in found.known else f"known are: {known}"
+        raise _refused(rollout, "it was never started", hint)
     apply(found.document, Command(Verb.DRILL, rollout, release=release, drill=drill), time.time())
     entry = state.entries[release or state.current or ""]
     plan = entry.plan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Final
 
 import click
@@ -20,6 +21,8 @@ from canary_middleware.core.drift import Odd, listed
 from canary_middleware.core.records import Audit, ProcessReport
 from canary_middleware.core.state import ACTIVE, EVERYTHING, Entry, Kill, Phase
 from canary_middleware.core.weight import format_weight
+from canary_middleware.errors import StoreCorruptError
+from canary_middleware.stores import StateStore
 from canary_middleware.stores.protocol import REPORT_LIFE
 from canary_middleware.verbs import RolloutStatus, Status
 
@@ -49,6 +52,7 @@ def history(connection: Connection, rollout: str | None, limit: int) -> None:
     """Who changed what, when and why; the newest first."""
     with connection.store() as store:
         lines = verbs.history(store, rollout, limit)
+        near = "" if lines or not rollout else _near(store, rollout)
     say_missing(connection)
     if connection.as_json:
         print_json([shapes.audit(line) for line in lines])
@@ -56,7 +60,17 @@ def history(connection: Connection, rollout: str | None, limit: int) -> None:
     for line in lines:
         _print_audit(line)
     if not lines:
-        say(f"no history of {rollout or f'namespace {connection.namespace}'}")
+        say(f"no history of {rollout or f'namespace {connection.namespace}'}{near}")
+
+
+def _near(store: StateStore, rollout: str) -> str:
+    """Names that may have been meant."""
+    try:
+        known = verbs.status(store).known - {rollout}
+    except StoreCorruptError:
+        return ""
+    found = get_close_matches(rollout, sorted(known), 1)
+    return f"; did you mean {shown(found[0])}?" if found else ""
 
 
 def say_missing(connection: Connection) -> None:

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 
 from canary_middleware.cli.drawing import percent, standing, told_of, totals
 from canary_middleware.cli.scene import View, bake, drilling
+from canary_middleware.cli.show import ago
+from canary_middleware.core.effects import step_above
 from canary_middleware.core.evidence import Told, read
 from canary_middleware.core.records import Audit
 from canary_middleware.core.state import ACTIVE, Entry, Phase
 from canary_middleware.core.telling import lasting
 from canary_middleware.core.verdict import Finding
+from canary_middleware.core.weight import format_weight
 from canary_middleware.errors import StoreCorruptError
 
 
@@ -23,30 +26,40 @@ def progress(view: View, now: float) -> Iterator[str]:
         if view.last and view.last.evidence:
             yield f"{view.name} {entry.release}: {told_of(view.last)}"
         return
-    yield f"{view.name} {entry.release}: {_ramp(entry, now)}"
+    yield f"{view.name} {entry.release}: {_ramp(view.name, entry, now)}"
     if entry.noted:
         yield f"  observe mode, nothing was done: {entry.noted}"
     if view.trouble:
         yield f"  its totals cannot be read: {view.trouble}"
     if told and view.numbers:
         if entry.phase is not Phase.RAMPING and entry.why:
-            yield f"  {_phase(entry)}: {entry.why}"
+            # Its numbers are those of then; the next line has those of now.
+            yield f"  {_phase(entry)}, {ago(now - entry.since)} ago: {entry.why}"
         yield f"  {standing(told)}"
         yield f"  {totals(view.numbers.processes, view.numbers.age)}"
 
 
-def _ramp(entry: Entry, now: float) -> str:
+def _ramp(name: str, entry: Entry, now: float) -> str:
     drill = drilling(entry, now)
     left = lasting(drill.begun + drill.seconds - now) if drill else ""
     drilled = f"; DRILL: {drill.fault} for another {left}" if drill else ""
     at = bake(entry, now)
     if at is None:
-        return f"on no step of its ramp{drilled}"
+        return f"{_by_hand(name, entry)}{drilled}"
     then = f", then {at.then}{' with an approval' if at.approval else ''}" if at.then else ""
     if not at.needed:
         return f"step {at.step} of {at.steps}, moved by hand{then}{drilled}"
     baked = f"{lasting(at.left)} of {lasting(at.needed)} left" if at.left else "baked"
     return f"step {at.step} of {at.steps}, {baked}{then}{drilled}"
+
+
+def _by_hand(name: str, entry: Entry) -> str:
+    """At a weight that is no step, such as one that a person has set."""
+    weight, step = format_weight(entry.weight), step_above(entry)
+    if step is None:
+        return f"at {weight}, on no step of a ramp"
+    target = format_weight(entry.plan.steps[step])
+    return f"at {weight}, off its ramp: `canary resume {name}` goes on at {target}"
 
 
 def _phase(entry: Entry) -> str:

@@ -161,6 +161,8 @@ def test_who_and_why_stand_in_history_newest_first(started: Shell) -> None:
     assert newest["evidence"] == {}
     assert len(started("history", "--limit", "1", "--json").json) == 1
     assert started("history", "other").out == "no history of other\n"
+    near = "no history of chekout; did you mean checkout?\n"
+    assert started("history", "chekout").out == near
 
 
 @pytest.mark.parametrize(

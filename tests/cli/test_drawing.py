@@ -112,7 +112,7 @@ def test_the_evidence_tells_where_no_reason_was_given() -> None:
         (replace(VIEW, entry=replace(ENTRY, phase=Phase.AWAITING_APPROVAL)),
          "waits for: canary approve checkout"),
         (replace(VIEW, entry=replace(ENTRY, phase=Phase.HOLDING, why="no traffic for 2 h")),
-         "holding: no traffic for 2 h"),
+         "holding, 6 min ago: no traffic for 2 h"),
         (replace(VIEW, entry=replace(ENTRY, noted="would roll back for errors")),
          "observe mode, nothing was done: would roll back for errors"),
         (replace(VIEW, entry=replace(ENTRY, drill=Drill(Fault.ERROR, 20_000, NOW - 10, 60))),
@@ -218,9 +218,19 @@ def test_status_tells_step_bake_verdict_and_age() -> None:
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
-        (replace(ENTRY, phase=Phase.HOLDING, why=MISSING), f"  holding: {MISSING}\n  61 canary"),
+        (
+            replace(ENTRY, phase=Phase.HOLDING, why=MISSING),
+            f"  holding, 6 min ago: {MISSING}\n  61 canary",
+        ),
         (replace(ENTRY, noted="would promote"), "  observe mode, nothing was done: would promote"),
-        (replace(ENTRY, step=-1, phase=Phase.PAUSED), "checkout 1.5.0: on no step of its ramp"),
+        (
+            replace(ENTRY, step=-1, weight=40_000, phase=Phase.PAUSED),
+            "checkout 1.5.0: at 40%, off its ramp: `canary resume checkout` goes on at 50%",
+        ),
+        (
+            replace(ENTRY, step=-1, phase=Phase.PAUSED, plan=replace(PLAN, steps=())),
+            "checkout 1.5.0: at 5%, on no step of a ramp",
+        ),
         (replace(ENTRY, drill=Drill(Fault.HANG, 9_000, NOW, 30)), "; DRILL: hang for another 30 s"),
         (replace(ENTRY, periods=(Period(5, 5_000, NOW - 900),)), "step 2 of 5, baked, then 25%"),
     ],

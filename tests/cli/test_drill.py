@@ -97,8 +97,10 @@ def test_what_was_never_started_is_refused(canary: Shell) -> None:
     canary.declare(MEASURED)
     answer = canary(*ERROR)
     assert (answer.code, answer.err.strip()) == (
-        1, "canary: checkout: it was never started (known are: checkout)",
+        1, "canary: checkout: it was never started (start it with `canary start checkout`)",
     )  # fmt: skip
+    answer = canary("drill", "chekout", "--fault", "error", "--yes")
+    assert "it was never started (known are: checkout)" in answer.err
 
 
 @pytest.mark.parametrize(
