@@ -294,7 +294,8 @@ def _reported(rollout: str, found: Result) -> Iterator[str]:
         yield f"NOT DETECTED: {why}"
     yield f"hit: {_hit(found)}"
     if found.last is not None:
-        yield f"no canary answer was counted later than {found.last:.1f} s after the beginning"
+        arrived = f"arrived {found.last:.1f} s after the beginning"
+        yield f"the totals of the last canary answers {arrived}"
     if found.way is Way.EXPIRED:
         yield from _advice(rollout, found)
     elif found.way is Way.ROLLED_BACK:
@@ -302,10 +303,11 @@ def _reported(rollout: str, found: Result) -> Iterator[str]:
 
 
 def _hit(found: Result) -> str:
-    requests = f"{found.requests:,} of {found.canary_requests:,} canary requests"
+    requests = f"{found.requests:,} of {found.canary_requests:,} canary requests since it began"
     if found.visitors is None:
         return requests
-    return f"{requests}, {found.visitors:,} of {found.canary_visitors:,} canary visitors"
+    visitors = f"{found.visitors:,} of {found.canary_visitors:,} canary visitors"
+    return f"{requests}, {visitors} since the start of {found.release}"
 
 
 def _advice(rollout: str, found: Result) -> Iterator[str]:

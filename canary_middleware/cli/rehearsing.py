@@ -60,9 +60,9 @@ class Result:
         why: what was said of it.
         requests: canary requests that were hit.
         visitors: visitors who were hit; ``None`` where nobody is followed (policy ``request``).
-        canary_requests: of the whole run.
-        canary_visitors: likewise, those who count.
-        last: seconds until the last canary answer was counted.
+        canary_requests: since its beginning.
+        canary_visitors: of the whole run, those who count.
+        last: seconds until the totals of the last canary answer arrived.
         strongest: the guard that held most, in words.
         ended: nothing is injected any more.
     """
@@ -96,6 +96,7 @@ class Rehearsal:
         begun: the state that the drill made.
         release: canary label.
         drill: see there.
+        before: canary requests of the run before the drill.
         aloud: say how it goes.
 
     Raises:
@@ -110,16 +111,16 @@ class Rehearsal:
         release: str,
         drill: Drill,
         *,
+        before: int,
         aloud: bool,
     ) -> None:
-        if not isinstance(store, MeasuredStore):
-            raise StoreError(NO_TOTALS)
-        self._store = store
+        self._store = _measured(store)
+        self._before = before
         self._rollout = rollout
         self._release = release
         self._revision = begun.revision
         self._entry = self._of(begun)
-        self._reader = Reader(store, rollout, release)
+        self._reader = Reader(self._store, rollout, release)
         self._at = time.monotonic()
         self._result = Result(drill, release)
         self._aloud = aloud
@@ -138,10 +139,11 @@ class Rehearsal:
         aloud: bool = False,
     ) -> Self:
         """Begin a drill; its clock starts now, however long somebody was asked before."""
+        before = _seen(Reader(_measured(store), rollout, entry.release).read(entry)).n
         drill = replace(drill, begun=time.time())
         what = f"drill: {drill} for {drill.seconds} s" + (f"; {why}" if why else "")
         begun = verbs.drill(store, rollout, drill, by=drill.by, why=what, release=entry.release)
-        return cls(store, rollout, begun, entry.release, drill, aloud=aloud)
+        return cls(store, rollout, begun, entry.release, drill, before=before, aloud=aloud)
 
     def watch(self) -> Result:
         """Until it was found, it was ended, or its time is over; then it is settled.
@@ -253,17 +255,16 @@ class Rehearsal:
 
     def _count(self, measured: Measured) -> None:
         """What the processes tell; sums never shrink, but one of them may be unreadable."""
-        before, seen = self._result, measured.ledgers.seen.get(Cohort.CANARY) or Seen()
+        before, seen = self._result, _seen(measured)
         per_request = self._entry.plan.policy is Policy.REQUEST
-        # At the first look all of the run is new; from then on every answer is of the drill.
-        grown = before.canary_requests > 0 and seen.n > before.canary_requests
+        answers = seen.n - self._before
         self._result = replace(
             before,
             requests=max(before.requests, seen.observed.get(DRILLED, [0])[0]),
             visitors=None if per_request else _visitors(measured),
-            canary_requests=max(before.canary_requests, seen.n),
+            canary_requests=max(before.canary_requests, answers),
             canary_visitors=measured.verdict.visitors[0],
-            last=self._passed if grown else before.last,
+            last=self._passed if answers > before.canary_requests else before.last,
             strongest=_strongest(measured),
         )
         self._tell()
@@ -280,6 +281,17 @@ class Rehearsal:
         if line != self._said:
             self._said = line
             say(shown(f"  {self._passed:4.0f} s  {line}"))
+
+
+def _measured(store: StateStore) -> MeasuredStore:
+    if not isinstance(store, MeasuredStore):
+        raise StoreError(NO_TOTALS)
+    return store
+
+
+def _seen(measured: Measured) -> Seen:
+    """All that went to the canary in this run."""
+    return measured.ledgers.seen.get(Cohort.CANARY) or Seen()
 
 
 def _visitors(measured: Measured) -> int:

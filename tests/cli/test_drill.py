@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -226,7 +227,10 @@ def test_a_drill_that_is_found(measured: Shell) -> None:
     (found,) = (line for line in lines if line.startswith("DETECTED"))
     assert "by guard errors: rolled back after 40 canary visitors" in found
     (hit,) = (line for line in lines if line.startswith("hit:"))
-    assert hit.startswith("hit: 43 of 93 canary requests, 31 of ")
+    assert hit.startswith("hit: 43 of 93 canary requests since it began, 31 of ")
+    assert hit.endswith(" canary visitors since the start of 1.5.0")
+    (arrived,) = (line for line in lines if line.startswith("the totals of the last canary"))
+    assert re.search(r"arrived \d\.\d s after the beginning$", arrived)
     assert lines[-1] == "begin it again with: canary start checkout --again"
 
 
@@ -253,11 +257,14 @@ def settle(store: StateStore) -> None:
 
 
 def test_a_drill_that_is_not_found(measured: Shell) -> None:
+    store = measured.store()
+    ship(store, 0, 0)  # 50 canary requests before the drill
+    store.close()
     with meanwhile(measured, settle):
         answer = measured(*ERROR, "--for", "1s")
     assert answer.code == 1
     assert "NOT DETECTED: 1 s were not enough" in answer.out
-    assert "hit: 3 of 53 canary requests, 2 of " in answer.out
+    assert "hit: 3 of 3 canary requests since it began, 2 of " in answer.out
     assert answer.out.endswith("the ramp is paused: canary resume checkout\n")
 
 
