@@ -39,6 +39,7 @@ _ON: Final = {
     "on_no_traffic": ("hold", "rollback"),
 }
 _DEFAULT: Final = Ramp()
+_NO_MARGIN: Final = 'margin=None (in canary.toml "none")'
 _ABORT: Final = "the abort plan is written before the start"
 
 
@@ -124,10 +125,10 @@ def _margin_problems(guard: Guard, place: str) -> Iterator[Problem]:
     wrong = list(weight_problems([guard.margin], place))
     yield from wrong
     if not wrong and not parse_weight(guard.margin):
-        hint = 'such as "1%", or None for a guard that promotion asks nothing of'
+        hint = f'such as "1%", or {_NO_MARGIN}: promotion asks nothing of it'
         yield Problem(place, "0% can never be proven", hint)
     if guard.metric is Metric.MEAN and guard.cap == 0:
-        hint = "give cap= the most that one visitor counts for, or margin=None"
+        hint = f"give cap= the most that one visitor counts for, or {_NO_MARGIN}"
         yield Problem(place, "can never be proven without a cap", hint)
 
 
