@@ -93,7 +93,9 @@ def kill_among_others(store: Any, number: int, line: Line) -> bool:
 
 def raced(opener: Opener, task: Task) -> list[Any]:
     """What each of some processes answers, all of them starting at once."""
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    # What takes longest to import is so once, and not by each process of each race.
+    context.set_forkserver_preload([__name__, "canary_middleware.stores", "redis"])
     line = context.Barrier(PROCESSES)
     pipes, processes = [], []
     try:
