@@ -63,7 +63,7 @@ class Trial:
 
 ERRORS = (Guard.errors(),)
 LATENCY = (Guard.latency(),)
-BUYING = (Guard.errors(margin=None), Guard.rate("orders"))
+BUYING = (Guard.errors(margin=None), Guard.rate("orders", margin="2%"))
 ANEW = SHORT.anew
 AT_MARGIN = (
     Trial("errors, sticky", SHORT, ERRORS, "errors"),
