@@ -7,91 +7,30 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from canary_middleware import verbs
 from canary_middleware.agent import Agent
-from canary_middleware.agent.disk import Disk
 from canary_middleware.core.codec import encode_body
-from canary_middleware.core.records import Audit
-from canary_middleware.core.state import EVERYTHING, Document, Kill, Plan, Verb
+from canary_middleware.core.state import EVERYTHING, Document, Kill, Verb
 from canary_middleware.core.transitions import Command, apply
-from canary_middleware.errors import NotPersistedError
-from canary_middleware.stores import StateStore, open_store
-from tests.agent.held import ROLLOUT, Held, started
-from tests.support.fault_proxy import FaultProxy
+from canary_middleware.stores import open_store
+from tests.agent.held import Held
+from tests.agent.several import HEARD, Site, agents_of, killed
 from tests.support.redis import RedisServer
 from tests.support.servers import Process, wait_until
 
 pytestmark = pytest.mark.slow
-PLAN = Plan.from_rollout(ROLLOUT)
 STATE, KILL_KEY = "canary:{shop}:state", "canary:{shop}:kill"
-POLL = 0.8
-HEARD = 1.0
-"""Seconds within which every process hears of everything (issue 2)."""
-
-
-class Site:
-    """Some processes' agents, each with its own connections, and the people's store."""
-
-    def __init__(self, server: RedisServer, stack: ExitStack) -> None:
-        self.server = server
-        self.people = open_store(server.url, "shop", timeout=5.0)
-        self._stack = stack
-        self.helds: list[Held] = []
-        stack.callback(self.people.close)
-
-    def agent(
-        self, url: str | None = None, snapshot_path: Path | None = None, poll: float = POLL
-    ) -> tuple[Agent, Held]:
-        """One more process."""
-        store = open_store(url or self.server.url, "shop")
-        held = Held()
-        agent = Agent(held, store, namespace="shop", snapshot_path=snapshot_path, poll=poll)
-        self._stack.callback(store.close)
-        self._stack.callback(agent.stop)
-        self.helds.append(held)
-        agent.ensure_started()
-        return agent, held
-
-    def agents(self, count: int, poll: float = POLL) -> None:
-        for _ in range(count):
-            agent, _ = self.agent(poll=poll)
-            assert agent.wait_first_load(5.0)
-        self.wait_listening(count)
-
-    def wait_listening(self, count: int) -> None:
-        with self.server.client() as client:
-            wait_until(lambda: dict(client.pubsub_numsub("canary:{shop}:push")) ==
-                       {"canary:{shop}:push": count}, what="all listen")  # fmt: skip
-
-    def all(self, condition: Callable[[Held], bool], within: float, what: str) -> float:
-        return wait_until(lambda: all(map(condition, self.helds)), timeout=within, what=what)
-
-    def start(self) -> Document:
-        document = verbs.start(self.people, "checkout", by="me", plan=PLAN)
-        self.all(lambda held: held.weight == 20_000, HEARD, "20 %")
-        return document
 
 
 @pytest.fixture
-def site(redis_server: RedisServer) -> Iterator[Site]:
-    with ExitStack() as stack:
-        yield Site(redis_server, stack)
-        # Who waits for a push would wait on; without a server all end at once.
-        redis_server.kill()
-
-
-def killed(held: Held) -> bool:
-    return held.killed
-
-
-def restores(store: StateStore) -> list[Audit]:
-    return [audit for audit in store.history(None, 99) if audit.action == "restore"]
+def site(redis_server: RedisServer, tmp_path: Path) -> Iterator[Site]:
+    with agents_of(redis_server, tmp_path) as made:
+        yield made
 
 
 def test_everybody_hears_of_everything(site: Site) -> None:
@@ -157,51 +96,6 @@ def test_stop_takes_a_second_at_most_while_the_server_is_stopped(site: Site) -> 
         site.server.resume()
 
 
-def test_flushall_at_20_percent_is_undone_by_one_writer(site: Site) -> None:
-    site.agents(4)
-    document = site.start()
-    with site.server.client() as client:
-        client.flushall()
-    assert wait_until(lambda: site.people.load().document == document, what="restored") < HEARD
-    time.sleep(HEARD)
-    assert len(restores(site.people)) == 1
-    assert all(held.document == document for held in site.helds)
-    assert all(held.adopted.count(document) == 1 for held in site.helds), "nobody flickered"
-
-
-def test_flushall_while_killed_stays_killed_for_all_who_know_and_who_come(site: Site) -> None:
-    site.agents(2)
-    site.start()
-    verbs.kill(site.people, by="me")
-    site.all(killed, HEARD, "killed")
-    with site.server.client() as client:
-        client.flushall()
-    for _ in range(8):
-        site.agent()
-        time.sleep(0.1)
-    site.all(killed, 2.0, "killed, newcomers too")
-    for held in site.helds:
-        known = [document for document in held.adopted if document is not None]
-        first = next(i for i, document in enumerate(known) if document.kills)
-        assert all(document.kills for document in known[first:])
-    assert all(document.kills for held in site.helds[2:] for document in held.adopted if document)
-
-
-def test_out_of_memory_the_kill_reaches_all_and_is_kept_when_there_is_memory(site: Site) -> None:
-    site.agents(3)
-    site.start()
-    with site.server.client() as client:
-        client.config_set("maxmemory", "1")
-        with pytest.raises(NotPersistedError):
-            verbs.kill(site.people, by="me", why="smoke")
-        site.all(killed, HEARD, "killed")
-        time.sleep(1.2)
-        assert all(map(killed, site.helds)), "polls of the old state lift nothing"
-        assert all(time.monotonic() - held.confirmed_at < 1.5 for held in site.helds)
-        client.config_set("maxmemory", "0")
-    wait_until(lambda: EVERYTHING in (site.people.load().document or started()).kills, timeout=2.0)
-
-
 @pytest.mark.parametrize(
     "value", [b"garbage", b"\xff" * 100, b"x" * 64 * 2**20], ids=["text", "bytes", "64 MB"]
 )
@@ -241,32 +135,6 @@ def test_a_kill_over_garbage_is_heard(site: Site) -> None:
     assert restored.rollouts == document.rollouts
 
 
-def test_a_lost_subscription_loses_no_kill(site: Site) -> None:
-    site.agents(3)
-    site.start()
-    with site.server.client() as client:
-        for _ in range(4):
-            client.client_kill_filter(_type="pubsub", skipme=True)
-            verbs.kill(site.people, by="me")
-            site.all(killed, HEARD, "killed")
-            verbs.revive(site.people, by="me")
-            site.all(lambda held: not held.killed, HEARD, "revived")
-    assert all(held.recorder.events["resubscribe"] for held in site.helds)
-
-
-def test_a_paused_server_is_joined_again(site: Site) -> None:
-    site.agents(2)
-    site.start()
-    with site.server.client() as client:
-        client.client_pause(2_000)
-        client.close()
-    time.sleep(2.0)
-    resumed = time.monotonic()
-    site.all(lambda held: held.confirmed_at > resumed, 2.0, "confirmed again")
-    verbs.kill(site.people, by="me")
-    site.all(killed, HEARD, "killed")
-
-
 def test_a_stopped_server_confirms_nothing_and_is_followed_within_2_seconds_of_its_return(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -293,49 +161,6 @@ def test_a_stopped_server_confirms_nothing_and_is_followed_within_2_seconds_of_i
     site.wait_listening(2)
     verbs.kill(site.people, by="me")
     assert site.all(killed, HEARD, "killed") < 0.5, "by push"
-
-
-def test_a_server_that_comes_back_empty_gets_its_state_back(site: Site) -> None:
-    site.agents(2)
-    document = site.start()
-    site.server.kill()
-    time.sleep(1.0)
-    site.server.start()
-    wait_until(lambda: site.people.load().document == document, timeout=2.0, what="restored")
-
-
-def test_a_server_that_is_absent_at_first_is_joined_within_2_seconds(
-    site: Site, redis_server: RedisServer
-) -> None:
-    redis_server.kill()
-    agent, held = site.agent()
-    assert agent.wait_first_load(0.5)
-    time.sleep(1.5)
-    redis_server.start()
-    back = time.monotonic()
-    wait_until(lambda: held.confirmed_at > back, timeout=2.0, what="joined")
-    site.wait_listening(1)
-    site.start()
-
-
-def test_revoked_permission_makes_no_storm(site: Site) -> None:
-    with site.server.client() as client, FaultProxy(site.server.port) as proxy:
-        client.acl_setuser("app", enabled=True, passwords=["+pw"], keys=["*"], channels=["*"],
-                           commands=["+@all"])  # fmt: skip
-        url = f"redis://app:pw@127.0.0.1:{proxy.port}/0"
-        agent, held = site.agent(url)
-        assert agent.wait_first_load(5.0)
-        site.wait_listening(1)
-        client.acl_setuser("app", enabled=False)
-        client.client_kill_filter(user="app")
-        before = proxy.accepted
-        time.sleep(4.0)
-        assert proxy.accepted - before <= 5
-        client.acl_setuser("app", enabled=True)
-        back = time.monotonic()
-        wait_until(lambda: held.confirmed_at > back, timeout=2.0, what="joined")
-        site.start()
-        agent.stop()
 
 
 def test_two_documents_of_equal_revision_end_killed(site: Site) -> None:
@@ -388,44 +213,6 @@ def test_a_process_that_can_have_no_thread_serves_stable_and_tries_again() -> No
     assert done.stdout.splitlines() == ["stable 1", "stable 1", "stable 1", "stable 3"]
     (line, *_) = [line for line in done.stderr.splitlines() if "no thread for the agent" in line]
     assert done.stderr.count(line) == 1
-
-
-def test_the_plain_kill_key_is_heard_and_its_deletion_lifts_nothing(site: Site) -> None:
-    site.agents(3)
-    document = site.start()
-    with site.server.client() as client:
-        client.set(KILL_KEY, "typed at 2 a.m.")
-        site.all(killed, HEARD, "killed")
-        client.delete(KILL_KEY)
-        time.sleep(1.2)
-        assert all(map(killed, site.helds))
-    history = [(audit.action, audit.why) for audit in site.people.history(None, 9)]
-    assert history == [("kill", "typed at 2 a.m."), ("start", "")]
-    present = site.people.load().document
-    assert present is not None
-    assert present.revision == document.revision + 1
-    verbs.revive(site.people, by="me")
-    site.all(lambda held: not held.killed, HEARD, "revived")
-    time.sleep(1.2)
-    assert not any(map(killed, site.helds))
-
-
-def test_all_processes_restart_during_an_outage(site: Site, tmp_path: Path) -> None:
-    agent, held = site.agent(snapshot_path=tmp_path)
-    assert agent.wait_first_load(5.0)
-    site.start()
-    verbs.kill(site.people, by="me")
-    site.all(killed, HEARD, "killed")
-    kept = Disk(tmp_path, "shop")
-    wait_until(lambda: kept.read() == held.document, timeout=HEARD, what="on disk")
-    agent.stop()
-    site.server.kill()
-    agent, held = site.agent(snapshot_path=tmp_path)
-    assert agent.wait_first_load(5.0)
-    assert held.killed
-    assert held.weight == 20_000
-    site.server.start()
-    wait_until(lambda: site.people.load().document == held.document, timeout=2.0, what="restored")
 
 
 class Failing(Held):
