@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import uuid
@@ -46,11 +47,13 @@ StartDemo = Callable[..., Demo]
 @pytest.fixture
 def start_demo(tmp_path: Path) -> Iterator[StartDemo]:
     """Starts ``canary demo`` with these arguments."""
+    numbers = itertools.count()
     with ExitStack() as stack:
 
         def start(*arguments: str, module: str = "canary_middleware.cli") -> Demo:
             command = [sys.executable, "-m", module, *arguments]
-            demo = Demo(Process(command, tmp_path / "demo.log", cwd=ROOT))
+            log = tmp_path / f"demo-{next(numbers)}.log"
+            demo = Demo(Process(command, log, cwd=ROOT))
             demo.process.env.update({MARK: demo.mark, "TMPDIR": str(tmp_path)})
             stack.enter_context(demo.process)
             return demo

@@ -7,10 +7,11 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
-from tests.demo.conftest import ROOT, StartDemo
+from tests.demo.conftest import ROOT, Demo, StartDemo
 from tests.support.redis import RedisServer
 from tests.support.servers import free_port, wait_until
 
@@ -113,17 +114,21 @@ def run_canary(*arguments: str, **variables: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_stopped_demo_leaves_no_process_behind(
-    start_demo: StartDemo, number: signal.Signals
-) -> None:
-    demo = start_demo("demo")
-    demo.process.wait_log("canary start checkout", 30)
-    assert len(demo.left()) > 8
-    demo.process.signal(number)
-    code = demo.process.wait(20)
-    assert code == (-number if number is signal.SIGKILL else 128 + number)
-    wait_until(lambda: demo.left() == [], timeout=3, what=f"gone: {demo.left()}")
+def test_stopped_demo_leaves_no_process_behind(start_demo: StartDemo) -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+    demos = {number: start_demo("demo") for number in numbers}
+    for number, demo in demos.items():
+        demo.process.wait_log("canary start checkout", 30)
+        assert len(demo.left()) > 8
+        demo.process.signal(number)
+    for number, demo in demos.items():
+        code = demo.process.wait(20)
+        assert code == (-number if number is signal.SIGKILL else 128 + number)
+        wait_until(partial(_gone, demo), timeout=3, what=f"gone: {demo.left()}")
+
+
+def _gone(demo: Demo) -> bool:
+    return demo.left() == []
 
 
 def test_everything_that_is_broken_is_found_out(play_demo: StartDemo) -> None:
