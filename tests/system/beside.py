@@ -26,49 +26,68 @@ def beside(works: Mapping[str, Callable[[], T]]) -> Mapping[str, Future[T]]:
         return {name: pool.submit(work) for name, work in works.items()}
 
 
-@dataclass(frozen=True)
-class Trial:
-    """One broken variant.
-
-    Attributes:
-        check: what has to notice it, around a Redis of its own.
-        failure: what it says then.
-        error: as what.
-    """
-
-    check: Callable[[Rig, RedisServer], object]
-    failure: str
-    error: type[AssertionError] = AssertionError
-
-    def run(self, directory: Path, namespace: str, setup: Mapping[str, Any]) -> None:
-        directory.mkdir()
-        with (
-            RedisServer(directory) as server,
-            Rig(directory, server.url, namespace, **setup) as rig,
-        ):
-            self.check(rig, server)
+Check = Callable[[Rig, RedisServer], object]
 
 
-class Trials:
-    """The outcomes of all trials of a module.
+def shop(check: Check, directory: Path, namespace: str, setup: Mapping[str, Any]) -> object:
+    """A check around a Redis and a shop of its own."""
+    directory.mkdir()
+    with (
+        RedisServer(directory) as server,
+        Rig(directory, server.url, namespace, **setup) as rig,
+    ):
+        return check(rig, server)
+
+
+class Checks:
+    """What came of all checks of a module.
 
     Args:
-        trials: by name.
+        checks: by name.
         directory: for logs and files.
         namespace: of each shop.
         setup: what all workers have in common.
     """
 
     def __init__(
-        self, trials: Mapping[str, Trial], directory: Path, namespace: str, **setup: Any
+        self, checks: Mapping[str, Check], directory: Path, namespace: str, **setup: Any
     ) -> None:
-        self._trials = trials
         self._outcomes = beside(
             {
-                name: partial(trial.run, directory / str(number), namespace, setup)
-                for number, (name, trial) in enumerate(trials.items())
+                name: partial(shop, check, directory / str(number), namespace, setup)
+                for number, (name, check) in enumerate(checks.items())
             }
         )
+
+    def holds(self, name: str) -> None:
+        """It did; what it found is printed."""
+        print(f"\n{self._outcomes[name].result()}")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One broken variant.
+
+    Attributes:
+        check: what has to notice it.
+        failure: what it says then.
+        error: as what.
+    """
+
+    check: Check
+    failure: str
+    error: type[AssertionError] = AssertionError
+
+
+class Trials(Checks):
+    """The outcomes of all trials of a module; arguments as for :class:`Checks`."""
+
+    def __init__(
+        self, trials: Mapping[str, Trial], directory: Path, namespace: str, **setup: Any
+    ) -> None:
+        checks = {name: trial.check for name, trial in trials.items()}
+        super().__init__(checks, directory, namespace, **setup)
+        self._trials = trials
 
     def noticed(self, name: str) -> None:
         """The check failed, with the words that it should."""

@@ -6,7 +6,7 @@ Weight 100 % and a tester on every worker: whatever lifts the kill shows as a ca
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from canary_middleware.core.state import EVERYTHING
 from tests.support.redis import RedisServer
 from tests.support.servers import wait_until
 from tests.system import variants
-from tests.system.beside import Trial, Trials
+from tests.system.beside import Check, Checks, Trial, Trials
 from tests.system.rig import Rig, Worker
 from tests.system.site import CANARY
 from tests.system.watch import Watch, canaries, failures
@@ -26,12 +26,6 @@ SERVERS = ("uvicorn", "gunicorn")
 STATE = "canary:{forget}:state"
 NOT_PERSISTED = 4
 """Exit code of a kill that was pushed, but not written."""
-
-
-@pytest.fixture
-def rig(tmp_path: Path, redis_server: RedisServer) -> Iterator[Rig]:
-    with Rig(tmp_path, redis_server.url, "forget", identified=True) as made:
-        yield made
 
 
 @contextmanager
@@ -81,10 +75,8 @@ def flush(rig: Rig, server: RedisServer, variant: str = "", seconds: float = 1.5
     return watch
 
 
-def test_flushall_lifts_no_kill_and_wakes_no_canary_in_new_workers(
-    rig: Rig, redis_server: RedisServer
-) -> None:
-    watch = flush(rig, redis_server)
+def flushed(rig: Rig, server: RedisServer) -> None:
+    watch = flush(rig, server)
     assert failures(watch.answers) == []
     late = [answer for answer in watch.between(watch.answers[-1].sent - 0.5) if answer.reason]
     assert {answer.reason for answer in late} == {"kill_switch"}
@@ -111,10 +103,8 @@ def restart_without_store(rig: Rig, server: RedisServer, snapshots: Path | None)
     return watch
 
 
-def test_all_workers_restarted_during_an_outage_remember_the_kill(
-    rig: Rig, redis_server: RedisServer, tmp_path: Path
-) -> None:
-    restart_without_store(rig, redis_server, tmp_path / "snapshots")
+def restarted(rig: Rig, server: RedisServer) -> None:
+    restart_without_store(rig, server, rig.directory / "snapshots")
     newcomer = rig.serve("uvicorn")[0]
     with Watch([newcomer.port]) as watch:
         time.sleep(1.0)
@@ -140,10 +130,8 @@ def fork(rig: Rig, server: RedisServer, variant: str = "") -> None:
         wait_until(lambda: kept(rig) or bool(variant), timeout=3, what="the kill is restored")
 
 
-def test_of_two_documents_of_equal_revision_the_killed_one_wins(
-    rig: Rig, redis_server: RedisServer
-) -> None:
-    fork(rig, redis_server)
+def forked(rig: Rig, server: RedisServer) -> None:
+    fork(rig, server)
     said = [audit.why for audit in rig.store().history(None, 10) if audit.action == "restore"]
     assert any("kept the kill" in why for why in said)
 
@@ -151,12 +139,10 @@ def test_of_two_documents_of_equal_revision_the_killed_one_wins(
 # --- no memory -----------------------------------------------------------------------------------
 
 
-def test_a_kill_that_the_store_cannot_keep_is_heard_and_kept_later(
-    rig: Rig, redis_server: RedisServer
-) -> None:
+def full(rig: Rig, server: RedisServer) -> None:
     serve(rig)
     rig.all_follow(CANARY)
-    with redis_server.client() as client:
+    with server.client() as client:
         client.config_set("maxmemory", "1")
         with killed(rig, expected=NOT_PERSISTED) as watch:
             time.sleep(2.0)
@@ -176,6 +162,26 @@ def forgotten(rig: Rig, server: RedisServer) -> None:
         client.config_set("maxmemory", "1")
         with killed(rig, expected=NOT_PERSISTED):
             time.sleep(1.0)
+
+
+# --- each row ------------------------------------------------------------------------------------
+
+ROWS: Mapping[str, Check] = {
+    "FLUSHALL lifts no kill and wakes no canary in new workers": flushed,
+    "all workers restarted during an outage remember the kill": restarted,
+    "of two documents of equal revision the killed one wins": forked,
+    "a kill that the store cannot keep is heard, and kept later": full,
+}
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Checks:
+    return Checks(ROWS, tmp_path_factory.mktemp("rows"), "forget", identified=True)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_what_is_forgotten_brings_nobody_back(rows: Checks, row: str) -> None:
+    rows.holds(row)
 
 
 # --- the checks fail for whoever has no memory of the kill ----------------------------------------

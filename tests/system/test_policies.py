@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from tests.system.policies import (
     plans,
     released,
 )
-from tests.system.rig import Rig
+from tests.system.rig import Rig, start
 
 SERVERS = ("uvicorn", "gunicorn", "uvicorn", "waitress")
 KINDS = [*POLICIES, *(f"{policy}-shared" for policy in POLICIES if policy != "request")]
@@ -32,24 +32,34 @@ PATIENT = 1.0
 matter of ``test_shared.py``."""
 
 
+def served(directory: Path, server: RedisServer, apps: Sequence[str]) -> Rig:
+    """Workers of all servers, not started yet."""
+    rig = Rig(
+        directory, server.url, "policies", identified=True, apps=tuple(apps), plans=plans(apps),
+        budget=PATIENT,
+    )  # fmt: skip
+    for name in SERVERS:
+        rig.worker(name)
+    return rig
+
+
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Journal]]:
     """Everybody has gone all the way; short sessions were meanwhile."""
-    directory, apps = tmp_path_factory.mktemp("policies"), [*KINDS, *BRIEF]
+    directory = tmp_path_factory.mktemp("policies")
     with (
         RedisServer(directory) as server,
-        Rig(
-            directory, server.url, "policies", identified=True, apps=tuple(apps),
-            plans=plans(apps), budget=PATIENT,
-        ) as rig,
+        served(directory, server, KINDS) as rig,
+        served(tmp_path_factory.mktemp("brief"), server, BRIEF) as other,
         ThreadPoolExecutor(1) as beside,
-    ):  # fmt: skip
-        rig.serve(*SERVERS)
-        way, brief = Way(rig, KINDS, VISITORS), Way(rig, BRIEF, 20)
+    ):
+        start([*rig.workers, *other.workers])
+        brief = Way(other, BRIEF, 20)
         short = beside.submit(ends, brief)
+        way = Way(rig, KINDS, VISITORS)
         way.go()
-        short.result()
         way.release("uvicorn", "gunicorn")
+        short.result()
         yield way.journals | brief.journals
 
 
