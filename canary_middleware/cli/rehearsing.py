@@ -274,13 +274,17 @@ class Rehearsal:
         if not self._aloud or found.ended or now < self._say_at:
             return
         self._say_at = now + ALOUD
-        line = f"{found.requests:,} requests hit"
+        line = f"{_some(found.requests, 'request')} hit"
         if found.visitors is not None:
-            line += f", {found.visitors:,} visitors"
+            line += f", {_some(found.visitors, 'visitor')}"
         line += f"; {found.strongest}" if found.strongest else ""
         if line != self._said:
             self._said = line
             say(shown(f"  {self._passed:4.0f} s  {line}"))
+
+
+def _some(count: int, unit: str) -> str:
+    return f"{count:,} {unit}" if count == 1 else f"{count:,} {unit}s"
 
 
 def _measured(store: StateStore) -> MeasuredStore:
