@@ -7,7 +7,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -201,11 +201,21 @@ def outage(
     rig: Rig, server: RedisServer, fault: Fault, seconds: float = 4.6, every: float = 0.003
 ) -> Outage:
     """Watch all workers of a rig before, during and after an outage of their store."""
-    with Watch((worker.port for worker in rig.workers), every=every) as watch:
+    return outages([(rig, server, fault)], seconds, every)
+
+
+def outages(
+    places: Sequence[tuple[Rig, RedisServer, Fault]], seconds: float = 4.6, every: float = 0.003
+) -> Outage:
+    """The same of several rigs, each with a store and a fault of its own, at the same time."""
+    workers = [worker for rig, _, _ in places for worker in rig.workers]
+    with Watch((worker.port for worker in workers), every=every) as watch, ExitStack() as faults:
         time.sleep(1.2)
         begun = time.monotonic()
-        with fault(server):
-            time.sleep(seconds)
+        for _, server, fault in places:
+            faults.enter_context(fault(server))
+        time.sleep(seconds)
         over = time.monotonic()
+        faults.close()
         time.sleep(FOLLOW + 0.7)
-    return Outage(watch, begun, over, rig.setup.max_staleness or math.inf)
+    return Outage(watch, begun, over, places[0][0].setup.max_staleness or math.inf)

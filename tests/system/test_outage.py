@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +16,11 @@ from tests.system.outage import (
     FOLLOW,
     STALENESS,
     Fault,
+    Outage,
     killed,
     masterless,
     outage,
+    outages,
     stopped,
 )
 from tests.system.rig import Rig, start
@@ -35,17 +39,36 @@ def rig(tmp_path: Path, redis_server: RedisServer, namespace: str) -> Iterator[R
         yield made
 
 
-@pytest.mark.parametrize("fault", [killed, stopped, masterless])
-def test_nobody_fails_and_nobody_waits_and_everybody_comes_back(
-    rig: Rig, redis_server: RedisServer, fault: Fault
-) -> None:
-    workers = rig.serve(*SERVERS)
-    rig.all_follow(CANARY)
-    found = outage(rig, redis_server, fault)
-    for worker in workers:
-        seen = found.of(worker)
-        print(f"\n{fault.__name__}, {worker.server}: p99+ {1000 * seen.added():.1f} ms (limit 5)")
-        seen.check()
+FAULTS: Mapping[str, Fault] = {"killed": killed, "stopped": stopped, "masterless": masterless}
+Seen = Mapping[str, tuple[Rig, Outage]]
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
+    """All faults at the same time, each of a store of its own."""
+    with ExitStack() as stack:
+        places = []
+        for name, fault in FAULTS.items():
+            directory = tmp_path_factory.mktemp(name)
+            server = stack.enter_context(RedisServer(directory))
+            setup: Any = {"identified": True, "max_staleness": STALENESS}
+            rig = stack.enter_context(Rig(directory, server.url, name, **setup))
+            rig.started(50_000)
+            rig.serve(*SERVERS)
+            places.append((rig, server, fault))
+        for rig, _, _ in places:
+            rig.all_follow(CANARY)
+        found = outages(places, every=0.004)
+        yield {name: (place[0], found) for name, place in zip(FAULTS, places, strict=True)}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_nobody_fails_and_nobody_waits_and_everybody_comes_back(seen: Seen, fault: str) -> None:
+    rig, found = seen[fault]
+    for worker in rig.workers:
+        mine = found.of(worker)
+        print(f"\n{fault}, {worker.server}: p99+ {1000 * mine.added():.1f} ms (limit 5)")
+        mine.check()
         assert worker.process.output().count("degraded") <= 2, "one line for each change"
 
 
