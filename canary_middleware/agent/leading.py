@@ -16,6 +16,7 @@ from canary_middleware.core.command import Command
 from canary_middleware.core.controller import Move, Situation, decide
 from canary_middleware.core.evidence import evidence_of
 from canary_middleware.core.model import Cohort
+from canary_middleware.core.promotion import BASELINE
 from canary_middleware.core.state import ACTIVE, Document, Entry, Verb
 from canary_middleware.core.totals import Ledgers
 from canary_middleware.core.verdict import Verdict
@@ -35,8 +36,6 @@ AT_EASE: Final = 2.0
 """Seconds between two turns from which on this process was stopped, and all others look silent."""
 AT_ONCE: Final = 8
 """Moves in one turn, so that no release waits for the next one because another one moved."""
-BASELINE: Final = 200
-"""Answers of stable from which on its latency is known (STATS section 1.3)."""
 PROTECTS: Final = frozenset({Verb.ROLLBACK, Verb.PRECAUTION, Verb.PAUSE})
 """What needs no lease."""
 

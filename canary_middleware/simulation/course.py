@@ -197,7 +197,8 @@ class Simulated:
             time=self.time,
             weight=before.weight,
             toll=self.crowd.toll,
-            proven=verdict is not None and verdict.proven,
+            # What was proven before everybody got it stays so.
+            proven=bool(entry.proven) or (verdict is not None and verdict.proven),
             why=entry.why,
             guards=tuple(self._guards(verdict)) if verdict else (),
             missing="; ".join(verdict.missing) if verdict and entry.phase not in OVER else "",
