@@ -37,3 +37,21 @@ def test_a_margin_that_is_too_narrow_here(margin: str, words: str) -> None:
 def test_nobody_is_none() -> None:
     said = missing(Guard.rate("orders"), bought(0, 0.1))
     assert re.fullmatch(r"none of about [\d,]+ canary visitors so far", said)
+
+
+def test_near_the_end_it_is_still_some_more() -> None:
+    said = [missing(Guard.rate("orders"), bought(n, 0.1, 50_000)) for n in range(400, 9_000, 200)]
+    assert said[0].startswith("about 400 of ")
+    assert said[-1] == ""
+    for text in filter(None, said):
+        counts = [int(count.replace(",", "")) for count in re.findall(r"[\d,]+", text)]
+        assert (len(counts) == 1) == text.endswith(" more canary visitors")
+        assert counts == sorted(set(counts)), "never as many as there are"
+
+
+@pytest.mark.parametrize(("before", "lack"), [(0, 143), (150, 50), (200, 0)])
+def test_a_baseline_says_how_many_answers_it_waits_for(before: int, lack: int) -> None:
+    totals = replace(evidence(entries(3), entries(57)), before=before)
+    (found,) = judge(replace(settings(Guard.latency()), baseline=None), totals).findings
+    waits = f", {lack} of 200 answers of stable are missing" if lack else ""
+    assert found.missing == f"no baseline yet{waits}"
