@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,10 @@ from tests.support.redis import RedisServer, SharedRedis, shared_url
 # Examples run while servers and other tests use the same two cores: time says nothing about them.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
+
+# A shell's background job begins with Ctrl-C ignored, and so would all programs that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -131,6 +131,7 @@ def _gone(demo: Demo) -> bool:
     return demo.left() == []
 
 
+@pytest.mark.faults
 def test_everything_that_is_broken_is_found_out(play_demo: StartDemo) -> None:
     # No guard on charges, no rescue, a checkout deaf to the kill, visitors who drop cookies.
     demo = play_demo(

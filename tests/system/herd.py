@@ -63,7 +63,9 @@ def r17(rig: Rig, server: RedisServer, count: int, seconds: float, variant: str 
     with Watch(ports, every=0.2) as watch, server.client() as client:
         channel = f"canary:{{{rig.setup.namespace}}}:push"
         wait_until(
-            lambda: dict(client.pubsub_numsub(channel)) == {channel: count}, what="all listen"
+            lambda: dict(client.pubsub_numsub(channel)) == {channel: count},
+            what="all listen",
+            timeout=30,
         )
         most = client.info("clients")["connected_clients"] - others
         server.kill()

@@ -13,6 +13,7 @@ import statistics
 import time
 from dataclasses import dataclass, field
 
+from canary_middleware.core.gauge import GATE
 from canary_middleware.core.model import Cohort
 from canary_middleware.core.records import Audit
 from canary_middleware.measures import MeasuredStore
@@ -186,13 +187,15 @@ class Ends:
         assert len(drawn) - len(self.lost) <= counted <= len(drawn) + unknown
         seen = {one.visitor for one in drawn if one.cohort == "canary"}
         entered = sum(one.n for arm, one in ledgers.entries.items() if arm.cohort is Cohort.CANARY)
-        assert 0 < entered <= len(seen) + unknown
-        failed = {(one.visitor, one.cohort) for one in drawn if one.status >= 500}
+        assert 0 < entered <= len(seen) + unknown, (entered, len(seen), unknown)
+        # Whoever waited as long as the age gate failed, whatever came then.
+        late = 0.9 * GATE
+        failed = {(o.visitor, o.cohort) for o in drawn if o.status >= 500 or o.took >= late}
         store, entry = self.fleet.store, self.fleet.entry(self.name)
         assert isinstance(store, MeasuredStore)
         kinds = store.firsts(self.name, "1.5.0", entry.run)
         firsts = sum(count for (kind, *_), count in kinds.items() if kind == "failures")
-        assert 0 < firsts <= len(failed) + unknown
+        assert 0 < firsts <= len(failed) + unknown, (firsts, len(failed), unknown)
         self.report.append(
             f"counted {counted} of {len(drawn)} answers (may miss {len(self.lost)}, may add "
             f"{unknown}), {entered} of {len(seen)} canary visitors, {firsts} of {len(failed)} who "

@@ -75,6 +75,7 @@ def trials(tmp_path_factory: pytest.TempPathFactory) -> Trials:
     return Trials(BROKEN, tmp_path_factory.mktemp("broken"), "broken", identified=True)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("variant", BROKEN)
 def test_the_check_fails(trials: Trials, variant: str) -> None:
     trials.noticed(variant)

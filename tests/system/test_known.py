@@ -71,6 +71,7 @@ def test_r10_a_store_that_lost_its_claims_gets_them_from_whoever_remembers(
         assert found == users.versions, "a process that never knew them knows them now"
 
 
+@pytest.mark.faults
 def test_the_checks_fail_for_whoever_forgets_or_waits(
     tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer
 ) -> None:

@@ -22,12 +22,14 @@ def test_s23_memory_is_bounded_while_nobody_can_be_told(redis_server: RedisServe
         bounded(f"S23, {kind}, no store", COUNT, run(redis_server, kind, COUNT, away=True))
 
 
+@pytest.mark.faults
 def test_the_check_fails_for_a_process_that_remembers_everybody(redis_server: RedisServer) -> None:
     found = run(redis_server, "users", 2 * COUNT, variant=variants.HOARDS)
     with pytest.raises(AssertionError, match="memory is bounded"):
         bounded("hoards", 2 * COUNT, found)
 
 
+@pytest.mark.faults
 def test_the_check_fails_for_claims_without_an_end(redis_server: RedisServer) -> None:
     run(redis_server, "users", 12_000)
     with redis_server.client() as client:

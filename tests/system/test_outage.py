@@ -104,6 +104,7 @@ def test_a_store_that_is_absent_at_the_start_delays_nothing(
         serves_without_a_store(answers[closed.port], returned)
 
 
+@pytest.mark.faults
 def test_the_check_fails_for_whoever_asks_or_needs_the_store_and_whoever_never_gets_stale(
     rig: Rig, redis_server: RedisServer
 ) -> None:
