@@ -93,19 +93,22 @@ class Crowd:
         """What was seen of one canary."""
         return [one for one in self.saw if (one.rollout, one.cohort) == (name, "canary")]
 
-    def after(self, name: str, visitors: int, *, bad: bool) -> float:
+    def after(self, name: str, visitors: int, since: float, *, bad: bool) -> float:
         """Seconds from the answer that completed the evidence to the last canary answer.
 
         Args:
             name: of the rollout.
             visitors: whose evidence it took.
+            since: wall-clock seconds of the baseline; what was before it is booked much later.
             bad: what counts is each visitor's first failure, else their first answer.
         """
+        since += time.monotonic() - time.time()
         first: dict[int, float] = {}
         for one in self.canaries(name):
-            if one.status >= 500 or not bad:
+            if one.at >= since and (one.status >= 500 or not bad):
                 first.setdefault(one.visitor, one.at)
-        return self.canaries(name)[-1].at - sorted(first.values())[visitors - 1]
+        last = sorted(first.values())[: max(1, visitors)][-1]
+        return self.canaries(name)[-1].at - last
 
 
 class Site:

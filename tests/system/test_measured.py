@@ -62,11 +62,11 @@ def test_bad_releases_go_back_and_a_good_one_is_promoted(site: Site) -> None:
         (line,) = site.history(name, "rollback")
         guilty = [one for one in line.evidence["guards"] if one["breach"]]
         assert [one["guard"] for one in guilty] == [guard]
-        assert line.why.startswith(f"rolled back after {line.evidence['visitors'][0]} canary")
-        if name in ("crash", "errors"):
-            took = crowd.after(name, guilty[0]["canary"]["events"], bad=True)
-        else:
-            took = crowd.after(name, line.evidence["visitors"][0], bad=False)
+        assert line.why.startswith("rolled back after ")
+        (known,) = site.history(name, "baseline")
+        bad = name in ("crash", "errors")
+        needed = guilty[0]["canary"]["events"] if bad else line.evidence["visitors"][0]
+        took = crowd.after(name, needed, known.at, bad=bad)
         assert took <= WITHIN, (name, took, line.why)
     steps = [line.new for line in site.history("healthy", "advance")]
     assert steps == ["1.5.0 ramping 50%", "1.5.0 ramping 100%"], "each step once, none left out"
