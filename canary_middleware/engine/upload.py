@@ -97,6 +97,7 @@ class Input:
         upload.wait()
         try:
             found = read(*arguments)
+        # Each server has errors of its own for a body that breaks off, and all are passed on.
         except Exception:
             upload.broken = True
             raise
