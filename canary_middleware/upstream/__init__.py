@@ -1,0 +1,1 @@
+"""Versions behind HTTP: what passes through is what would have arrived directly."""
