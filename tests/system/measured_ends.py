@@ -18,7 +18,8 @@ from canary_middleware.core.model import Cohort
 from canary_middleware.core.records import Audit
 from canary_middleware.measures import MeasuredStore
 from tests.support.fault_proxy import FaultProxy
-from tests.system.measured_rows import Fleet, People, Told, until
+from tests.system.measured_rows import Fleet, until
+from tests.system.people import People, Told
 
 FLUSH = 0.5
 """Seconds: the interval of a quarter, and what a turn takes on a busy machine."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -18,8 +16,10 @@ from canary_middleware.stores import open_store
 from tests.support.clients import NAVIGATION, Connection, Cookies
 from tests.support.fault_proxy import reset
 from tests.support.servers import LOCALHOST, Process, free_port
-from tests.system.measured import Crowd, Site
+from tests.system.measured import Site
+from tests.system.measured_leaks import LEAKS, leaked
 from tests.system.measured_rows_site import NAMESPACE, OTLP, STALL, STORE, rollout
+from tests.system.people import People, page_of
 from tests.system.rig import BIN, ROOT
 
 SITE = "tests.system.measured_rows_site"
@@ -28,63 +28,6 @@ COMMANDS = {
     "wsgi": f"gunicorn {SITE}:wsgi_app --bind 127.0.0.1:{{port}} --worker-class gthread"
     " --threads 48 --log-level critical",
 }
-
-
-@dataclass(frozen=True)
-class Told:
-    """One answer: wall-clock seconds of its end, how long it took, and what it said."""
-
-    at: float
-    took: float
-    port: int
-    visitor: int
-    rollout: str
-    cohort: str
-    reason: str
-    status: int
-
-
-@dataclass
-class People(Crowd):
-    """A crowd that remembers more, and that gives up on answers that do not come."""
-
-    patience: float = 7.0
-    told: list[Told] = field(default_factory=list)
-    under_way: Counter[int] = field(default_factory=Counter)
-    impatient: int = 0
-
-    async def _ask(self, number: int, name: str, jar: Cookies) -> None:
-        port = random.choice([port for port in self.ports if port not in self.gone])
-        connection, begun = Connection(port), time.time()
-        self.under_way[port] += 1
-        try:
-            headers = {**NAVIGATION, **jar.header(), "Connection": "close"}
-            async with asyncio.timeout(self.patience):
-                response = await connection.request("POST", f"/{name}", headers)
-        except TimeoutError:
-            self.impatient += 1
-            return
-        except (OSError, ValueError, EOFError) as error:
-            self.broken.append(f"{port}: {error!r}")
-            return
-        finally:
-            self.under_way[port] -= 1
-            connection.close()
-        jar.take(response)
-        now, page = time.time(), _page(response.body)
-        cohort, reason = page["cohort"], page["reason"]
-        self.told.append(
-            Told(now, now - begun, port, number, name, cohort, reason, response.status)
-        )
-
-    def drawn(self, name: str) -> list[Told]:
-        """Answers to those for whom the coin decided: what has to be counted."""
-        return [one for one in self.told if (one.rollout, one.reason) == (name, "weight")]
-
-
-def _page(body: bytes) -> dict[str, str]:
-    found: dict[str, str] = json.loads(body)
-    return found
 
 
 class Fleet(Site):
@@ -176,7 +119,7 @@ class Outsider:
             response = await connection.request("POST", f"/{self.name}", headers)
             connection.close()
             jar.take(response)
-            page = _page(response.body)
+            page = page_of(response.body)
             assert page["reason"] == "weight", page
             if page["cohort"] == cohort:
                 found.append(jar)
@@ -282,12 +225,12 @@ async def stall(port: int) -> float:
 
 # --- one fleet, many releases ---------------------------------------------------------------------
 
-BAD = {"hang": "errors", "page": "broken", "one-bad": "errors", "strict": "missing",
-       "choking": "choked"}  # fmt: skip
+BAD = {"hang": "errors", "page": "broken", "leak-apart": "errors", "one-bad": "errors",
+       "strict": "missing", "choking": "choked"}  # fmt: skip
 """Releases that go back, and the guard that sees it: W10, and what shows that the rest can fail."""
-INNOCENT = ("both-bad", "stalled", "attacked", "attacked-wsgi")
-VISITED = ("hang", "page", "both-bad", "one-bad", "all-bad", "strict", "choking")
-RELEASES = (*BAD, *INNOCENT, "all-bad", "rare", "nobody")
+INNOCENT = ("both-bad", "stalled", "attacked", "attacked-wsgi", "leak-unseen")
+VISITED = ("hang", "page", *LEAKS, "both-bad", "one-bad", "all-bad", "strict", "choking")
+RELEASES = (*BAD, *INNOCENT, "leak", "all-bad", "rare", "nobody")
 WARM = 4.0
 
 
@@ -301,19 +244,19 @@ class Rows:
 
     async def run(self) -> None:
         fleet = self.fleet
-        people = People(fleet.of("asgi"), [*VISITED, *["attacked", "stalled"] * 3], rate=100.0)
+        people = People(fleet.of("asgi"), [*VISITED, *["attacked", "stalled"] * 3], rate=120.0)
         others = People(fleet.of("wsgi"), ["attacked-wsgi"], rate=25.0)
         few = People(fleet.of("asgi"), ["rare"], rate=2.0)
         crowds = [asyncio.create_task(one.run(90.0)) for one in (people, others, few)]
         try:
-            await self._story()
+            await self._story(people)
         finally:
             for one in (people, others, few):
                 one.stopped = True
             await asyncio.gather(*crowds)
         assert (people.broken, others.broken, few.broken) == ([], [], [])
 
-    async def _story(self) -> None:
+    async def _story(self, people: People) -> None:
         fleet, begun = self.fleet, time.monotonic()
         await asyncio.sleep(WARM)
         await asyncio.to_thread(fleet.start, *RELEASES)
@@ -323,6 +266,7 @@ class Rows:
         await until(self._missing, 30)
         await asyncio.sleep(2.0)  # what was done last is booked and judged
         self._judge(outsiders, started)
+        self.report += leaked(fleet, people, started)
         # What the stalls did to both sides, done to one of them: the row above can fail.
         await Outsider(fleet.of("asgi")[0], "stalled").attack(self.cookies, ["wait"])
         await until(lambda: fleet.phase("stalled") is not Phase.ROLLED_BACK, 10)
@@ -355,7 +299,8 @@ class Rows:
     def _missing(self) -> list[str]:
         fleet = self.fleet
         ends = dict.fromkeys(BAD, Phase.ROLLED_BACK)
-        ends |= {"all-bad": Phase.PAUSED, "rare": Phase.HOLDING, "nobody": Phase.HOLDING}
+        ends |= dict.fromkeys(("leak", "all-bad"), Phase.PAUSED)
+        ends |= dict.fromkeys(("rare", "nobody"), Phase.HOLDING)
         return [f"{name} {end}" for name, end in ends.items() if fleet.phase(name) is not end]
 
     def _judge(self, outsiders: list[Outsider], started: float) -> None:

@@ -11,6 +11,7 @@ import os
 import random
 import time
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any, Final
 
 from canary_middleware import (
@@ -49,6 +50,10 @@ PLANS: Final[dict[str, dict[str, Any]]] = {
     # W10
     "hang": {},
     "page": {"guards": [Guard.never("broken", above=0)]},
+    # W10 "leaks": from a pool of both, from one of its own, and where nobody looks at both
+    "leak": {"precaution": CEILING},
+    "leak-apart": {"guards": [Guard.errors()]},
+    "leak-unseen": {},
     # W13, and what shows that its measure is large enough
     "both-bad": {"ramp": Ramp("20%", "50%", "100%", bake="2s", samples=5)},
     "one-bad": {"guards": [Guard.errors()]},
@@ -68,6 +73,10 @@ PLANS: Final[dict[str, dict[str, Any]]] = {
     "slowly": {"guards": SOME, "ramp": Ramp(*LONG, bake="12s", samples=5)},
 }
 HANGS: Final = 20.0
+SLOTS: Final = 6
+"""Connections in the pool of a process."""
+QUEUE: Final = 0.3
+"""Seconds for which a request waits for one of them."""
 STALL: Final = 2.0
 PIECE: Final = b"." * 65_536
 
@@ -136,8 +145,30 @@ async def asgi_site(scope: Any, receive: Any, send: Any) -> None:
             await send({"type": "http.response.body", "body": PIECE, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
         return
-    status = 404 if what == "missing" else 500 if failed(name, canary=given.is_canary) else 200
+    fails = failed(name, canary=given.is_canary) or await starved(name, canary=given.is_canary)
+    status = 404 if what == "missing" else 500 if fails else 200
     await answer(send, status, told(name))
+
+
+@cache
+def pool(name: str, *, apart: bool) -> asyncio.Semaphore:
+    """The connections of a process for one name, or those that its canary has for itself."""
+    return asyncio.Semaphore(SLOTS)
+
+
+async def starved(name: str, *, canary: bool) -> bool:
+    """Whether no connection of a pool came free for a query; the canary never gives one back."""
+    if not name.startswith("leak"):
+        return False
+    connections = pool(name, apart=canary and name == "leak-apart")
+    try:
+        await asyncio.wait_for(connections.acquire(), QUEUE)
+    except TimeoutError:
+        return True
+    await usual()
+    if not canary:
+        connections.release()
+    return False
 
 
 async def swallow(name: str, receive: Any) -> None:
