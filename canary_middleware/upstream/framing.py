@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Final, NamedTuple
 
+from canary_middleware.errors import CanaryError
+
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 """Eighteen digits fit a signed 64-bit number, whatever the reader behind us counts with."""
@@ -43,7 +45,7 @@ CHUNKED: Final = Framing(Kind.CHUNKED)
 UNKNOWN: Final = Framing(Kind.UNKNOWN)
 
 
-class BadFraming(Exception):
+class BadFramingError(CanaryError):
     """A request whose body could end in two places, or in none that we know of.
 
     Attributes:
@@ -66,7 +68,7 @@ def framing(headers: Sequence[tuple[bytes, bytes]], *, http2: bool) -> Framing:
             Transfer-Encoding is forbidden (RFC 9113 section 8.2.2).
 
     Raises:
-        BadFraming: the headers contradict each other or say something that we do not know.
+        BadFramingError: the headers contradict each other or say something that we do not know.
     """
     found = [(name, value) for key, value in headers if (name := key.lower()) in _FRAMING]
     if not found:
@@ -75,9 +77,9 @@ def framing(headers: Sequence[tuple[bytes, bytes]], *, http2: bool) -> Framing:
     if not codings:
         return Framing(Kind.LENGTH, content_length([value for _, value in found]))
     if http2:
-        raise BadFraming(400, "Transfer-Encoding in HTTP/2")
+        raise BadFramingError(400, "Transfer-Encoding in HTTP/2")
     if len(codings) < len(found):
-        raise BadFraming(400, "both Content-Length and Transfer-Encoding")
+        raise BadFramingError(400, "both Content-Length and Transfer-Encoding")
     return _chunked(codings)
 
 
@@ -87,24 +89,24 @@ def content_length(values: Sequence[bytes]) -> int:
     Repeated equal lengths are refused too, which RFC 9110 section 8.6 leaves to the reader.
 
     Raises:
-        BadFraming: more than one length, or something else than up to 18 digits.
+        BadFramingError: more than one length, or something else than up to 18 digits.
     """
     if len(values) > 1:
-        raise BadFraming(400, "more than one Content-Length")
+        raise BadFramingError(400, "more than one Content-Length")
     if not _LENGTH.fullmatch(values[0]):
-        raise BadFraming(400, "a Content-Length that is no number")
+        raise BadFramingError(400, "a Content-Length that is no number")
     return int(values[0])
 
 
-def codings_of(values: Iterable[bytes]) -> list[bytes]:
-    """The transfer codings of a message in their order, in lower case."""
-    return [coding.strip(b" \t").lower() for coding in b",".join(values).split(b",")]
+def tokens(values: Iterable[bytes]) -> list[bytes]:
+    """The members of a list header (codings, options) in their order, in lower case."""
+    return [one.strip(b" \t").lower() for one in b",".join(values).split(b",")]
 
 
 def _chunked(values: Sequence[bytes]) -> Framing:
-    codings = codings_of(values)
+    codings = tokens(values)
     if codings == [b"chunked"]:
         return CHUNKED
     if codings[-1] == b"chunked" and b"chunked" not in codings[:-1] and all(codings):
-        raise BadFraming(501, "a transfer coding other than chunked")
-    raise BadFraming(400, "a Transfer-Encoding that does not end with one chunked")
+        raise BadFramingError(501, "a transfer coding other than chunked")
+    raise BadFramingError(400, "a Transfer-Encoding that does not end with one chunked")
