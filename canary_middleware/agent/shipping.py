@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from canary_middleware.agent.troubles import Attempts, Troubles
 from canary_middleware.core.codec_totals import MAX_TOTALS, encode_fitting
 from canary_middleware.core.state import Entry
 from canary_middleware.core.totals import Ledgers
+from canary_middleware.engine.tally import Question
 from canary_middleware.errors import StoreError
 from canary_middleware.measures import MeasuredStore
 from canary_middleware.stores.protocol import First
@@ -36,6 +38,12 @@ class Counted(Protocol):
 
     def ledgers(self) -> Mapping[Release, Ledgers]:
         """By rollout and release, a copy of what this process counted."""
+
+    def questions(self) -> Sequence[Question]:
+        """Entries of which the store shall say whether another process booked them."""
+
+    def settle(self, question: Question, firsts: Sequence[bool]) -> None:
+        """What it said."""
 
     def take_firsts(self) -> Sequence[Batch]:
         """First events that the store was not told of: rollout, release, run, events."""
@@ -88,6 +96,8 @@ class Shipping:
         self._attempts = partial(Attempts, troubles=troubles, count=count, clock=clock)
         # Of each release its own: one that is refused must not keep the others waiting.
         self._totals: dict[Release, Attempts] = {}
+        self._entries = Attempts("entries", troubles, count, clock)
+        self._asked_at = -math.inf
         self._firsts = Attempts("first events", troubles, count, clock)
         self._boots: dict[Release, str] = {}
         self._sent: dict[Release, _Sent] = {}
@@ -100,6 +110,9 @@ class Shipping:
             underway: releases that are judged.
             processes: how many ship a release: the more, the more rarely each does.
         """
+        busiest = max((processes(*release) for release in underway), default=0)
+        if self._clock() - self._asked_at >= pace(busiest, leads=False) - TICK / 2:
+            self._ask_of_entries()
         for release, ledgers in self._counted().ledgers().items():
             entry = underway.get(release)
             self._take_pulse(release, ledgers, entry)
@@ -110,6 +123,7 @@ class Shipping:
 
     def finish(self, underway: Mapping[Release, Entry]) -> None:
         """Ship all that there is, due or not."""
+        self._ask_of_entries()
         for release, ledgers in self._counted().ledgers().items():
             if release in underway or release in self._sent:
                 self._ship(release, ledgers)
@@ -154,6 +168,16 @@ class Shipping:
         self._counted().restart(*release)
         self._count("totals_folded")
         logger.info("%s: totals of this process were folded while it was silent", release[0])
+
+    def _ask_of_entries(self) -> None:
+        self._asked_at = self._clock()
+        for question in self._counted().questions():
+            self._entries.make(partial(self._ask, question))
+
+    def _ask(self, question: Question) -> None:
+        where = question.rollout, question.release, question.run, question.batch
+        firsts = self._store.enter(*where, question.entered)
+        self._counted().settle(question, firsts)
 
     def _ship_firsts(self) -> None:
         if not self._firsts.allowed:

@@ -138,7 +138,9 @@ class Measured(Placing):
         return Sight(period, slot, left.lo, left.hi)
 
     def _arrive(self, assignment: Assignment, gauge: Gauge, unit: int, sight: Sight) -> None:
-        arrival = Arrival(assignment, gauge, unit, sight, self.begun)
+        # Who came without a cookie was drawn just now, and by nobody else.
+        sole = self.engine.visitors.known(self.view.cookie_header()) is None
+        arrival = Arrival(assignment, gauge, unit, sight, self.begun, sole=sole)
         if self.arrivals is None:
             self.arrivals = []
         self.arrivals.append(arrival)

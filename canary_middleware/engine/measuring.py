@@ -7,30 +7,22 @@ gains and loses nothing) and ships the sums.
 
 from __future__ import annotations
 
+import secrets
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
-from canary_middleware.core.drill import DRILLED
-from canary_middleware.core.gauge import SLOW_KIND, Gauge, Watch
-from canary_middleware.core.model import Assignment, Cohort
+from canary_middleware.core.gauge import Gauge
+from canary_middleware.core.model import Cohort
 from canary_middleware.core.outcomes import Cell as Counts
-from canary_middleware.core.outcomes import OutcomeClass, add_counts, merge_observed
-from canary_middleware.core.throw import Cell, Sight
-from canary_middleware.core.totals import (
-    Arm,
-    Entries,
-    Ledgers,
-    Matured,
-    Seen,
-    Slot,
-    bucket_of,
-)
+from canary_middleware.core.outcomes import add_counts, merge_observed
+from canary_middleware.core.totals import Ledgers, Seen
 from canary_middleware.engine.recorder import Recorder, Series
-from canary_middleware.engine.sighting import DROPPED, FAILED, OPEN, Arrival, Event
+from canary_middleware.engine.sighting import DROPPED, Arrival, Event
+from canary_middleware.engine.tally import Question, Tally
 from canary_middleware.stores.protocol import First
 
 if TYPE_CHECKING:
@@ -41,148 +33,9 @@ WAITING: Final = 65_536
 """Arrivals and events that wait to be booked, each; beyond that they are dropped and counted."""
 FIRSTS: Final = 16_384
 """First events that wait for the store; likewise."""
-REMEMBERED: Final = 8_192
-"""Visitors of a release of whom this process knows what it has counted already."""
-RIPE: Final = 12
-"""Slots after which a slot of the present period has matured everywhere and joins the sum."""
-HORIZON: Final = 4
-"""Slots in a horizon."""
 
 Release = tuple[str, str]
 FirstBatch = tuple[str, str, int, list[First]]
-
-
-class Tally:
-    """What was booked of one run of one release."""
-
-    def __init__(self, gauge: Gauge) -> None:
-        self.gauge = gauge
-        self.ledgers = Ledgers(run=gauge.run)
-        self.firsts: list[First] = []
-        # By unit and period: bits of the matured metrics that were counted, or -1 for the entry.
-        self._counted: OrderedDict[tuple[int, int], int] = OrderedDict()
-
-    def arrival(self, arrival: Arrival) -> None:
-        """Book an entry at its age."""
-        gauge, sight = arrival.gauge, arrival.sight
-        period = arrival.assignment.period
-        if not gauge.per_request and not self._enter(arrival.unit, period):
-            return  # its cookie came too late for the next request, which was booked as well
-        arm = Arm(sight.cell(gauge.run), arrival.assignment.cohort)
-        entries = self.ledgers.entries.get(arm)
-        if entries is None:
-            entries = self.ledgers.entries[arm] = Entries()
-        entries.n += 1
-        started = 0 <= arrival.start <= gauge.gate
-        # However late it is looked at: an answer that starts after the gate was none at the gate.
-        late = arrival.kind == OPEN or (arrival.kind >= 0 and arrival.start > gauge.gate)
-        entries.failures += late or arrival.kind in FAILED
-        entries.client_errors += arrival.kind == OutcomeClass.CLIENT_ERROR
-        entries.latency[bucket_of(arrival.start) if started else -1] += 1
-        if not gauge.per_request:
-            self._matured(arm, sight).n += 1
-
-    def event(self, event: Event) -> Iterator[tuple[str, int, int]]:
-        """Book an event; yields what was observed, for display: guard, 1, whether it was bad."""
-        gauge = event.gauge
-        if event.failed:
-            self._first("failures", event)
-        if event.slow:
-            self._first(SLOW_KIND, event)
-        if event.drilled:
-            self._first(DRILLED, event)
-        hits = _followed(event)
-        for name, total in event.observed.items():
-            told = event.told.get(name)
-            for watch in gauge.watches.get(name, ()):
-                bad = watch.bad(total)
-                if bad:
-                    self._first(watch.guard.name, event)
-                if (bucket := _bucket(watch, total, told, gauge)) is not None:
-                    hits[watch.guard.name] = (1 << watch.bit, bucket)
-                yield watch.guard.name, int(told is None), int(bad and not watch.bad(told or 0))
-        if hits and gauge.per_request:
-            self._hit_at_once(event.assignment, hits)
-        elif hits and event.sight is not None and event.sight.counted:
-            self._hit(event, event.sight, hits)
-
-    def _first(self, kind: str, event: Event) -> None:
-        one = event.assignment
-        # One that was drawn in an earlier run would not count, and hide a later one that does.
-        if event.gauge.per_request or one.period < event.gauge.run:
-            return
-        self.firsts.append(First(kind, event.unit, one.period, one.cohort))
-
-    def _enter(self, unit: int, period: int) -> bool:
-        place = unit, period
-        if self._counted.get(place, 0) < 0:
-            return False
-        self._remember(place, -1)
-        return True
-
-    def _hit(self, event: Event, sight: Sight, hits: Mapping[str, tuple[int, int]]) -> None:
-        """Within the horizon of the entry, once per visitor, period and metric."""
-        gauge = event.gauge
-        cell = sight.cell(gauge.run)
-        weight = gauge.weights.get(cell.period)
-        if weight is None or not cell.interval.throws(weight):
-            return
-        if gauge.slot_at(event.wall) > sight.entry + HORIZON:
-            return
-        place = ~event.unit, cell.period
-        counted = self._counted.get(place, 0) | sight.seen
-        matured = self._matured(Arm(cell, event.assignment.cohort), sight)
-        for name, (bit, bucket) in hits.items():
-            if counted & bit:
-                continue
-            matured.add(name, bucket)
-            counted |= bit
-        self._remember(place, counted)
-
-    def _hit_at_once(self, assignment: Assignment, hits: Mapping[str, tuple[int, int]]) -> None:
-        """A request of its own: nothing matures, and how many there were the entries say."""
-        slot = Slot(Cell(assignment.period), assignment.cohort, 0)
-        matured = self.ledgers.slots.setdefault(slot, Matured())
-        for name, (_, bucket) in hits.items():
-            matured.add(name, bucket)
-
-    def _matured(self, arm: Arm, sight: Sight) -> Matured:
-        slot = Slot(arm.cell, arm.cohort, sight.entry)
-        found = self.ledgers.slots.get(slot)
-        if found is None:
-            found = self.ledgers.slots[slot] = Matured()
-        return found
-
-    def _remember(self, place: tuple[int, int], value: int) -> None:
-        self._counted[place] = value
-        if len(self._counted) > 2 * REMEMBERED:
-            self._counted.popitem(last=False)
-
-    def fold(self, wall: float) -> None:
-        """Join slots that matured long ago and drop what never will, so that their number stays."""
-        now, slots = self.gauge.slot_at(wall), self.ledgers.slots
-        for slot in list(slots):
-            if not self.gauge.matures(slot):
-                del slots[slot]
-            elif 0 < slot.number < now - RIPE:
-                gone = slots.pop(slot)
-                slots.setdefault(slot._replace(number=0), Matured()).merge(gone)
-
-
-def _followed(event: Event) -> dict[str, tuple[int, int]]:
-    """What a visitor counts for beside what is observed; of a request of its own, entries tell."""
-    gauge = event.gauge
-    if gauge.per_request:
-        return {}
-    hits = dict.fromkeys(gauge.failing, (gauge.failures, 0)) if event.failed else {}
-    return hits | dict.fromkeys(gauge.returning, (gauge.returned, 0)) if event.again else hits
-
-
-def _bucket(watch: Watch, total: float, told: float | None, gauge: Gauge) -> int | None:
-    """What an observation counts as; where nobody is followed, each request counts once."""
-    if gauge.per_request and told is not None and watch.hit(told) is not None:
-        return None
-    return watch.hit(total)
 
 
 class Measuring:
@@ -254,8 +107,8 @@ class Measuring:
             done = 0
             while arrivals and now >= arrivals[0].begun + gate:
                 arrival = arrivals.popleft()
-                if arrival.kind != DROPPED:
-                    self._tally(arrival.gauge).arrival(arrival)
+                if arrival.kind != DROPPED and not self._tally(arrival.gauge).arrival(arrival):
+                    self._recorder.count("entries_dropped")
                 done = _breathe(done)
 
     def _book_events(self, now: float) -> None:
@@ -296,9 +149,16 @@ class Measuring:
             for lane in snapshot.lanes:
                 release = lane.name, lane.track.rollout.canary
                 run = lane.entry.run if lane.entry is not None else 0
-                upto = self._wall() - gate.get(lane.name, 0.0)
+                upto = self._booked_upto(release, gate.get(lane.name, 0.0))
                 told[release] = self._told(release, run, upto, counts.get(release, ()))
             return told
+
+    def _booked_upto(self, release: Release, gate: float) -> float:
+        """Wall-clock seconds before which everything is in the ledgers."""
+        tally = self._tallies.get(release)
+        oldest = tally.oldest() if tally is not None else None
+        waiting = 0.0 if oldest is None else self._clock() - oldest
+        return self._wall() - max(gate, waiting)
 
     def _told(
         self,
@@ -321,6 +181,22 @@ class Measuring:
                 add_counts(seen.starts, cell.starts)
                 merge_observed(seen.observed, cell.observed)
         return ledgers
+
+    def questions(self) -> list[Question]:
+        """Entries of which the store shall say whether another process booked them."""
+        with self._lock:
+            return [
+                question
+                for release, tally in self._tallies.items()
+                for question in tally.ask(*release, secrets.token_hex(4))
+            ]
+
+    def settle(self, question: Question, firsts: Sequence[bool]) -> None:
+        """The store's answer to one of :meth:`questions`."""
+        with self._lock:
+            tally = self._tallies.get((question.rollout, question.release))
+            if tally is not None and tally.gauge.run == question.run:
+                tally.settle(question, firsts)
 
     def take_firsts(self) -> list[FirstBatch]:
         """First events that the store has not been told of; :meth:`put_back` what it refused."""

@@ -27,20 +27,29 @@ class Arrival:
         unit: keyed hash of whose coin it is; 0 where every request has its own.
         sight: what the cookie keeps of it.
         begun: monotonic seconds of the request's arrival.
+        sole: the coin was drawn for this request, so that no other one can have entered by it.
         start: seconds until the answer started; negative before.
         kind: how it ended, by :class:`OutcomeClass`; from the start of the answer on its status.
     """
 
-    __slots__ = ("assignment", "begun", "gauge", "kind", "sight", "start", "unit")
+    __slots__ = ("assignment", "begun", "gauge", "kind", "sight", "sole", "start", "unit")
 
     def __init__(
-        self, assignment: Assignment, gauge: Gauge, unit: int, sight: Sight, begun: float
+        self,
+        assignment: Assignment,
+        gauge: Gauge,
+        unit: int,
+        sight: Sight,
+        begun: float,
+        *,
+        sole: bool = False,
     ) -> None:
         self.assignment = assignment
         self.gauge = gauge
         self.unit = unit
         self.sight = sight
         self.begun = begun
+        self.sole = sole
         self.start = -1.0
         self.kind: int = OPEN
 

@@ -7,8 +7,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 
-from canary_middleware.stores.firsts import EVERYBODY, KINDS, LIFE, WATCHED, Count, steps
-from canary_middleware.stores.protocol import First
+from canary_middleware.stores.firsts import (
+    ENTERED,
+    ENTERED_LIFE,
+    EVERYBODY,
+    KINDS,
+    LIFE,
+    WATCHED,
+    Count,
+    entrances,
+    steps,
+)
+from canary_middleware.stores.protocol import Entered, First
 
 
 @dataclass(slots=True)
@@ -45,12 +55,30 @@ class _Run:
             self.counts[event.kind, event.period, event.cohort] += 1
 
 
+@dataclass(slots=True)
+class _Told:
+    """Who told of an entry first: the latest ones, and those before."""
+
+    written: float
+    latest: dict[Entered, str] = field(default_factory=dict)
+    before: dict[Entered, str] = field(default_factory=dict)
+
+    def enter(self, entry: Entered, batch: str) -> bool:
+        told = self.latest.get(entry) or self.before.get(entry)
+        if told is None:
+            self.latest[entry] = batch
+            if len(self.latest) >= ENTERED:
+                self.latest, self.before = {}, self.latest
+        return told in (None, batch)
+
+
 class MemoryFirsts:
     """See :class:`~canary_middleware.stores.protocol.Firsts`."""
 
     def __init__(self, wall: Callable[[], float]) -> None:
         self._wall = wall
         self._runs: dict[tuple[str, str, int], _Run] = {}
+        self._entered: dict[tuple[str, str, int], _Told] = {}
         self._firsts_lock = Lock()
 
     def first(self, rollout: str, release: str, run: int, events: Sequence[First]) -> None:
@@ -67,6 +95,24 @@ class MemoryFirsts:
         with self._firsts_lock:
             found = self._present().get((rollout, release, run))
             return {} if found is None else dict(found.counts)
+
+    def enter(
+        self, rollout: str, release: str, run: int, batch: str, entries: Sequence[Entered]
+    ) -> list[bool]:
+        """Under one lock."""
+        answers: list[bool] = []
+        for step in entrances(batch, entries):
+            with self._firsts_lock:
+                now = self._wall()
+                told = self._entered.get((rollout, release, run))
+                if told is None:
+                    oldest = now - ENTERED_LIFE
+                    kept = {p: t for p, t in self._entered.items() if t.written > oldest}
+                    told = kept[rollout, release, run] = _Told(now)
+                    self._entered = kept
+                told.written = now
+                answers += [told.enter(entry, batch) for entry in step]
+        return answers
 
     def _present(self) -> dict[tuple[str, str, int], _Run]:
         oldest = self._wall() - LIFE

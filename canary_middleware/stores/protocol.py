@@ -247,6 +247,18 @@ class First(NamedTuple):
     cohort: Cohort
 
 
+class Entered(NamedTuple):
+    """A visitor who was seen for the first time in a period, as far as one process knows.
+
+    Attributes:
+        visitor: keyed hash, below 2**53.
+        period: revision since which the weight is what it was.
+    """
+
+    visitor: int
+    period: int
+
+
 @runtime_checkable
 class Firsts(Protocol):
     """Visitors that failed, each counted once per kind and run by whoever saw it first.
@@ -270,3 +282,24 @@ class Firsts(Protocol):
 
     def firsts(self, rollout: str, release: str, run: int) -> Mapping[tuple[str, int, Cohort], int]:
         """The counts by kind, period and cohort; empty for a run that nobody knows."""
+
+    def enter(
+        self, rollout: str, release: str, run: int, batch: str, entries: Sequence[Entered]
+    ) -> list[bool]:
+        """Which of these visitors nobody else has told of in that period, in their order.
+
+        At most 500 are one round trip and one atomic step. At least the last 16,384 entries of a
+        run are remembered, for a week: what comes twice comes within a moment, as the parallel
+        requests of one page do.
+
+        Args:
+            rollout: its name.
+            release: canary label.
+            run: revision of its start.
+            batch: random, of 1 to 32 characters ``0-9a-f``; asking again under the same one has
+                the same answer, so that an answer that was lost loses nobody.
+            entries: each visitor and period once.
+
+        Raises:
+            StoreError: an entry is none, and nothing was told.
+        """

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from canary_middleware.core.model import Cohort
 from canary_middleware.errors import StoreUnavailableError
-from canary_middleware.stores.firsts import Count, steps
-from canary_middleware.stores.protocol import First
+from canary_middleware.stores.firsts import Count, entrances, steps
+from canary_middleware.stores.protocol import Entered, First
 from canary_middleware.stores.redis_affinity import Call, Scripted
 
 _LETTERS: Final = {Cohort.CANARY: "c", Cohort.STABLE: "s"}
@@ -33,6 +33,22 @@ class RedisFirsts(Scripted):
         except (TypeError, ValueError, AttributeError) as error:
             why = "the server does not answer as our script of first events does"
             raise StoreUnavailableError(why) from error
+
+    def enter(
+        self, rollout: str, release: str, run: int, batch: str, entries: Sequence[Entered]
+    ) -> list[bool]:
+        """One script per 500 entries."""
+        place = f"{self._tag}:entered:{rollout}:{release}:{run}"
+        answers: list[bool] = []
+        for step in entrances(batch, entries):
+            told = [f"{entry.period}:{entry.visitor}" for entry in step]
+            keys = [place, f"{place}:other"]
+            answer = self._evaluate(Call(self._texts["entered"], keys, [batch, *told]))
+            if not isinstance(answer, list) or len(answer) != len(told):
+                why = "the server does not answer as our script of entries does"
+                raise StoreUnavailableError(why)
+            answers += [first == 1 for first in answer]
+        return answers
 
     def _firsts(self, rollout: str, release: str, run: int, events: Sequence[str]) -> object:
         # Neither a rollout's name nor a number has a colon, so no two runs share a key.

@@ -14,8 +14,18 @@ from typing import Any, Final
 
 from canary_middleware.core.model import Cohort
 from canary_middleware.errors import StoreUnavailableError
-from canary_middleware.stores.firsts import EVERYBODY, KINDS, LIFE, WATCHED, Count, steps
-from canary_middleware.stores.protocol import First
+from canary_middleware.stores.firsts import (
+    ENTERED,
+    ENTERED_LIFE,
+    EVERYBODY,
+    KINDS,
+    LIFE,
+    WATCHED,
+    Count,
+    entrances,
+    steps,
+)
+from canary_middleware.stores.protocol import Entered, First
 from canary_middleware.stores.sqlite_affinity import SqlitePart
 
 _IS_THERE: Final = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'first_counts'"
@@ -41,6 +51,15 @@ _FORGET: Final = (
     "DELETE FROM first_visitors WHERE number = ?",
     "DELETE FROM first_counts WHERE number = ?",
     "DELETE FROM first_kinds WHERE number = ?",
+)
+
+_ENTER: Final = "INSERT OR IGNORE INTO entered VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ENTERED_BY: Final = (
+    "SELECT 1 FROM entered WHERE namespace = ? AND rollout = ? AND release = ? AND run = ?"
+    " AND period = ? AND visitor = ? AND batch = ?"
+)
+_ENTERED_LONG_AGO: Final = (
+    "DELETE FROM entered WHERE at <= ? OR number <= (SELECT max(number) FROM entered) - ?"
 )
 
 _Run = tuple[str, str, str, int]
@@ -98,6 +117,31 @@ class SqliteFirsts(SqlitePart):
             }
         except (TypeError, ValueError, AttributeError) as error:
             raise StoreUnavailableError("the first events in the file are none of ours") from error
+
+    def enter(
+        self, rollout: str, release: str, run: int, batch: str, entries: Sequence[Entered]
+    ) -> list[bool]:
+        """One transaction per 500 entries; the bound is one for all runs in the file."""
+        place = (self._namespace, rollout, release, run)
+        answers: list[bool] = []
+        for step in entrances(batch, entries):
+            told = partial(self._entered, place=place, batch=batch, entries=step)
+            answers += self._file.write(told)
+        return answers
+
+    def _entered(
+        self, connection: sqlite3.Connection, place: _Run, batch: str, entries: Sequence[Entered]
+    ) -> list[bool]:
+        now = self._wall()
+        for statement in _schema():
+            connection.execute(statement)
+        answers = []
+        for entry in entries:
+            row = (*place, entry.period, entry.visitor, batch)
+            connection.execute(_ENTER, (*row, now))
+            answers.append(connection.execute(_ENTERED_BY, row).fetchone() is not None)
+        connection.execute(_ENTERED_LONG_AGO, (now - ENTERED_LIFE, 4 * ENTERED))
+        return answers
 
     def _count(self, connection: sqlite3.Connection, place: _Run, events: Sequence[First]) -> None:
         now = self._wall()

@@ -10,8 +10,8 @@ import pytest
 
 from canary_middleware.core.model import Cohort
 from canary_middleware.errors import StoreError
-from canary_middleware.stores.firsts import EVERYBODY, KINDS, WATCHED, Count
-from canary_middleware.stores.protocol import First, Firsts
+from canary_middleware.stores.firsts import ENTERED, EVERYBODY, KINDS, WATCHED, Count
+from canary_middleware.stores.protocol import Entered, First, Firsts
 from canary_middleware.testing.contract import Contract, Opener
 
 STABLE: Final = Cohort.STABLE
@@ -136,6 +136,76 @@ class FirstsContract(Contract):
         for thread in threads:
             thread.join()
         assert sum(counts(stores[0]).values()) == 220
+
+    def test_an_entry_is_whose_who_told_of_it_first(self, view: Opener) -> None:
+        mine, other = view(), view()
+        told = [Entered(visitor, 17) for visitor in range(700)]
+        assert enter(mine, "a1", told[:600]) == [True] * 600
+        assert enter(other, "b2", told) == [False] * 600 + [True] * 100
+        assert enter(mine, "a3", [*told[599:601], Entered(1, 18)]) == [False, False, True]
+
+    def test_asking_again_under_the_same_name_has_the_same_answer(self, view: Opener) -> None:
+        mine, other = view(), view()
+        told = [Entered(visitor, 17) for visitor in range(10)]
+        enter(other, "b2", told[:3])
+        once = enter(mine, "a1", told)
+        assert once == [False] * 3 + [True] * 7
+        assert enter(mine, "a1", told) == once
+        assert enter(other, "b3", told) == [False] * 10
+
+    def test_entries_of_runs_and_releases_are_apart(self, store: Firsts) -> None:
+        for place in [("checkout", "2", 5), ("checkout", "2", 6), ("checkout", "3", 5),
+                      ("search", "2", 5)]:  # fmt: skip
+            assert store.enter(*place, "a1", [Entered(1, 17)]) == [True]
+            assert store.enter(*place, "b2", [Entered(1, 17)]) == [False]
+
+    def test_the_last_entries_are_remembered(self, store: Firsts) -> None:
+        edge = EVERYBODY - ENTERED
+        told = [Entered(edge + visitor, EVERYBODY - 1) for visitor in range(ENTERED)]
+        assert enter(store, "a1", told) == [True] * ENTERED
+        assert enter(store, "b2", told[::-1]) == [False] * ENTERED
+        for turn in range(1, 4):  # and those before them go, a half at a time
+            more = [Entered(visitor, turn) for visitor in range(ENTERED)]
+            assert enter(store, "c3", more) == [True] * ENTERED
+            assert enter(store, "d4", more[::-1]) == [False] * ENTERED
+
+    def test_no_entry_is_no_matter(self, store: Firsts) -> None:
+        assert enter(store, "a1", []) == []
+
+    @pytest.mark.parametrize("batch", ["", "g", "a b", "f" * 33])
+    def test_a_batch_has_a_hexadecimal_name(self, store: Firsts, batch: str) -> None:
+        with pytest.raises(StoreError):
+            enter(store, batch, [Entered(1, 17)])
+
+    def test_an_entry_that_is_none_tells_of_nobody(self, store: Firsts) -> None:
+        for odd in ODDS:
+            for bad in (Entered(odd, 17), Entered(1, odd)):
+                with pytest.raises(StoreError):
+                    enter(store, "a1", [Entered(7, 17), bad])
+        assert enter(store, "b2", [Entered(7, 17)]) == [True]
+
+    def test_threads_that_saw_the_same_enter_it_once(self, view: Opener) -> None:
+        stores = [view() for _ in range(4)]
+        line = threading.Barrier(len(stores))
+        answers: list[list[bool]] = [[] for _ in stores]
+
+        def race(number: int) -> None:
+            line.wait()
+            for start in range(0, 200, 20):
+                told = [Entered(visitor, 17) for visitor in range(start, start + 20)]
+                answers[number] += enter(stores[number], f"{number}{start:x}", told)
+
+        threads = [threading.Thread(target=race, args=(n,)) for n in range(len(stores))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [sum(once) for once in zip(*answers, strict=True)] == [1] * 200
+
+
+def enter(store: Firsts, batch: str, entries: Iterable[Entered]) -> list[bool]:
+    """In one run of one release."""
+    return store.enter("checkout", "2", 5, batch, list(entries))
 
 
 def failed(visitor: int, cohort: Cohort = CANARY, period: int = 17) -> First:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from canary_middleware.core.model import Rollout
 from canary_middleware.core.ramp import Ramp
 from canary_middleware.core.state import Document, Kill, Plan, Verb
-from canary_middleware.core.totals import Ledgers
+from canary_middleware.core.totals import Entries, Ledgers
 from canary_middleware.core.transitions import Command, apply
 from canary_middleware.core.verdict import Verdict
 from canary_middleware.engine.claims import Claims
 from canary_middleware.engine.recorder import Recorder
+from canary_middleware.engine.tally import Question
 from canary_middleware.stores.protocol import First
 
 ROLLOUT = Rollout("checkout", stable="1", canary="2", ramp=Ramp("20%", "50%"))
@@ -33,6 +35,8 @@ class Counted:
 
     totals: dict[tuple[str, str], Ledgers] = field(default_factory=dict)
     firsts: list[Batch] = field(default_factory=list)
+    asked: list[Question] = field(default_factory=list)
+    settled: list[Sequence[bool]] = field(default_factory=list)
     booked: list[float] = field(default_factory=list)
     restarts: int = 0
     verdicts: dict[tuple[str, str], Verdict] = field(default_factory=dict)
@@ -45,6 +49,17 @@ class Counted:
         for release, one in self.totals.items():
             copies[release].merge(one)
         return copies
+
+    def questions(self) -> list[Question]:
+        return list(self.asked)
+
+    def settle(self, question: Question, firsts: Sequence[bool]) -> None:
+        self.asked.remove(question)
+        self.settled.append(firsts)
+        for entrance, first in zip(question.entrances, firsts, strict=True):
+            if first:
+                entries = self.totals[question.rollout, question.release].entries
+                entries.setdefault(entrance.arm, Entries()).n += 1
 
     def take_firsts(self) -> list[Batch]:
         taken, self.firsts = self.firsts, []

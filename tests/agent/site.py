@@ -13,11 +13,12 @@ from canary_middleware.core.model import Cohort, Rollout
 from canary_middleware.core.ramp import Ramp
 from canary_middleware.core.records import Audit
 from canary_middleware.core.state import Document, Entry, Plan, Verb
-from canary_middleware.core.throw import Cell
+from canary_middleware.core.throw import Cell, Sight
 from canary_middleware.core.totals import Arm, Entries, Ledgers, Seen
 from canary_middleware.core.transitions import Command, apply
+from canary_middleware.engine.tally import Entrance, Question
 from canary_middleware.measures import MeasuredStore
-from canary_middleware.stores.protocol import First
+from canary_middleware.stores.protocol import Entered, First
 from tests.agent.held import Counted, Held
 
 NAME, RELEASE = "checkout", "2"
@@ -113,6 +114,18 @@ class Worker:
         seen.kinds[2] += count - failures
         seen.kinds[5] += failures
         seen.starts[bucket] += count
+
+    def coming_back(self, cohort: Cohort, batch: str, *visitors: int) -> None:
+        """First requests in this period, by coins that other processes may have booked as well."""
+        period = self.entry.period
+        arm, sight = Arm(Cell(period), cohort), Sight(0, 0)
+        came = [
+            Entrance(Entered(one, period), arm, sight, self.time.monotonic, False, False, 40)
+            for one in visitors
+        ]
+        self.ledgers()
+        run = self.entry.run
+        self.counted.asked.append(Question(NAME, RELEASE, run, batch, tuple(came)))
 
     def failing(self, cohort: Cohort, *visitors: int) -> None:
         events = [First("failures", one, self.entry.period, cohort) for one in visitors]

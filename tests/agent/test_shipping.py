@@ -14,7 +14,7 @@ from canary_middleware.core.model import Cohort
 from canary_middleware.core.totals import Ledgers
 from canary_middleware.errors import StoreUnavailableError
 from canary_middleware.stores import MemoryStore
-from canary_middleware.stores.protocol import First
+from canary_middleware.stores.protocol import Entered, First
 from tests.agent.site import NAME, RELEASE, Time, Worker, run, start
 
 
@@ -24,7 +24,7 @@ class Store(MemoryStore):
     def __init__(self, time: Time) -> None:
         super().__init__(lambda: time.wall)
         self.puts = 0
-        self.takes_totals = self.takes_firsts = True
+        self.takes_totals = self.takes_firsts = self.takes_entries = self.answers = True
 
     def put(self, rollout: str, release: str, boot: str, data: bytes) -> bool:
         self.puts += 1
@@ -36,6 +36,16 @@ class Store(MemoryStore):
         if not self.takes_firsts:
             raise StoreUnavailableError("OOM")
         super().first(rollout, release, run, events)
+
+    def enter(
+        self, rollout: str, release: str, run: int, batch: str, entries: Sequence[Entered]
+    ) -> list[bool]:
+        if not self.takes_entries:
+            raise StoreUnavailableError("OOM")
+        answers = super().enter(rollout, release, run, batch, entries)
+        if not self.answers:
+            raise StoreUnavailableError("timed out")
+        return answers
 
 
 class World:
@@ -67,6 +77,30 @@ def test_what_was_counted_is_there_a_tick_later_and_judged_in_the_same_turn(worl
     world.worker.failing(Cohort.CANARY, *range(10))
     run(world.time, 0.25, world.worker)
     assert world.worker.entry.weight == 0
+
+
+def test_who_came_to_two_processes_at_once_is_judged_once(world: World) -> None:
+    other = Worker("b", world.store, world.time)
+    other.turn()
+    world.worker.coming_back(Cohort.CANARY, "a1", *range(10))
+    other.coming_back(Cohort.CANARY, "b2", *range(5, 15))
+    run(world.time, 0.25, world.worker, other)
+    assert world.visitors() == (15, 0), "in the same turn"
+    assert world.worker.counted.settled == [[True] * 10]
+    assert other.counted.settled == [[False] * 5 + [True] * 5]
+
+
+def test_an_answer_about_entries_that_was_lost_is_asked_for_again(world: World) -> None:
+    world.worker.coming_back(Cohort.CANARY, "a1", *range(10))
+    world.store.answers = False
+    run(world.time, 5, world.worker)
+    assert world.visitors() == (0, 0)
+    world.store.takes_entries, world.store.answers = False, True
+    run(world.time, 5, world.worker)
+    assert world.visitors() == (0, 0)
+    world.store.takes_entries = True
+    run(world.time, 5, world.worker)
+    assert world.visitors() == (10, 0)
 
 
 def test_a_repeated_flush_changes_nothing(world: World) -> None:

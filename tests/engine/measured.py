@@ -21,6 +21,7 @@ from canary_middleware.core.state import (
 from canary_middleware.core.throw import Cell
 from canary_middleware.core.totals import Arm, Entries, Ledgers
 from canary_middleware.core.weight import FULL
+from canary_middleware.engine.measuring import Measuring
 from canary_middleware.engine.visit import Visit
 from tests.core.control import CHECKOUT
 from tests.engine.world import NAVIGATION, World, pair, world
@@ -132,9 +133,17 @@ def person_on(made: World, cohort: Cohort) -> Person:
             return person
 
 
+def settle(measuring: Measuring) -> None:
+    """The store's answer in a fleet of one process: nobody else told of anybody."""
+    for question in measuring.questions():
+        measuring.settle(question, [True] * len(question.entrances))
+
+
 def booked(made: World, later: float = 100.0) -> Ledgers:
     """The ledgers once everything is old enough."""
     made.time.monotonic += later
+    made.engine.measuring.book(made.time.monotonic)
+    settle(made.engine.measuring)
     made.engine.measuring.book(made.time.monotonic)
     return made.engine.measuring.ledgers()["checkout", "2"]
 

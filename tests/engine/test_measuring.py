@@ -10,8 +10,9 @@ from canary_middleware.core.outcomes import OutcomeClass
 from canary_middleware.core.rescue import Supersede
 from canary_middleware.core.state import Phase, RolloutState
 from canary_middleware.core.throw import Cell
-from canary_middleware.core.totals import Arm, Slot, bucket_of
+from canary_middleware.core.totals import Arm, Entries, Slot, bucket_of
 from canary_middleware.core.weight import FULL
+from canary_middleware.stores import MemoryStore
 from tests.core.control import CHECKOUT, KILL
 from tests.engine.measured import GUARDS, RUN, Person, booked, entries, measured, person_on
 from tests.engine.world import IMAGE, World, view, world
@@ -84,6 +85,44 @@ def test_an_answer_without_its_cookie_counts_its_visitor_once() -> None:
         person.raises()
         measured(HALF, made=made)  # another snapshot, so that nothing is remembered of the cookie
     assert entries(made)[CANARY].n == 1
+
+
+def test_parallel_requests_with_the_cookie_of_before_enter_once_in_the_fleet() -> None:
+    store = MemoryStore(lambda: 0.0)
+    fleet = [measured(HALF) for _ in range(4)]
+    first = person_on(fleet[0], STABLE)
+    first.ask()
+    told = [answered(made, store) for made in fleet]
+    assert sum(one.n for one in told) == 1
+    for made in fleet:
+        measured(HALF, FULL * 3 // 4, made=made)
+    for made in fleet * 3:  # all at once: no answer has brought the cookie of this period yet
+        Person(made, first.cookie).ask(500)
+    told = [answered(made, store, RUN + 1) for made in fleet]
+    assert [(one.n, one.failures) for one in told] == [(1, 1), (0, 0), (0, 0), (0, 0)]
+
+
+def answered(made: World, store: MemoryStore, period: int = RUN) -> Entries:
+    """What one process has booked of a period after it asked the store, and asked it again."""
+    measuring = made.engine.measuring
+    made.time.monotonic += 100.0
+    measuring.book(made.time.monotonic)
+    waiting = measuring.ledgers()["checkout", "2"]
+    for question in measuring.questions():
+        assert waiting.upto < made.engine.settings.wall() - 90.0, "of that time not all is told"
+        where = question.rollout, question.release, question.run, question.batch
+        assert store.enter(*where, question.entered) == store.enter(*where, question.entered)
+        assert measuring.questions() == [question], "until it is answered"
+        measuring.settle(question, store.enter(*where, question.entered))
+        measuring.settle(question, store.enter(*where, question.entered))
+    ledgers = measuring.ledgers()["checkout", "2"]
+    assert ledgers.upto > made.engine.settings.wall() - 90.0
+    sums = Entries()
+    for arm, one in ledgers.entries.items():
+        if arm.cell.period == period:
+            sums.n += one.n
+            sums.failures += one.failures
+    return sums
 
 
 @pytest.mark.parametrize("weight", [0, FULL])

@@ -11,6 +11,7 @@ import pytest
 from canary_middleware import Cohort, Guard, Rescue, current, observe
 from canary_middleware.core.totals import Ledgers
 from canary_middleware.stores.protocol import First
+from tests.engine.measured import settle
 from tests.scenarios.apps import BoomError
 from tests.scenarios.site import Interface, Site
 from tests.scenarios.words import Ask, Handler, Handling, Start
@@ -195,6 +196,7 @@ def played(row: Row, interface: Interface, wrap: Any = None) -> tuple[Ledgers, l
             site.ask(ask)
         measuring = site.engine.measuring
         measuring.book(LATER)
+        settle(measuring)
         firsts = [first for *_, batch in measuring.take_firsts() for first in batch]
         return measuring.ledgers()["checkout", "2"], firsts
 
