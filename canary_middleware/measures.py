@@ -159,7 +159,7 @@ def _judged(entry: Entry, evidence: Evidence) -> Verdict:
 def _settings(entry: Entry, *, exact: bool) -> Settings:
     plan, baseline = entry.plan, entry.baseline
     return Settings(
-        guards=plan.guards,
+        guards=entry.guards,
         policy=plan.policy,
         alpha=plan.course.alpha,
         horizon=plan.course.horizon,
@@ -182,6 +182,7 @@ def _evidence(
         firsts={key: count for key, count in firsts.items() if key[1] in weights},
         matured=matured(entry, slots, total.upto),
         betting=0 if entry.baseline is None else entry.baseline.since,
+        capped={one.guard: one.since for one in entry.caps},
         seen=total.seen,
         before=sum(total.before),
     )

@@ -423,7 +423,7 @@ def test_every_mistake_in_guards_and_ramp_is_told_and_names_its_member(file: Pat
         7,
         {{ metric = ["latency"], worse = 3 }},
         {{ metric = "latency", quantile = ["p99"], name = 5, action = ["warn"] }},
-        {{ metric = "mean", of = "revenue", margin = "5%" }},
+        {{ metric = "mean", of = "revenue", margin = "0%" }},
         {{ of = "orders", cap = "y" }},
     ]
     precaution = {{ p95 = 1, p99 = "x" }}
@@ -447,7 +447,7 @@ def test_every_mistake_in_guards_and_ramp_is_told_and_names_its_member(file: Pat
         "guards[4].quantile": "['p99'] is none",
         "guards[4].name": "5 is not a name",
         "guards[4].action": '"breach", which rolls back',
-        "guards[5].margin": "can never be proven without a cap",
+        "guards[5].margin": "0% can never be proven",
         "guards[6].metric": "is missing",
         "guards[6].cap": "'y' is not a number",
         "ramp": 'a bare number (1) is ambiguous (write "1%")',

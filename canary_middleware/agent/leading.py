@@ -12,6 +12,7 @@ from canary_middleware import verbs
 from canary_middleware.agent.elapsed import Stays
 from canary_middleware.agent.precaution import broken
 from canary_middleware.agent.troubles import Attempts, Troubles
+from canary_middleware.core.caps import stable_values, usual_cap
 from canary_middleware.core.command import Command
 from canary_middleware.core.controller import Move, Situation, decide
 from canary_middleware.core.evidence import evidence_of
@@ -236,7 +237,7 @@ class Leading:
         if not leads:
             return False
         self._fold(one.reader, entry)
-        return self._freeze(document, name, entry, measures.ledgers)
+        return self._freeze(document, name, entry, measures)
 
     def _situation(self, name: str, entry: Entry, found: Measured, one: _Followed) -> Situation:
         stay = {period.revision for period in entry.stay} if entry.periods else {entry.period}
@@ -271,14 +272,23 @@ class Leading:
         command = move.command(name, entry.release)
         return self._write(document, command, evidence, f"{move.verb.value}: {move.why}")
 
-    def _freeze(self, document: Document, name: str, entry: Entry, ledgers: Ledgers) -> bool:
-        """Freeze what stable's latency is, as soon as that is known."""
-        starts = None if entry.baseline is not None else usual(ledgers)
-        if starts is None:
-            return False
-        why = f"the latency of {sum(starts):,} answers of {entry.stable} is what is usual"
-        command = Command(Verb.BASELINE, name, why, release=entry.release, starts=starts)
-        return self._write(document, command, {}, why)
+    def _freeze(self, document: Document, name: str, entry: Entry, found: Measured) -> bool:
+        """Freeze what stable's latency is, and how large its values are, as soon as it is known."""
+        starts = None if entry.baseline is not None else usual(found.ledgers)
+        if starts is not None:
+            why = f"the latency of {sum(starts):,} answers of {entry.stable} is what is usual"
+            command = Command(Verb.BASELINE, name, why, release=entry.release, starts=starts)
+            return self._write(document, command, {}, why)
+        for guard in entry.uncapped:
+            counts = stable_values(found.evidence.matured, guard.name)
+            cap = usual_cap(counts)
+            if cap is not None:
+                of = f"p99.5 of {sum(counts):,} values of {entry.stable}"
+                why = f"a visitor counts for at most {cap:g} {guard.of}, {of}"
+                both = guard.name, cap
+                command = Command(Verb.BASELINE, name, why, release=entry.release, cap=both)
+                return self._write(document, command, {}, why)
+        return False
 
     def _write(
         self, document: Document, command: Command, evidence: dict[str, object], line: str

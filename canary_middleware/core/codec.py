@@ -12,13 +12,14 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any, Final
 
-from canary_middleware.core.codec_plan import drill_of, plan_of
+from canary_middleware.core.codec_plan import drill_of, number, plan_of
 from canary_middleware.core.outcomes import BUCKETS
 from canary_middleware.core.reading import Place, parse
 from canary_middleware.core.records import Audit, ProcessReport
 from canary_middleware.core.state import (
     EVERYTHING,
     Baseline,
+    Cap,
     Document,
     Entry,
     Kill,
@@ -238,8 +239,8 @@ def _rollout(name: str, place: Place, revision: int) -> RolloutState:
 def _entry(release: str, place: Place, revision: int) -> Entry:
     fields = place.fields(
         "release", "stable", "phase", "weight", "step", "epoch", "period", "since", "why", "plan",
-        "run", "begun", "periods", "baseline", "drill", "noted", "reached", "stopped", "waived",
-        "proven",
+        "run", "begun", "periods", "baseline", "caps", "drill", "noted", "reached", "stopped",
+        "waived", "proven",
     )  # fmt: skip
     plan = plan_of(fields["plan"])
     if not release == fields["release"].text() == plan.canary:
@@ -259,6 +260,7 @@ def _entry(release: str, place: Place, revision: int) -> Entry:
         begun=fields["begun"].seconds(),
         periods=tuple(_period(at, revision) for at in fields["periods"].elements()),
         baseline=_baseline(fields["baseline"], revision),
+        caps=tuple(_cap(at, revision) for at in fields["caps"].elements()),
         drill=drill_of(fields["drill"]),
         noted=fields["noted"].text(empty=True),
         reached=fields["reached"].integer(-1, len(plan.steps) - 1),
@@ -273,6 +275,12 @@ def _period(place: Place, revision: int) -> Period:
     if len(row) != 3:
         place.refuse("is not revision, weight and time")
     return Period(row[0].integer(0, revision), row[1].integer(0, FULL), row[2].seconds())
+
+
+def _cap(place: Place, revision: int) -> Cap:
+    fields = place.fields("guard", "value", "since")
+    since = fields["since"].integer(0, revision)
+    return Cap(fields["guard"].text(), number(fields["value"]), since)
 
 
 def _baseline(place: Place, revision: int) -> Baseline | None:

@@ -70,9 +70,9 @@ def _guard(place: Place) -> Guard:
         margin=None if margin.value is None else _weight(margin),
         tolerance=_weight(fields["tolerance"]),
         quantile=None if quantile.value is None else quantile.text(),
-        above=_number(fields["above"]),
-        cap=_number(fields["cap"]),
-        weight=_number(fields["weight"]),
+        above=number(fields["above"]),
+        cap=number(fields["cap"]),
+        weight=number(fields["weight"]),
         action=Action(fields["action"].one_of(*Action)),
     )
 
@@ -107,7 +107,7 @@ def _course(place: Place) -> Course:
         on_no_traffic=fields["on_no_traffic"].one_of("hold", "rollback"),
         patience=fields["patience"].integer(1, LONGEST),
         observe=_flag(fields["observe"]),
-        alpha=_number(fields["alpha"]),
+        alpha=number(fields["alpha"]),
         horizon=fields["horizon"].integer(1, LONGEST),
         timeout=fields["timeout"].seconds(),
     )
@@ -125,7 +125,7 @@ def drill_of(place: Place) -> Drill | None:
         seconds=fields["seconds"].integer(1, LONGEST_DRILL),
         delay=fields["delay"].seconds(),
         of=fields["of"].text(empty=True),
-        value=_number(fields["value"]),
+        value=number(fields["value"]),
         by=fields["by"].text(empty=True),
     )
 
@@ -139,7 +139,8 @@ def _weight(place: Place) -> str:
     return text
 
 
-def _number(place: Place) -> float:
+def number(place: Place) -> float:
+    """A number of zero or more."""
     value = place.value
     if type(value) not in (int, float) or not 0 <= value <= LARGEST:
         place.refuse("is not a number of zero or more")

@@ -28,6 +28,7 @@ class Command:
         step: the step that it was decided at; refused at any other. ``None``: at whichever.
         skip_approval: for ``resume`` at a step above an approval that nobody gave.
         starts: for ``baseline``: requests of stable by bucket of latency.
+        cap: for ``baseline``: a guard on a mean, and what a visitor counts for at most.
         drill: for ``drill``.
         stopped: for ``hold`` and ``pause``: what a person must go on past, see ``Entry.stopped``.
         proven: for ``advance`` and ``await`` before 100 %: see ``Entry.proven``.
@@ -46,6 +47,7 @@ class Command:
     step: int | None = None
     skip_approval: bool = False
     starts: tuple[int, ...] | None = None
+    cap: tuple[str, float] | None = None
     drill: Drill | None = None
     stopped: str = ""
     proven: str = ""

@@ -9,6 +9,7 @@ from functools import lru_cache
 from operator import add
 from typing import Final
 
+from canary_middleware.core.caps import values
 from canary_middleware.core.curves import GROWTH, VALUE_MIDDLES
 from canary_middleware.core.evalues import bet
 from canary_middleware.core.guards import Guard, Metric, Worse
@@ -106,7 +107,7 @@ def _at(below: Sequence[int], wanted: float) -> float:
 
 
 def _mean(guard: Guard, sums: Sums, arm: int) -> Share:
-    counts = _merged([arms[arm] for _, arms in sums.values(guard.name)])
+    counts = _merged([arms[arm] for _, arms in values(guard, sums)])
     total = sum(counts)
     if not total:
         return Share(mean=None)

@@ -13,6 +13,7 @@ from canary_middleware.core.refusals import DRILLING, END, GATED, NAME, WITHOUT_
 from canary_middleware.core.state import (
     KEPT_PERIODS,
     Baseline,
+    Cap,
     Entry,
     Period,
     Phase,
@@ -176,11 +177,19 @@ def _rebase(entry: Entry, command: Command, at: At) -> Entry:
 
 
 def _baseline(entry: Entry, command: Command, at: At) -> Entry:
+    if command.cap is not None:
+        return _cap(entry, command, *command.cap, at)
     if entry.baseline is not None:
         raise refused(command, "it has a baseline", "a run has one: start it again for another")
     if command.starts is None:
         raise refused(command, "no latencies were given", "the controller measures them")
     return replace(entry, baseline=Baseline(command.starts, at.revision))
+
+
+def _cap(entry: Entry, command: Command, name: str, value: float, at: At) -> Entry:
+    if name not in {guard.name for guard in entry.uncapped}:
+        raise refused(command, f"{name} is no mean without a cap", "a run finds one for each")
+    return replace(entry, caps=(*entry.caps, Cap(name, value, at.revision)))
 
 
 def _drill(entry: Entry, command: Command, at: At) -> Entry:

@@ -173,7 +173,7 @@ def told(
     seen: Mapping[Cohort, Seen] | None = None,
 ) -> Told:
     """A verdict with what its words need; the arguments are those of :func:`evidence_of`."""
-    declared = {guard.name: guard for guard in entry.plan.guards}
+    declared = {guard.name: guard for guard in entry.guards}
     findings = [one for one in verdict.findings if one.guard in declared]
     kept = sorted(findings, key=lambda one: (not one.breach, not one.suspect))[:MOST]
     return Told(

@@ -130,7 +130,7 @@ class Gauge:
             failing=_names(plan.guards, Metric.FAILURES),
             returned=_bits(plan.guards, matured, Metric.RETURNED),
             returning=_names(plan.guards, Metric.RETURNED),
-            watches=_watches(plan.guards, matured),
+            watches=_watches(entry.guards, matured),
         )
 
     def slot_at(self, wall: float) -> int:

@@ -67,8 +67,8 @@ class Guard:
             is at most 1.2 times as high does not roll back.
         quantile: ``"p50"``, ``"p90"``, ``"p99"``; ``None`` is the whole distribution (latency).
         above: what one request may observe at most (never).
-        cap: what one visitor counts for at most (mean); 0 takes stable's 99.5 % quantile, and then
-            no margin can be proven.
+        cap: what one visitor counts for at most (mean); 0 takes stable's p99.5 once it is known,
+            and no margin can be proven before that.
         weight: its part of the error budget, relative to the default.
         action: ``breach`` rolls back, ``warn`` only reports.
     """
@@ -149,7 +149,7 @@ class Guard:
     ) -> Guard:
         """The mean per visitor of what ``observe(of, value)`` was called with: revenue.
 
-        The margin is ``"5%"`` of the cap, and none without a cap: there is nothing to prove it by.
+        The margin is ``"5%"`` of the cap; without a cap none, unless one is given.
         """
         margin = ("5%" if cap else None) if margin == "" else margin
         made = {"worse": worse, **more}

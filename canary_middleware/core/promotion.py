@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from canary_middleware.core.caps import no_cap, values
 from canary_middleware.core.curves import VALUE_MIDDLES, quantile_bucket, tail_share
 from canary_middleware.core.guards import QUANTILES, Guard, Metric, Worse
 from canary_middleware.core.mixtures import Cells, Table
@@ -94,7 +95,7 @@ def prove(guard: Guard, sums: Sums, settings: Settings, rho: float) -> Proof:
     if guard.metric is Metric.LATENCY and settings.baseline is None:
         return Proof(0.0, _unmeasured(sums.evidence))
     if guard.metric is Metric.MEAN and not guard.cap:
-        return Proof()
+        return Proof(0.0, no_cap(guard, sums.evidence.matured))
     least = math.inf
     for claim in _CLAIMS[guard.metric](guard, delta, sums):
         least = min(least, claim.proof)
@@ -196,12 +197,12 @@ def _hits(guard: Guard, delta: float, sums: Sums) -> list[Claim]:
 
 
 def _mean(guard: Guard, delta: float, sums: Sums) -> list[Claim]:
-    cells = sums.values(guard.name)
+    cells = values(guard, sums)
     rising = guard.worse is Worse.HIGHER
-    values = [1 - value for value in VALUE_MIDDLES] if rising else VALUE_MIDDLES
+    parts = [1 - value for value in VALUE_MIDDLES] if rising else VALUE_MIDDLES
     centre = 0.0 if rising else 1.0
     return [
-        Claim(_having(cells, rising), delta, centre, log_mean_margin(cells, values, delta, centre))
+        Claim(_having(cells, rising), delta, centre, log_mean_margin(cells, parts, delta, centre))
     ]
 
 

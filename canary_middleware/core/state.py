@@ -10,7 +10,7 @@ import enum
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from canary_middleware.core.drill import Drill
@@ -200,6 +200,21 @@ class Baseline:
     since: int
 
 
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """What one visitor counts for at most in a mean that declares no cap, frozen as it was found.
+
+    Attributes:
+        guard: its name.
+        value: in the metric's own unit.
+        since: revision of the first period whose values are in parts of it.
+    """
+
+    guard: str
+    value: float
+    since: int
+
+
 KEPT_PERIODS: Final = 64
 """Periods of a run that are remembered; what was counted in older ones counts no more."""
 
@@ -223,6 +238,7 @@ class Entry:
         begun: wall-clock seconds of it.
         periods: of this run, the present one last.
         baseline: see :class:`Baseline`; ``None`` while there is none.
+        caps: see :class:`Cap`; of each guard at most one.
         drill: the rehearsal under way or the last one of this run, or ``None``.
         noted: what ``observe`` mode last said that it would do; ``""`` for nothing.
         reached: highest step of this run that was entered; gates above it were not passed yet.
@@ -246,6 +262,7 @@ class Entry:
     begun: float = 0.0
     periods: tuple[Period, ...] = ()
     baseline: Baseline | None = None
+    caps: tuple[Cap, ...] = ()
     drill: Drill | None = None
     noted: str = ""
     reached: int = -1
@@ -257,11 +274,27 @@ class Entry:
     def stay(self) -> tuple[Period, ...]:
         """Periods of the present stay at this weight; bake and samples count from the first one.
 
-        All but that of the baseline begin a stay: it changes what is measured, not what is tried.
+        All but those of the baseline and of caps begin a stay: these change what is measured, not
+        what is tried.
         """
-        baseline = self.baseline.since if self.baseline else None
-        begins = [at for at, one in enumerate(self.periods) if one.revision != baseline]
+        measuring = {one.since for one in (self.baseline, *self.caps) if one is not None}
+        begins = [at for at, one in enumerate(self.periods) if one.revision not in measuring]
         return self.periods[begins[-1] if begins else 0 :]
+
+    @property
+    def guards(self) -> tuple[Guard, ...]:
+        """Those of the plan, with the caps that were found."""
+        caps = {one.guard: one.value for one in self.caps}
+        return tuple([
+            replace(guard, cap=caps[guard.name]) if guard.name in caps else guard
+            for guard in self.plan.guards
+        ])  # fmt: skip
+
+    @property
+    def uncapped(self) -> tuple[Guard, ...]:
+        """Means that have a margin, but no cap yet that it could be proven by."""
+        means = [guard for guard in self.guards if guard.metric is Metric.MEAN and not guard.cap]
+        return tuple(guard for guard in means if guard.margin is not None)
 
     @property
     def warm_until(self) -> float:

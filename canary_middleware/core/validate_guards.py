@@ -127,9 +127,6 @@ def _margin_problems(guard: Guard, place: str) -> Iterator[Problem]:
     if not wrong and not parse_weight(guard.margin):
         hint = f'such as "1%", or {_NO_MARGIN}: promotion asks nothing of it'
         yield Problem(place, "0% can never be proven", hint)
-    if guard.metric is Metric.MEAN and guard.cap == 0:
-        hint = f"give cap= the most that one visitor counts for, or {_NO_MARGIN}"
-        yield Problem(place, "can never be proven without a cap", hint)
 
 
 def _of_problems(guard: Guard, place: str) -> Iterator[Problem]:

@@ -56,6 +56,8 @@ class Evidence:
         matured: ledger C, matured slots only, summed per arm.
         betting: ledger A of latency counts in periods from this revision on: before it there was
             no baseline.
+        capped: by guard on a mean whose cap was found, the revision of the first period whose
+            values are in parts of it.
         seen: all requests.
         before: answers of stable before the start whose latency is known.
     """
@@ -66,6 +68,7 @@ class Evidence:
     firsts: Mapping[tuple[str, int, Cohort], int] = field(default_factory=dict)
     matured: Mapping[Arm, Matured] = field(default_factory=dict)
     betting: int = 0
+    capped: Mapping[str, int] = field(default_factory=dict)
     seen: Mapping[Cohort, Seen] = field(default_factory=dict)
     before: int = 0
 

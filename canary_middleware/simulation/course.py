@@ -11,6 +11,7 @@ from typing import Final
 
 from canary_middleware.core.command import Command
 from canary_middleware.core.controller import Situation, decide
+from canary_middleware.core.guards import Guard, Metric
 from canary_middleware.core.judge import judge
 from canary_middleware.core.model import Policy
 from canary_middleware.core.outcomes import BUCKETS
@@ -113,7 +114,7 @@ class Simulated:
         self._do(Command(Verb.START, NAME, plan=plan))
         self._do(Command(Verb.BASELINE, NAME, starts=_baseline(traffic)))
         self._settings = Settings(
-            guards=plan.guards,
+            guards=tuple(_capped(guard) for guard in plan.guards),
             policy=plan.policy,
             alpha=plan.course.alpha,
             horizon=plan.course.horizon,
@@ -210,6 +211,11 @@ class Simulated:
             yield from (found.guard for found in verdict.breaches)
         elif self.entry.phase is not Phase.PROMOTED:
             yield from (found.guard for found in verdict.findings if found.missing)
+
+
+def _capped(guard: Guard) -> Guard:
+    """A mean whose cap will be found is supposed to have it from the beginning, to scale."""
+    return replace(guard, cap=guard.cap or 1.0) if guard.metric is Metric.MEAN else guard
 
 
 def _baseline(traffic: Traffic) -> tuple[int, ...]:

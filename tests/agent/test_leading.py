@@ -15,7 +15,8 @@ from canary_middleware.core.guards import Guard
 from canary_middleware.core.model import Cohort
 from canary_middleware.core.records import Audit
 from canary_middleware.core.state import Document, Phase, Plan
-from canary_middleware.core.totals import Ledgers, Pulse
+from canary_middleware.core.throw import Cell
+from canary_middleware.core.totals import Ledgers, Matured, Pulse, Slot
 from canary_middleware.errors import StoreUnavailableError
 from canary_middleware.stores import MemoryStore
 from canary_middleware.stores.protocol import Key, Totals
@@ -329,6 +330,25 @@ def test_else_from_two_hundred_visitors_of_stable(site: Site) -> None:
     worker.visitors(Cohort.STABLE, 1)
     run(site.time, 1, worker)
     assert worker.entry.baseline is not None
+
+
+def test_the_cap_of_a_mean_is_frozen_from_two_hundred_values_of_stable(site: Site) -> None:
+    revenue = Guard.mean("revenue", margin="5%")
+    worker = site.worker("a")
+    start(site.store, site.time, replace(PLAN, guards=(*PLAN.guards, revenue)))
+    worker.hear()
+    values = [0] * 7 + [199]  # of 64 to 128
+    slot = Slot(Cell(worker.entry.period), Cohort.STABLE, 0)
+    worker.ledgers().slots[slot] = Matured(1_000, {"revenue": values})
+    run(site.time, 1, worker)
+    assert not worker.entry.caps
+    values[7] += 1
+    run(site.time, 1, worker)
+    (cap,) = worker.entry.caps
+    assert (cap.guard, cap.value, cap.since) == ("revenue", 128.0, worker.entry.period)
+    run(site.time, 5, worker)
+    (line,) = [one for one in verbs.history(site.store, NAME, 9) if one.action == "baseline"]
+    assert line.why == "a visitor counts for at most 128 revenue, p99.5 of 200 values of 1"
 
 
 # --- precaution ---------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from canary_middleware.core.codec import (
 from canary_middleware.core.records import Audit, ProcessReport
 from canary_middleware.core.state import (
     EVERYTHING,
+    Cap,
     Document,
     Entry,
     Kill,
@@ -64,6 +65,7 @@ def entries(draw: st.DrawFn, revision: int) -> Entry:
         draw(seconds),
         draw(words),
         plan,
+        caps=(Cap(draw(words), draw(st.floats(0, 1e6)), draw(numbers)),),
         proven=draw(words),
     )
 

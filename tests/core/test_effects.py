@@ -10,11 +10,13 @@ import pytest
 from canary_middleware.core.command import Command
 from canary_middleware.core.drill import LONGEST, Drill, Fault
 from canary_middleware.core.effects import BREACH
+from canary_middleware.core.guards import Guard
 from canary_middleware.core.model import Policy
 from canary_middleware.core.ramp import Course
 from canary_middleware.core.state import (
     ACTIVE,
     Baseline,
+    Cap,
     Document,
     Entry,
     Period,
@@ -136,6 +138,22 @@ def test_a_baseline_opens_a_period_and_touches_nothing_else(phase: Phase) -> Non
     assert replace(after, baseline=None, period=1, periods=before.periods) == before
     assert "it has a baseline" in history.refused(Verb.BASELINE, starts=STARTS)
     assert "no latencies" in History().refused(Verb.BASELINE)
+
+
+def test_a_cap_opens_a_period_once_and_touches_nothing_else() -> None:
+    means = (Guard.mean("revenue", margin="5%"), Guard.mean("items", cap=9.0), Guard.mean("visits"))
+    history = History(replace(PLAN, guards=means))
+    before = history.entry
+    assert before.uncapped == means[:1]
+    after = history.do(Verb.BASELINE, cap=("revenue", 180.0))
+    assert after.caps == (Cap("revenue", 180.0, since=2),)
+    assert after.periods == (*before.periods, Period(2, before.weight, 11.0))
+    assert replace(after, caps=(), period=1, periods=before.periods) == before
+    assert [guard.cap for guard in after.guards] == [180.0, 9.0, 0.0]
+    assert after.plan.guards == means
+    assert after.stay == after.periods
+    for name in ("revenue", "items", "visits", "other"):
+        assert "no mean without a cap" in history.refused(Verb.BASELINE, cap=(name, 1.0))
 
 
 def test_a_stay_begins_with_the_last_change_that_is_no_baseline() -> None:
