@@ -37,12 +37,9 @@ _FOLD: Final = bytes(
     for byte in range(256)
 )
 """Lower case; every mark becomes a hyphen, and what is no token becomes NUL."""
-_IDLE: Final = frozenset(
-    (name, value)
-    for name in (b"connection", b"Connection")
-    for value in (b"keep-alive", b"Keep-Alive", b"close")
-)
-"""Connection as nearly everybody writes it; it names nothing that is not removed anyway."""
+_CONNECTION: Final = frozenset({b"connection", b"Connection"})
+_IDLE: Final = frozenset({b"keep-alive", b"Keep-Alive", b"close"})
+"""What Connection says nearly always; it names nothing that is not removed anyway."""
 _HOST: Final = re.compile(rb"[!$%&'()*+,\-.0-9:;=A-Z\[\]_a-z~\x80-\xff]{0,512}")
 """Of RFC 3986 section 3.2, without a user; and what older clients send for international names."""
 _PROTOS: Final = {"http": b"http", "https": b"https", "ws": b"http", "wss": b"https"}
@@ -135,7 +132,8 @@ def outgoing(
     kept = [
         pair
         for pair in headers
-        if pair[0] in _PLAIN or (pair not in _IDLE and _passes(pair, found))
+        if pair[0] in _PLAIN
+        or (not (pair[1] in _IDLE and pair[0] in _CONNECTION) and _passes(pair, found))
     ]
     hosts = found.get(Fate.HOST, ())
     if len(hosts) > 1:
@@ -166,7 +164,7 @@ def incoming(headers: Sequence[Header], *, keep_case: bool = True) -> list[Heade
     if len(kept) == len(headers):
         return kept
     named = _named(
-        pair[1] for pair in headers if pair not in _IDLE and pair[0].lower() == b"connection"
+        value for name, value in headers if value not in _IDLE and name.lower() == b"connection"
     )
     return _without(kept, named, _ANSWER, _ANSWER_PREFIXES) if named else kept
 

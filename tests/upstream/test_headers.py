@@ -224,10 +224,15 @@ def test_frequent_names_pass_twice_and_shouted() -> None:
         (b"x-a;q=1", [b"X-A", b"X-B"]),
     ],
 )
-def test_connection_takes_away_what_it_names(connection: bytes, left: list[bytes]) -> None:
-    headers = [(b"X-A", b"1"), (b"cOnnection", connection), (b"X-B", b"2")]
+@pytest.mark.parametrize("name", [b"connection", b"Connection", b"cOnnection"])
+def test_connection_takes_away_what_it_names(
+    name: bytes, connection: bytes, left: list[bytes]
+) -> None:
+    headers = [(b"X-A", b"1"), (name, connection), (b"X-B", b"2")]
     assert [name for name, _ in plain(*headers)] == left
     assert [name for name, _ in incoming(headers)] == left
+    bare = outgoing(headers, CLIENT, ORIGIN, preserve_host=True, trust=NOBODY)
+    assert [name for name, _ in bare[1:-3]] == left
 
 
 def test_connection_is_read_in_all_its_lines() -> None:
