@@ -1,0 +1,243 @@
+"""An upstream as an ordinary ASGI application: HTTP, server-sent events and WebSockets."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import quote
+
+from canary_middleware.context import SCOPE_KEY
+from canary_middleware.upstream.address import Origin, parse
+from canary_middleware.upstream.exchange import Exchange
+from canary_middleware.upstream.framing import NONE, UNKNOWN, BadFramingError, Framing, framing
+from canary_middleware.upstream.headers import BadHeaderError, Client, Trust, outgoing
+from canary_middleware.upstream.health import Health
+from canary_middleware.upstream.passage import Message, Passage, Receive, RefusedError, Scope, Send
+from canary_middleware.upstream.settings import Timeouts
+from canary_middleware.upstream.site import Site, UnreachableError
+
+logger = logging.getLogger("canary_middleware")
+
+LONGEST_HEAD: Final = 64 * 1024
+"""Bytes of a request's head; most servers allow no more either."""
+LONGEST_TRIAL: Final = 2.0
+"""Connect time-outs after which a silent trial of an unreachable upstream is given up."""
+NOBODY: Final = ("", 0)
+
+
+class AsgiUpstream:
+    """Sends each connection to another server and its answer back, unchanged but for the headers.
+
+    Which headers change, and why, is one table: docs/upstreams.md. Redirects are never followed,
+    bodies never decoded, and nothing that a client sends chooses where it goes.
+
+    Args:
+        url: ``http://host:port``, ``https://host``, ``unix:/run/app.sock``.
+        timeouts: none is infinite.
+        preserve_host: whether the upstream gets the Host that the client asked for; else its own.
+        trust: whose ``Forwarded`` and ``X-Forwarded-*`` are kept; nobody's by default.
+        connections: most at a time, per event loop.
+        waiting: most requests that wait for one, per event loop.
+        idle: seconds that a connection is kept without use.
+        keep_case: send names of headers of an answer as they came. ASGI demands lower case, and
+            middleware that looks for names relies on it.
+        tls: for https; by default certificates are verified against the system's authorities.
+
+    Raises:
+        ConfigurationError: the URL or a time-out is none.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeouts: Timeouts = Timeouts(),  # noqa: B008  # frozen
+        preserve_host: bool = True,
+        trust: Trust = Trust(),  # noqa: B008  # frozen
+        connections: int = 100,
+        waiting: int = 1000,
+        idle: float = 30.0,
+        keep_case: bool = False,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.origin: Origin = parse(url)
+        self._timeouts = timeouts
+        self._preserve_host = preserve_host
+        self._trust = trust
+        self._connections = connections
+        self._waiting = waiting
+        self._idle = idle
+        self._keep_case = keep_case
+        if tls is None and self.origin.scheme == "https":
+            tls = ssl.create_default_context()
+        self._tls = tls
+        self.health = Health(trial=LONGEST_TRIAL * timeouts.connect)
+        self._troubled = ""
+        self._sites: dict[asyncio.AbstractEventLoop, Site] = {}
+        self._site: Site | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection.
+
+        Raises:
+            UpstreamBrokenError: the upstream broke an answer that had begun; the server shows that
+                by cutting the client's connection.
+        """
+        kind = scope["type"]
+        if kind == "http":
+            await self._http(scope, receive, send)
+        elif kind == "websocket":
+            await self._websocket(scope, receive, send)
+        elif kind == "lifespan":
+            await self._lifespan(receive, send)
+
+    # --- private ---------------------------------------------------------------------------------
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        passage = None
+        try:
+            exchange, framed, receive = await self._exchange(scope, receive)
+            expecting = framed and _expects(scope)
+            passage = Passage(
+                exchange, scope, receive, send, self._timeouts,
+                framed=framed, keep_case=self._keep_case, expecting=expecting,
+            )  # fmt: skip
+            site = self._site
+            if site is None or site.loop is not asyncio.get_running_loop():
+                site = self._here()
+            await passage.go(site)
+        except UnreachableError as error:
+            visit = scope.get(SCOPE_KEY)
+            if visit is not None:
+                visit.unsent = True
+            self._note(error.why, worth=error.news)
+            await _answer(send, error.status)
+        except RefusedError as error:
+            if error.status >= 500:
+                self._note(error.why)
+            await _answer(send, error.status)
+        else:
+            if self._troubled:
+                self._well()
+
+    async def _exchange(self, scope: Scope, receive: Receive) -> tuple[Exchange, bool, Receive]:
+        """The request as it goes on, whether it has a body, and where to get that."""
+        headers = scope["headers"]
+        if not isinstance(headers, list):
+            headers = list(headers)
+        try:
+            framed = framing(headers, http2=scope.get("http_version", "1.1")[:1] in "23")
+            if framed is UNKNOWN:
+                framed, receive = await _looked(receive)
+            host, _ = scope.get("client") or NOBODY
+            client = Client(host, scope.get("scheme") or "http")
+            sent = outgoing(
+                headers, client, self.origin, preserve_host=self._preserve_host, trust=self._trust
+            )
+            method = scope["method"].encode("ascii")
+            exchange = Exchange(method, target(scope, self.origin), sent, framed)
+        except (BadFramingError, BadHeaderError) as error:
+            raise RefusedError(error.status, error.why) from error
+        except ValueError as error:
+            raise RefusedError(400, str(error)) from error
+        if len(exchange.head) > LONGEST_HEAD:
+            raise RefusedError(431, "the head is too long")
+        return exchange, framed is not NONE, receive
+
+    def _here(self) -> Site:
+        loop = asyncio.get_running_loop()
+        site = self._sites.get(loop)
+        if site is None:
+            for other in [one for one in self._sites if one.is_closed()]:
+                del self._sites[other]
+            site = self._sites[loop] = Site(
+                self.origin, self.health, self._tls, connections=self._connections,
+                waiting=self._waiting, idle=self._idle, connect=self._timeouts.connect,
+            )  # fmt: skip
+        self._site = site
+        return site
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        from canary_middleware.upstream.websocket import relay  # not every site has WebSockets
+
+        await relay(
+            scope, receive, send, self.origin, timeouts=self._timeouts, trust=self._trust,
+            preserve_host=self._preserve_host, tls=self._tls,
+        )  # fmt: skip
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        site = self._sites.pop(asyncio.get_running_loop(), None)
+        self._site = None
+        if site is not None:
+            site.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _note(self, why: str, *, worth: bool = True) -> None:
+        """One line when an upstream begins to fail, not one per request."""
+        if worth and not self._troubled:
+            self._troubled = why
+            where = self.origin.unix or f"{self.origin.host}:{self.origin.port}"
+            logger.warning("upstream %s: degraded: %s", where, why)
+
+    def _well(self) -> None:
+        self._troubled = ""
+        where = self.origin.unix or f"{self.origin.host}:{self.origin.port}"
+        logger.warning("upstream %s: recovered", where)
+
+
+def target(scope: Scope, origin: Origin) -> bytes:
+    """Path and query as they go on the wire: the client's own bytes.
+
+    Raises:
+        ValueError: it is neither a path nor ``*``.
+    """
+    path: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+    query: bytes = scope.get("query_string") or b""
+    if path[:1] != b"/":
+        if path == b"*" and scope.get("method") == "OPTIONS":
+            return path
+        raise ValueError("a target that is no path")
+    if query:
+        return b"%b%b?%b" % (origin.prefix, path, query)
+    return origin.prefix + path
+
+
+def _expects(scope: Scope) -> bool:
+    return any(
+        name == b"expect" and value.lower() == b"100-continue" for name, value in scope["headers"]
+    )
+
+
+async def _looked(receive: Receive) -> tuple[Framing, Receive]:
+    """Whether a request of HTTP/2 without a length has a body: its first message tells."""
+    first = await receive()
+    if first["type"] == "http.request" and not first.get("body") and not first.get("more_body"):
+        return NONE, receive
+    told = False
+
+    async def receiving() -> Message:
+        nonlocal told
+        if told:
+            return await receive()
+        told = True
+        return first
+
+    return UNKNOWN, receiving
+
+
+async def _answer(send: Send, status: int) -> None:
+    """A short page that tells nothing of what is behind us."""
+    body = f"{HTTPStatus(status).phrase}\n".encode()
+    headers: list[tuple[bytes, Any]] = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", b"%d" % len(body)),
+        (b"cache-control", b"no-store"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -1,0 +1,206 @@
+"""One connection to an upstream in an event loop: bytes in, events out, back-pressure both ways."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from canary_middleware.upstream.events import BrokenUpstreamError, Data, Event
+from canary_middleware.upstream.exchange import Exchange
+
+HELD: Final = 64 * 1024
+"""Bytes of a body that are read ahead of a client who takes them slowly, and then one read."""
+
+
+class Link(asyncio.Protocol):
+    """Carries one exchange at a time; whoever began it asks for what comes.
+
+    Args:
+        loop: of the connection.
+        lost: called once when the connection ends while no exchange is on it.
+
+    Attributes:
+        fresh: no exchange has been on it yet.
+        alive: the connection stands, and nothing came on it that nobody asked for.
+    """
+
+    __slots__ = (
+        "_drained", "_error", "_events", "_exchange", "_held", "_loop", "_lost", "_paused",
+        "_transport", "_waiter", "_writable", "alive", "fresh",
+    )  # fmt: skip
+
+    _transport: asyncio.Transport
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, lost: Callable[[Link], object]) -> None:
+        self._loop = loop
+        self._lost = lost
+        self._exchange: Exchange | None = None
+        self._events: list[Event] = []
+        self._error: Exception | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self._writable = True
+        self._paused = False
+        self._held = 0
+        self.fresh = True
+        self.alive = False
+
+    # --- of the exchange -------------------------------------------------------------------------
+
+    def begin(self, exchange: Exchange) -> None:
+        """Be the connection of this exchange from now on."""
+        self._exchange = exchange
+        self._error = None
+
+    def end(self) -> None:
+        """The exchange is over; what comes from now on is a reason to close."""
+        self._exchange = None
+        self.fresh = False
+        if self._paused:
+            self._resume()
+
+    def write(self, data: bytes) -> None:
+        """Put bytes on their way; :meth:`drained` says when more may follow."""
+        self._transport.write(data)
+
+    @property
+    def writable(self) -> bool:
+        """Whether the upstream takes what is written."""
+        return self._writable
+
+    async def drained(self) -> None:
+        """Wait until the upstream has taken most of what was written.
+
+        Raises:
+            Exception: that of :meth:`fail`, or a broken connection.
+        """
+        while not self._writable and self._error is None:
+            self._drained = self._loop.create_future()
+            await self._drained
+        if self._error is not None:
+            raise self._error
+
+    def take(self) -> list[Event]:
+        """What came since it was asked for last; reading goes on.
+
+        Raises:
+            Exception: that of :meth:`fail`, or a broken connection, once everything was taken.
+        """
+        events = self._events
+        if events:
+            self._events = []
+            self._held = 0
+            if self._paused:
+                self._resume()
+        elif self._error is not None:
+            raise self._error
+        return events
+
+    async def coming(self) -> None:
+        """Wait until there is something to take."""
+        if not self._events and self._error is None:
+            self._waiter = self._loop.create_future()
+            await self._waiter
+
+    def fail(self, error: Exception) -> None:
+        """End the connection; whoever waits for it gets this error."""
+        if self._error is None:
+            self._error = error
+        self.abort()
+        self._wake()
+
+    def abort(self) -> None:
+        """Close without waiting for anything."""
+        self.alive = False
+        self._transport.abort()
+
+    # --- of the event loop -----------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection stands."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # narrows
+        self._transport = transport
+        self.alive = True
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of an answer, or a connection that says something unasked."""
+        exchange = self._exchange
+        if exchange is None:
+            self._drop()
+            return
+        try:
+            events = exchange.feed(data)
+        except BrokenUpstreamError as error:
+            self.fail(error)
+            return
+        self._came(events)
+
+    def eof_received(self) -> None:
+        """The upstream will say no more; the transport closes by itself."""
+        exchange = self._exchange
+        if exchange is None:
+            self._drop()
+            return
+        try:
+            self._came(exchange.close())
+        except BrokenUpstreamError as error:
+            self.fail(error)
+        self.alive = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        exchange, self.alive = self._exchange, False
+        if exchange is None:
+            self._drop()
+        elif self._error is None and not exchange.done:
+            self._error = BrokenUpstreamError(f"the connection was cut: {exc!r}")
+        self._writable = True
+        self._wake()
+
+    def pause_writing(self) -> None:
+        """The upstream is slower than the client."""
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self._writable = True
+        self._wake()
+
+    # --- private ---------------------------------------------------------------------------------
+
+    def _came(self, events: list[Event]) -> None:
+        if not events:
+            return
+        if self._events:
+            self._events += events
+        else:
+            self._events = events
+        for event in events:
+            if type(event) is Data:
+                self._held += len(event.data)
+        if self._held > HELD and not self._paused and self.alive:
+            self._paused = True
+            self._transport.pause_reading()
+        self._wake()
+
+    def _resume(self) -> None:
+        self._paused = False
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _wake(self) -> None:
+        for future in (self._waiter, self._drained):
+            if future is not None and not future.done():
+                future.set_result(None)
+        self._waiter = self._drained = None
+
+    def _drop(self) -> None:
+        if self.alive:
+            self.abort()
+        lost, self._lost = self._lost, _nobody
+        lost(self)
+
+
+def _nobody(_: Link) -> None:
+    """A connection is lost once."""

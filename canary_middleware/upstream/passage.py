@@ -1,0 +1,349 @@
+"""One request on its way through an ASGI server to an upstream, and its answer on the way back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+from canary_middleware.core.rescue import Superseded
+from canary_middleware.errors import CanaryError
+from canary_middleware.upstream.events import (
+    BrokenRequestError,
+    BrokenUpstreamError,
+    Data,
+    End,
+    Event,
+    Interim,
+    Start,
+    Trailers,
+)
+from canary_middleware.upstream.exchange import Exchange
+from canary_middleware.upstream.headers import incoming
+from canary_middleware.upstream.settings import Timeouts
+from canary_middleware.upstream.site import Site
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+LOOK: Final = 0.1
+"""Seconds that an answer may take until we listen whether its client is still there."""
+PATIENCE: Final = 1.0
+"""Seconds that an upstream has to say 100 (Continue); then the body goes on its way all the same,
+as RFC 9110 section 10.1.1 asks of clients."""
+SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+"""RFC 9110 section 9.2.1."""
+
+
+class UpstreamBrokenError(CanaryError):
+    """An upstream broke an answer that had begun; raised so that the server cuts the connection."""
+
+
+class RefusedError(Exception):
+    """Nothing of an answer has been sent, and this one shall be.
+
+    Attributes:
+        status: what to answer.
+        why: a few words for the log.
+    """
+
+    def __init__(self, status: int, why: str) -> None:
+        self.status = status
+        self.why = why
+        super().__init__(why)
+
+
+class LateError(Exception):
+    """A time-out.
+
+    Attributes:
+        status: 504, or 408 where it is the client who was waited for.
+    """
+
+    def __init__(self, status: int, why: str) -> None:
+        self.status = status
+        super().__init__(why)
+
+
+class GoneError(Exception):
+    """The client went away."""
+
+
+class Passage:
+    """See the module.
+
+    Args:
+        exchange: the request.
+        framed: whether it has a body.
+        scope: of the connection.
+        receive: of the server.
+        send: of the server.
+        timeouts: that hold.
+        keep_case: whether names of headers go on as they came.
+        expecting: whether the client waits for a 100 before it sends its body.
+    """
+
+    __slots__ = (
+        "_awaiting_client", "_begun", "_exchange", "_expecting", "_framed", "_keep_case", "_link",
+        "_loop", "_moved", "_raised", "_receive", "_scope", "_send", "_sending", "_sent", "_task",
+        "_timeouts", "_timer", "_trailing", "_uploading", "_wanted", "started",
+    )  # fmt: skip
+
+    def __init__(
+        self, exchange: Exchange, scope: Scope, receive: Receive, send: Send, timeouts: Timeouts,
+        *, framed: bool, keep_case: bool, expecting: bool,
+    ) -> None:  # fmt: skip
+        self._exchange = exchange
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._timeouts = timeouts
+        self._keep_case = keep_case
+        self._expecting = expecting
+        self._framed = self._uploading = framed
+        self._awaiting_client = False
+        self._sending = False
+        self._sent = False
+        self._trailing = False
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._raised: BaseException | None = None
+        self._wanted: asyncio.Future[None] | None = None
+        self.started = False
+
+    async def go(self, site: Site) -> None:
+        """Pass the request on and its answer back.
+
+        Raises:
+            UnreachableError: there is no connection; nothing was read or sent.
+            RefusedError: nothing was answered yet, and this status shall be.
+            UpstreamBrokenError: the answer that had begun cannot be completed.
+        """
+        self._loop = site.loop
+        self._begun = self._moved = self._loop.time()
+        self._link = await site.take()
+        try:
+            if self._framed and not self._expecting:
+                await self._pass_on(site)
+            else:
+                await self._ask_twice(site)
+        except GoneError:
+            return
+        except (BrokenUpstreamError, BrokenRequestError, LateError) as error:
+            if self._raised is not None:
+                raise self._raised from None
+            if self.started:
+                raise UpstreamBrokenError(str(error)) from error
+            raise RefusedError(_status(error), str(error)) from error
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._task is not None:
+                self._task.cancel()
+            site.release(self._link, reusable=self._exchange.reusable)
+
+    async def _pass_on(self, site: Site) -> None:
+        """A request with a body."""
+        piece, more = await self._first_piece()
+        if not self._link.alive:  # closed while we waited for the client; nothing was sent
+            self._link = await site.take()
+        self._begin_upload(piece, more)
+        await self._answer()
+
+    async def _ask_twice(self, site: Site) -> None:
+        """A request without a body, or whose client waits for permission to send it."""
+        try:
+            await self._ask()
+        except BrokenUpstreamError:
+            if self._link.fresh or not self._may_repeat():
+                raise
+            # The connection was closed while it was idle, and we heard of it too late.
+            self._link = await site.again(self._link)
+            await self._ask()
+
+    def _may_repeat(self) -> bool:
+        return self._exchange.silent and not self._framed and self._scope["method"] in SAFE
+
+    def _use(self) -> None:
+        self._link.begin(self._exchange)
+        if self._timer is None:
+            self._timer = self._loop.call_later(min(LOOK, self._timeouts.start), self._tick)
+
+    async def _ask(self) -> None:
+        self._use()
+        self._link.write(self._exchange.head)
+        if self._framed:
+            self._wanted = self._loop.create_future()
+            self._task = self._loop.create_task(self._upload())
+        else:
+            self._sent = True
+        await self._answer()
+
+    async def _answer(self) -> None:
+        while not await self._deliver(self._link.take()):
+            await self._link.coming()
+            self._moved = self._loop.time()
+
+    # --- up --------------------------------------------------------------------------------------
+
+    def _begin_upload(self, piece: bytes, more: bool) -> None:
+        """The head with the first piece of the body; the rest beside the answer."""
+        self._use()
+        data = self._exchange.head + self._exchange.frame(piece)
+        if more:
+            self._link.write(data)
+            self._task = self._loop.create_task(self._upload())
+        else:
+            self._link.write(data + self._exchange.finish())
+            self._sent_all()
+
+    async def _upload(self) -> None:
+        try:
+            if self._wanted is not None:
+                await asyncio.wait({self._wanted}, timeout=PATIENCE)
+            more = True
+            while more:
+                piece, more = await self._piece()
+                data = self._exchange.frame(piece)
+                if not more:
+                    data += self._exchange.finish()
+                if data:
+                    self._link.write(data)
+                if not self._link.writable:
+                    await self._link.drained()
+            self._sent_all()
+            await self._watch()
+        except (BrokenRequestError, GoneError) as error:
+            self._link.fail(error)
+        except Superseded as error:  # this is no task of the application's, which has to unwind
+            self._raised = error
+            self._link.fail(BrokenRequestError("superseded"))
+        except BrokenUpstreamError:
+            pass  # whoever waits for the answer hears of it
+
+    async def _first_piece(self) -> tuple[bytes, bool]:
+        try:
+            async with asyncio.timeout(self._timeouts.idle):
+                return await self._piece()
+        except TimeoutError:
+            raise LateError(408, "the client sent nothing of its body") from None
+
+    async def _piece(self) -> tuple[bytes, bool]:
+        self._awaiting_client = True
+        message = await self._receive()
+        self._awaiting_client = False
+        self._moved = self._loop.time()
+        if message["type"] == "http.disconnect":
+            raise GoneError
+        return message.get("body", b""), message.get("more_body", False)
+
+    def _sent_all(self) -> None:
+        self._uploading, self._sent = False, True
+
+    async def _watch(self) -> None:
+        """Listen for the end of the client."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        raise GoneError
+
+    async def _listen(self) -> None:
+        try:
+            await self._watch()
+        except GoneError as error:
+            self._link.fail(error)
+        except Superseded as error:
+            self._raised = error
+            self._link.fail(BrokenRequestError("superseded"))
+
+    # --- time ------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        """End what waits for too long; begin to listen for the end of a client who waits."""
+        if self._task is None and self._sent:
+            self._task = self._loop.create_task(self._listen())
+        now, limits = self._loop.time(), self._timeouts
+        due = self._begun + limits.total
+        late = LateError(504, "it took longer than the whole may take")
+        if not self._sending:
+            if self._awaiting_client or self._uploading:
+                at, status, why = self._moved + limits.idle, 408, "the client sent nothing"
+                if not self._awaiting_client:
+                    status, why = 504, "it took nothing of the body"
+            elif not self.started:
+                at, status, why = self._moved + limits.start, 504, "no answer began in time"
+            else:
+                at, status, why = self._moved + limits.idle, 504, "the answer stalled"
+            if at < due:
+                due, late = at, LateError(status, why)
+        if now >= due:
+            self._link.fail(late)
+            return
+        wait = due if not self._sending else min(due, now + limits.idle)
+        self._timer = self._loop.call_at(wait, self._tick)
+
+    # --- down ------------------------------------------------------------------------------------
+
+    async def _deliver(self, events: list[Event]) -> bool:
+        """Send what came; whether that was all."""
+        body = b""
+        for event in events:
+            kind = type(event)
+            if kind is Data:
+                if body:
+                    await self._say({"type": "http.response.body", "body": body, "more_body": True})
+                body = event.data  # type: ignore[union-attr]
+            elif kind is Start:
+                await self._begin(event)  # type: ignore[arg-type]
+            elif kind is End:
+                await self._finish(body, events)
+                return True
+            elif kind is Interim:
+                await self._interim(event)  # type: ignore[arg-type]
+        if body:
+            await self._say({"type": "http.response.body", "body": body, "more_body": True})
+        return False
+
+    async def _say(self, message: Message) -> None:
+        self._sending = True
+        await self._send(message)
+        self._sending = False
+        self._moved = self._loop.time()
+
+    async def _begin(self, event: Start) -> None:
+        headers = incoming(event.headers, keep_case=self._keep_case)
+        message: Message = {
+            "type": "http.response.start",
+            "status": event.status,
+            "headers": headers,
+        }
+        if "http.response.trailers" in (self._scope.get("extensions") or ()):
+            self._trailing = any(name.lower() == b"trailer" for name, _ in event.headers)
+            message["trailers"] = self._trailing
+        self.started = True
+        await self._say(message)
+
+    async def _finish(self, body: bytes, events: list[Event]) -> None:
+        await self._say({"type": "http.response.body", "body": body, "more_body": False})
+        if self._trailing:
+            headers = [pair for one in events if isinstance(one, Trailers) for pair in one.headers]
+            sent = incoming(headers, keep_case=self._keep_case)
+            await self._say({"type": "http.response.trailers", "headers": sent})
+
+    async def _interim(self, event: Interim) -> None:
+        """Early hints, where the server can pass them on; a 100 is the server's own to say."""
+        if event.status == 100 and self._wanted is not None and not self._wanted.done():
+            self._wanted.set_result(None)
+        if event.status != 103 or self._scope.get("http_version") == "1.0":
+            return
+        if "http.response.early_hint" in (self._scope.get("extensions") or ()):
+            links = [value for name, value in event.headers if name.lower() == b"link"]
+            if links:
+                await self._say({"type": "http.response.early_hint", "links": links})
+
+
+def _status(error: Exception) -> int:
+    if isinstance(error, LateError):
+        return error.status
+    return 400 if isinstance(error, BrokenRequestError) else 502

@@ -1,0 +1,184 @@
+"""The connections to one upstream in one event loop: the book of the pool, and who acts on it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+from typing import Final
+
+from canary_middleware.upstream.address import Origin
+from canary_middleware.upstream.health import Health
+from canary_middleware.upstream.link import Link
+from canary_middleware.upstream.pool import Full, Handed, Open, Pool, Reuse, Wait
+
+HAPPY_EYEBALLS: Final = 0.25
+"""Seconds after which the next address of a name is tried beside the first (RFC 8305)."""
+
+
+class UnreachableError(Exception):
+    """No connection, so nothing of the request was sent.
+
+    Attributes:
+        status: what to answer.
+        why: a few words for the log.
+        news: whether this is worth a line in it.
+    """
+
+    def __init__(self, status: int, why: str, *, news: bool) -> None:
+        self.status = status
+        self.why = why
+        self.news = news
+        super().__init__(why)
+
+
+class Site:
+    """See the module.
+
+    Args:
+        origin: the upstream.
+        health: of the upstream, shared by all loops.
+        tls: for https.
+        connections: most at a time.
+        waiting: most requests that wait for one.
+        idle: seconds that a connection is kept without use.
+        connect: seconds until a connection stands, or becomes free.
+    """
+
+    def __init__(
+        self, origin: Origin, health: Health, tls: ssl.SSLContext | None, *,
+        connections: int, waiting: int, idle: float, connect: float,
+    ) -> None:  # fmt: skip
+        self.loop = asyncio.get_running_loop()
+        self._origin = origin
+        self._health = health
+        self._tls = tls
+        self._connect_within = connect
+        self._idle = idle
+        self._pool: Pool[Link] = Pool(connections, idle, waiting)
+        self._tickets: dict[int, asyncio.Future[Reuse[Link] | Open[Link]]] = {}
+        self._sweep: asyncio.TimerHandle | None = None
+
+    async def take(self) -> Link:
+        """A connection for one exchange; give it back with :meth:`release`.
+
+        Raises:
+            UnreachableError: there is none, nor will there be in time.
+        """
+        granted = self._pool.take(self.loop.time())
+        if isinstance(granted, Full):
+            raise UnreachableError(503, "all connections are in use", news=True)
+        if isinstance(granted, Wait):
+            granted = await self._turn(granted.ticket)
+        if isinstance(granted, Reuse):
+            link: Link = granted.conn
+            return link
+        self._close(*granted.overdue)
+        return await self._open()
+
+    async def again(self, dead: Link) -> Link:
+        """Another connection in place of one that died before it said anything."""
+        self._pool.replace(dead)
+        return await self._open()
+
+    def release(self, link: Link, *, reusable: bool) -> None:
+        """The exchange is over."""
+        reusable = reusable and link.alive
+        if not reusable and link.alive:
+            link.abort()
+        link.end()
+        self._hand(self._pool.give(link, self.loop.time(), reusable))
+        if reusable and self._sweep is None:
+            self._sweep = self.loop.call_later(self._idle, self._swept)
+
+    def close(self) -> None:
+        """Close what is idle, and let nobody in any more."""
+        left = self._pool.close()
+        self._close(*left.idle)
+        for ticket in left.tickets:
+            closed = UnreachableError(503, "the pool was closed", news=False)
+            self._tickets.pop(ticket).set_exception(closed)
+        if self._sweep is not None:
+            self._sweep.cancel()
+
+    # --- private ---------------------------------------------------------------------------------
+
+    async def _turn(self, ticket: int) -> Reuse[Link] | Open[Link]:
+        turn: asyncio.Future[Reuse[Link] | Open[Link]] = self.loop.create_future()
+        self._tickets[ticket] = turn
+        try:
+            async with asyncio.timeout(self._connect_within):
+                return await turn
+        except BaseException as error:
+            self._tickets.pop(ticket, None)
+            handed = not self._pool.cancel(ticket) and turn.done() and not turn.cancelled()
+            if handed and turn.exception() is None:  # at the very moment at which we left
+                self._return(turn.result())
+            if isinstance(error, TimeoutError):
+                raise UnreachableError(503, "no connection became free", news=True) from None
+            raise
+
+    def _return(self, grant: Reuse[Link] | Open[Link]) -> None:
+        """What was handed to somebody who does not wait any more."""
+        if isinstance(grant, Reuse):
+            self._hand(self._pool.give(grant.conn, self.loop.time(), grant.conn.alive))
+        else:
+            self._hand(self._pool.failed())
+
+    async def _open(self) -> Link:
+        now = self.loop.time()
+        if self._health.blocked(now):
+            self._hand(self._pool.failed())
+            raise UnreachableError(502, "it refused connections just now", news=False)
+        try:
+            async with asyncio.timeout(self._connect_within):
+                link = await self._connected()
+        except BaseException as error:
+            self._hand(self._pool.failed())
+            if not isinstance(error, (OSError, TimeoutError)):
+                raise
+            news = self._health.refused(self.loop.time(), random.random())
+            status = 504 if isinstance(error, TimeoutError) else 502
+            raise UnreachableError(status, f"no connection: {error!r}", news=news) from error
+        self._health.answered()
+        self._pool.opened(link)
+        return link
+
+    async def _connected(self) -> Link:
+        origin, loop = self._origin, self.loop
+
+        def made() -> Link:
+            return Link(loop, self._lost)
+
+        name = origin.host if self._tls is not None else None
+        if origin.unix is not None:
+            _, link = await loop.create_unix_connection(made, origin.unix)
+        else:
+            _, link = await loop.create_connection(
+                made, origin.host, origin.port, ssl=self._tls, server_hostname=name,
+                happy_eyeballs_delay=HAPPY_EYEBALLS,
+            )  # fmt: skip
+        return link
+
+    def _lost(self, link: Link) -> None:
+        self._hand(self._pool.lost(link))
+
+    def _hand(self, handed: Handed[Link] | None) -> None:
+        """Tell whoever waited longest what is theirs now."""
+        if handed is None:
+            return
+        turn = self._tickets.pop(handed.ticket, None)
+        if turn is None or turn.done():
+            self._return(handed.grant)
+        else:
+            turn.set_result(handed.grant)
+
+    def _close(self, *links: Link) -> None:
+        for link in links:
+            link.abort()
+
+    def _swept(self) -> None:
+        self._sweep = None
+        self._close(*self._pool.expire(self.loop.time()))
+        if self._pool.counts().idle:
+            self._sweep = self.loop.call_later(self._idle, self._swept)
