@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
+from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
@@ -168,7 +169,7 @@ def row(line: bytes) -> Row:
 def add(ledgers: Ledgers, one: Row, sign: int = 1) -> None:
     """Add a row to sums, or take it away with ``sign`` -1."""
     key, counts, named = one.key, [sign * count for count in one.counts], one.named
-    latency = ledgers.before
+    latency: array[int] | memoryview[int] = ledgers.before
     if isinstance(key, Arm):
         entries = ledgers.entries.get(key) or ledgers.entries.setdefault(key, Entries())
         entries.n += counts[0]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from array import array
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -24,7 +24,7 @@ STARTS: Final = tuple(0.001 * 1.1**k for k in range(BUCKETS - 1))
 
 def histogram() -> array[int]:
     """Fine and empty: one kilobyte."""
-    return array("q", bytes(8 * BUCKETS))
+    return array("q", [0]) * BUCKETS
 
 
 class OutcomeClass(enum.IntEnum):
@@ -106,7 +106,7 @@ class Cell:
             self.starts[bisect_left(STARTS, start)] += 1
 
 
-def add_counts(mine: array[int], others: array[int]) -> None:
+def add_counts(mine: array[int], others: Iterable[int]) -> None:
     """Add another histogram to one."""
     for index, count in enumerate(others):
         if count:

@@ -330,9 +330,7 @@ def test_traffic_split_over_processes_is_the_same_verdict(data: st.DataObject) -
 def test_huge_counts_do_not_overflow(policy: Policy) -> None:
     totals = healthy(1_000)
     for counts in totals.entries.values():
-        counts.n *= 10**6
-        counts.failures *= 10**6
-        counts.latency = array("q", [10**6 * count for count in counts.latency])
+        counts.counts = array("q", [10**6 * count for count in counts.counts])
     verdict = judge(settings(*GUARDS, *WARNINGS, policy=policy), totals)
     assert all(math.isfinite(one.log_e) for one in verdict.findings)
 
