@@ -9,11 +9,11 @@ grow by a tenth each.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate
+from itertools import compress
 from operator import add, mul
 from typing import Final, NamedTuple
 
@@ -51,23 +51,16 @@ class Curves:
     Attributes:
         curves: l per bucket, of each alternative; all rise, or all fall.
         log_weights: of the alternatives; the weights sum to 1.
-        flat: how many buckets at the beginning have one value, per alternative.
     """
 
     curves: tuple[tuple[float, ...], ...]
     log_weights: tuple[float, ...]
-    flat: tuple[int, ...]
 
     @classmethod
     def of(cls, weighted: Iterable[tuple[Sequence[float], float]]) -> Curves:
         """From curves and their weights."""
         curves, weights = zip(*weighted, strict=True)
-        flat = tuple(_flat(curve) for curve in curves)
-        return cls(tuple(map(tuple, curves)), logs_of(weights), flat)
-
-
-def _flat(curve: Sequence[float]) -> int:
-    return next((b for b, value in enumerate(curve) if value != curve[0]), len(curve))
+        return cls(tuple(map(tuple, curves)), logs_of(weights))
 
 
 class CurveFactors(NamedTuple):
@@ -104,16 +97,21 @@ def latency_factors(curves: Curves, rho: float, tolerance: float = 0.0) -> Curve
         tolerance: what is still no regression, relatively: negative where lower is worse. A curve
             then bets on its bad side only, see :func:`canary_middleware.core.evalues.tilted`.
     """
+    shapes = curves.curves
     if tolerance:
         rho = tilted(rho, tolerance)
-    side = max if tolerance >= 0 else min
-    pairs = [
-        [bet(side(1.0, value) if tolerance else value, rho) for value in curve]
-        for curve in curves.curves
-    ]
-    return CurveFactors(
-        *(tuple(tuple(math.log(pair[arm]) for pair in row) for row in pairs) for arm in (0, 1))
-    )
+        side = max if tolerance > 0 else min
+        shapes = tuple(tuple([side(1.0, value) for value in curve]) for curve in shapes)
+    tables = [_logs(curve, rho) for curve in shapes]
+    return CurveFactors(*zip(*tables, strict=True))
+
+
+def _logs(curve: tuple[float, ...], rho: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Log bets by bucket, of canary and stable; computed once for buckets of equal value."""
+    bets = {value: bet(value, rho) for value in set(curve)}
+    canary = {value: math.log(one) for value, (one, _) in bets.items()}
+    stable = {value: math.log(other) for value, (_, other) in bets.items()}
+    return tuple(map(canary.__getitem__, curve)), tuple(map(stable.__getitem__, curve))
 
 
 def log_e_curves(
@@ -126,31 +124,32 @@ def log_e_curves(
         curves: what is bet on, frozen before the first of them.
         tolerance: see :func:`latency_factors`.
     """
-    rows = []
-    for rho, (canary, stable) in cells:
-        if any(canary) or any(stable):
-            factors = latency_factors(curves, rho, tolerance)
-            one, other = (
-                _arm(counts, table, curves.flat)
-                for counts, table in ((canary, factors.canary), (stable, factors.stable))
-            )
-            rows.append(list(map(add, one, other)))
+    rows = [
+        _row(curves, rho, tolerance, _bytes(canary), _bytes(stable))
+        for rho, (canary, stable) in cells
+        if any(canary) or any(stable)
+    ]
     return log_mean(summed(rows), curves.log_weights) if rows else 0.0
 
 
-def _arm(counts: Counts, rows: tuple[tuple[float, ...], ...], flat: Sequence[int]) -> list[float]:
-    """What one arm adds, without touching the buckets that are empty or where a curve is flat."""
-    held = list(counts)
-    below = list(accumulate(held))
-    first, last = bisect_right(below, 0), bisect_left(below, below[-1]) + 1
-    sums = []
-    for row, level in zip(rows, flat, strict=True):
-        if level <= first:
-            sums.append(sum(map(mul, held[first:last], row[first:last])))
-        else:
-            beyond = sum(map(mul, held[level:last], row[level:last]))
-            sums.append(below[level - 1] * row[0] + beyond)
-    return sums
+def _bytes(counts: Counts) -> bytes:
+    return array("q", counts).tobytes()
+
+
+@lru_cache(maxsize=128)
+def _row(
+    curves: Curves, rho: float, tolerance: float, canary: bytes, stable: bytes
+) -> tuple[float, ...]:
+    """What one cell adds; remembered, for only those of the present period change."""
+    factors = latency_factors(curves, rho, tolerance)
+    return tuple(map(add, _arm(canary, factors.canary), _arm(stable, factors.stable)))
+
+
+def _arm(packed: bytes, rows: tuple[tuple[float, ...], ...]) -> list[float]:
+    """What one arm adds, without touching the buckets that are empty."""
+    counts = array("q", packed).tolist()
+    held = list(filter(None, counts))
+    return [sum(map(mul, held, compress(row, counts))) for row in rows]
 
 
 @lru_cache(maxsize=2)

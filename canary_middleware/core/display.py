@@ -38,7 +38,7 @@ def sides(guard: Guard, sums: Sums) -> tuple[Share, Share]:
     if guard.metric is Metric.FAILURES:
         return _failures(sums)
     if guard.metric is Metric.CLIENT_ERRORS:
-        table = total(sums.client_errors())
+        table = total(sums.client_errors)
     elif guard.metric is Metric.MEAN:
         return _mean(guard, sums, 0), _mean(guard, sums, 1)
     else:
@@ -49,10 +49,10 @@ def sides(guard: Guard, sums: Sums) -> tuple[Share, Share]:
 def _failures(sums: Sums) -> tuple[Share, Share]:
     """Visitors who failed at any time, of all; without a cookie only those who failed are known."""
     if sums.per_request:
-        table = total(sums.failures())
+        table = total(sums.failures)
         return Share(table[0], table[0] + table[2]), Share(table[1], table[1] + table[3])
     # Totals and first events come in two writes: at least as many as the one that was first says.
-    first, entered = total(sums.firsts(FAILED)), total(sums.failures())
+    first, entered = total(sums.firsts(FAILED)), total(sums.failures)
     return _of_all(Table(max(first[0], entered[0]), max(first[1], entered[1])), sums)
 
 

@@ -141,7 +141,7 @@ def _entries(bet: Bet, sums: Sums) -> float:
     guard = bet.guard
     if guard.metric is Metric.LATENCY:
         return _latency(bet, sums)
-    cells = sums.failures() if guard.metric is Metric.FAILURES else sums.client_errors()
+    cells = sums.failures if guard.metric is Metric.FAILURES else sums.client_errors
     return _seen(sums, log_e(cells, prior_of(bet), bet.slack))
 
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from operator import mul
 from typing import Final, NamedTuple
 
-from canary_middleware.core.mixtures import Cells, Factors, log_mean, logs_of, row, summed
+from canary_middleware.core.mixtures import Cells, Factors, log_mean, logs_of, summed
 
 ValueCells = Sequence[tuple[float, tuple[Sequence[int], Sequence[int]]]]
 
@@ -67,10 +68,20 @@ def margin_factors(
 
 def log_margin(cells: Cells, delta: float, centre: float = 0.0, stakes: Stakes = STAKES) -> float:
     """Log M over cells by probability of the canary; proven when it reaches log(1/alpha)."""
-    rows = [
-        row(margin_factors(rho, delta, centre, stakes), table) for rho, table in cells if any(table)
-    ]
-    return log_mean(summed(rows), stakes.log_weights) if rows else 0.0
+    counts = [count for _, table in cells for count in table]
+    if not any(counts):
+        return 0.0
+    rows = _margin_rows(tuple([rho for rho, _ in cells]), delta, centre, stakes)
+    return log_mean([sum(map(mul, counts, row)) for row in rows], stakes.log_weights)
+
+
+@lru_cache(maxsize=64)
+def _margin_rows(
+    rhos: tuple[float, ...], delta: float, centre: float, stakes: Stakes
+) -> list[tuple[float, ...]]:
+    """By fraction, what each count of each cell adds."""
+    columns = [column for rho in rhos for column in margin_factors(rho, delta, centre, stakes)]
+    return list(zip(*columns, strict=True))
 
 
 def log_mean_margin(

@@ -158,12 +158,12 @@ def _visitors(rho: float, delta: float, centre: float, rate: float) -> float:
 
 def _failures(guard: Guard, delta: float, sums: Sums) -> list[Claim]:
     if sums.per_request:
-        return [Claim(sums.failures(), delta, 0.0)]
+        return [Claim(sums.failures, delta, 0.0)]
     return [Claim(sums.hits(guard.name), delta, 0.0)]
 
 
 def _client_errors(guard: Guard, delta: float, sums: Sums) -> list[Claim]:
-    return [Claim(sums.client_errors(), delta, 0.0)]
+    return [Claim(sums.client_errors, delta, 0.0)]
 
 
 def _latency(guard: Guard, delta: float, sums: Sums) -> Iterator[Claim]:

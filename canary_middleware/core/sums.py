@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import accumulate
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from canary_middleware.core.mixtures import Cells, Table
 from canary_middleware.core.model import Cohort, Policy
+from canary_middleware.core.outcomes import BUCKETS
 from canary_middleware.core.throw import Cell
 from canary_middleware.core.totals import VALUES, Arm, Entries, Matured
 from canary_middleware.core.verdict import Evidence, Settings
@@ -63,18 +65,18 @@ class Sums:
         self._firsts = _firsts(evidence)
         self._hits: dict[str, Cells] = {}
 
-    @property
+    @cached_property
     def visitors(self) -> tuple[int, int]:
         """First sights of canary and stable; who is on stable at several weights counts once."""
-        canary = sum(pair.canary.n for pair in self.entries)
-        return canary, sum(
-            pair.stable.n for pair in self.entries if pair.cell.interval == (0, FULL)
-        )
+        canary = sum([pair.canary.n for pair in self.entries])
+        first = [pair.stable.n for pair in self.entries if pair.cell.interval == (0, FULL)]
+        return canary, sum(first)
 
     def sights(self) -> list[tuple[float, tuple[int, int]]]:
         """Throws per cell, for the sample ratio."""
         return [(pair.rho, (pair.canary.n, pair.stable.n)) for pair in self.entries]
 
+    @cached_property
     def failures(self) -> Cells:
         """Ledger A: entries that failed."""
         return [
@@ -82,6 +84,7 @@ class Sums:
             for pair in self.entries
         ]
 
+    @cached_property
     def client_errors(self) -> Cells:
         """Ledger A: entries that the client made a mistake with."""
         return [
@@ -89,9 +92,9 @@ class Sums:
             for pair in self.entries
         ]
 
-    def latency(self) -> Histograms:
+    def latency(self) -> list[tuple[float, tuple[array[int], array[int]]]]:
         """Ledger A: latency of entries, since there was something to compare it by."""
-        return [(pair.rho, (pair.canary.latency, pair.stable.latency)) for pair in self._compared]
+        return [(pair.rho, (_starts(pair.canary), _starts(pair.stable))) for pair in self._compared]
 
     def slower(self, at: int) -> Cells:
         """Ledger A: entries in bucket ``at`` of the latency and beyond."""
@@ -104,7 +107,7 @@ class Sums:
     def below(self) -> Histograms:
         """Ledger A: entries up to each bucket of the latency."""
         return [
-            (rho, (list(accumulate(canary)), list(accumulate(stable))))
+            (rho, (_below(canary.tobytes()), _below(stable.tobytes())))
             for rho, (canary, stable) in self.latency()
         ]
 
@@ -133,16 +136,14 @@ class Sums:
 def _paired(
     evidence: Evidence, ledger: Mapping[Arm, Counted], nobody: Callable[[], Counted]
 ) -> list[Pair[Counted]]:
-    cells: dict[Cell, dict[Cohort, Counted]] = {}
-    for arm, counted in ledger.items():
-        cells.setdefault(arm.cell, {})[arm.cohort] = counted
-    pairs = []
-    for cell, arms in cells.items():
-        rho = evidence.odds(cell)
-        if rho is not None:
-            canary = arms.get(Cohort.CANARY) or nobody()
-            pairs.append(Pair(rho, cell, canary, arms.get(Cohort.STABLE) or nobody()))
-    return pairs
+    cells: dict[Cell, list[Counted | None]] = {}
+    for (cell, cohort), counted in ledger.items():
+        cells.setdefault(cell, [None, None])[cohort is Cohort.STABLE] = counted
+    return [
+        Pair(rho, cell, canary or nobody(), stable or nobody())
+        for cell, (canary, stable) in cells.items()
+        if (rho := evidence.odds(cell)) is not None
+    ]
 
 
 def _firsts(evidence: Evidence) -> dict[str, list[tuple[float, Table]]]:
@@ -155,6 +156,16 @@ def _firsts(evidence: Evidence) -> dict[str, list[tuple[float, Table]]]:
         rho = evidence.weights[period] / FULL
         cells.setdefault(kind, []).append((rho, Table(canary, stable)))
     return cells
+
+
+def _starts(entries: Entries) -> array[int]:
+    return entries.counts[-BUCKETS:]
+
+
+@lru_cache(maxsize=128)
+def _below(counts: bytes) -> list[int]:
+    """Up to each bucket; remembered, for only cells of the present period change."""
+    return list(accumulate(array("q", counts)))
 
 
 def total(cells: Cells) -> Table:

@@ -74,10 +74,10 @@ class Evidence:
 
     def odds(self, cell: Cell) -> float | None:
         """Probability of the canary in a cell; ``None`` where it is no throw or is unknown."""
-        weight = self.weights.get(cell.period)
-        if weight is None or not cell.interval.throws(weight):
+        weight, interval = self.weights.get(cell.period), cell.interval
+        if weight is None or not interval.throws(weight):
             return None
-        return cell.interval.odds(weight)
+        return interval.odds(weight)
 
 
 @dataclass(frozen=True, slots=True)
