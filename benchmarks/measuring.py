@@ -21,7 +21,7 @@ from benchmarks.measure import interleaved, ratio_line
 from canary_middleware.core.codec_totals import encode
 from canary_middleware.core.judge import judge
 from canary_middleware.core.model import Cohort
-from canary_middleware.core.outcomes import OutcomeClass, add_counts
+from canary_middleware.core.outcomes import BUCKETS, OutcomeClass, add_counts
 from canary_middleware.core.throw import Cell, Sight
 from canary_middleware.core.totals import Arm, Entries, Ledgers, Matured, Seen, Slot, bucket_of
 from canary_middleware.core.verdict import Evidence, Settings
@@ -100,40 +100,58 @@ def verdict(cells: int) -> Callable[[], object]:
     assert guards is not None
     chosen = tuple(g for g in guards.plan.guards if g.name in ("errors", "latency", "orders"))
     settings = Settings(chosen, baseline=array("q", QUICK.starts))
-    evidence = sample(cells)
-    return lambda: judge(settings, evidence)
+    evidence, chance = sample(cells), random.Random(2)
+    cell = HISTORIES[cells - 1]
+
+    def look() -> object:
+        """Somebody has come since the last one; the cells of earlier steps are as they were."""
+        visit(evidence, cell, chance)
+        return judge(settings, evidence)
+
+    return look
+
+
+HISTORIES = [Cell(RUN), Cell(RUN + 1), Cell(RUN + 1, 1_000), Cell(RUN + 2, 5_000)]
 
 
 def sample(cells: int = 4) -> Evidence:
     """Healthy traffic, spread over as many buckets as real latencies are."""
     chance = random.Random(1)
     weights = {RUN: 1_000, RUN + 1: 5_000, RUN + 2: 25_000}
-    entries: dict[Arm, Entries] = {}
-    matured: dict[Arm, Matured] = {}
-    histories = [Cell(RUN), Cell(RUN + 1), Cell(RUN + 1, 1_000), Cell(RUN + 2, 5_000)]
-    for cell in histories[:cells]:
-        odds = cell.interval.odds(weights[cell.period])
+    arms = [Arm(cell, cohort) for cell in HISTORIES[:cells] for cohort in Cohort]
+    entries = {arm: Entries() for arm in arms}
+    matured = {arm: Matured(0, {"orders": [0]}) for arm in arms}
+    evidence = Evidence(weights, RUN + 2, entries, {}, matured)
+    for cell in HISTORIES[:cells]:
         for _ in range(2_000):
-            cohort = Cohort.CANARY if chance.random() < odds else Cohort.STABLE
-            arm = Arm(cell, cohort)
-            one = entries.setdefault(arm, Entries())
-            one.n += 1
-            one.failures += chance.random() < 0.01
-            one.latency[bucket_of(0.04 * chance.lognormvariate(0, 0.5))] += 1
-            ripe = matured.setdefault(arm, Matured(0, {"orders": [0]}))
-            ripe.n += 1
-            ripe.hits["orders"][0] += chance.random() < 0.05
-    return Evidence(weights, RUN + 2, entries, {}, matured)
+            visit(evidence, cell, chance)
+    return evidence
+
+
+def visit(evidence: Evidence, cell: Cell, chance: random.Random) -> None:
+    """One visitor, who has matured at once."""
+    odds = cell.interval.odds(evidence.weights[cell.period])
+    arm = Arm(cell, Cohort.CANARY if chance.random() < odds else Cohort.STABLE)
+    one, ripe = evidence.entries[arm], evidence.matured[arm]
+    one.n += 1
+    one.failures += chance.random() < 0.01
+    one.latency[bucket_of(0.04 * chance.lognormvariate(0, 0.5))] += 1
+    ripe.n += 1
+    ripe.hits["orders"][0] += chance.random() < 0.05
 
 
 def memory() -> list[str]:
-    """Of one period, both versions; what a further metric adds."""
-    arm = Entries(n=10**6, failures=10**5, client_errors=10**5)
-    counter = 8 + sys.getsizeof(10**5)
-    latency = sys.getsizeof(arm.latency)
+    """Of both versions: a counter and a histogram of a period, and the hits of one of its slots."""
+    arm, ripe = Entries(), Matured()
+    ripe.add("orders", 0)
+    hit = sys.getsizeof(ripe.hits) + sys.getsizeof(ripe.hits["orders"]) + sys.getsizeof(10**5)
+    every = sys.getsizeof(arm) + sys.getsizeof(arm.counts)
+    counter = arm.counts.itemsize
+    counters = len(arm.counts) - BUCKETS
     return [
         _size("a binary metric of a period", 2 * counter, 64),
-        _size("a latency metric of a period", 2 * (8 + latency), 2500),
+        _size("a latency metric of a period", 2 * (every - counters * counter), 2500),
+        _size("a conversion of a slot, alone", 2 * hit, 64),
     ]
 
 
@@ -146,7 +164,8 @@ def leader() -> list[str]:
     made = measured(1_000, 5_000, 25_000)
     entry = made.engine.snapshot.by_name["checkout"].entry
     assert entry is not None
-    store, slices, last = MemoryStore(), [0.0], [0.0]
+    store, last = MemoryStore(), [0.0]
+    slices: list[float] = []
 
     def breathe() -> None:
         now = thread_time()
@@ -154,21 +173,24 @@ def leader() -> list[str]:
         time.sleep(0)
         last[0] = thread_time()
 
-    reader, ticks = Reader(store, "checkout", "2", breathe), []
+    reader = Reader(store, "checkout", "2", breathe)
+    ticks, longest = [], []
     ledgers = shipped(entry.run)
-    for look in range(LOOKS):
+    for _ in range(LOOKS):
         ledgers.seen[Cohort.STABLE].kinds[SUCCESS] += 1
         data = encode(ledgers)
         for number in range(PROCESSES):
             store.put("checkout", "2", f"process-{number}", data)
+        slices.clear()
         begun = last[0] = thread_time()
         reader.read(entry)
-        slices.append(thread_time() - last[0])
-        if look:  # the first one knows nobody
-            ticks.append(thread_time() - begun)
+        ticks.append(thread_time() - begun)
+        longest.append(max(*slices, thread_time() - last[0]))
     return [
-        _limit(f"a look at {PROCESSES} processes", median(ticks) * 1e3, 100, "ms"),
-        _limit("its longest piece", max(slices) * 1e3, 1, "ms"),
+        _limit(f"a look at {PROCESSES} processes", median(ticks[1:]) * 1e3, 100, "ms"),
+        _limit("its longest piece", max(longest[1:]) * 1e3, 1, "ms"),
+        # It knows nobody yet, and the bets on this baseline and these weights are made ready.
+        _limit("that of the very first look", longest[0] * 1e3, 1, "ms"),
     ]
 
 

@@ -50,14 +50,21 @@ class Part(NamedTuple):
     Attributes:
         data: encoded.
         head: see there; ``None`` where they cannot be read, and none of them counts.
-        lines: those that are in the sum.
         why: they cannot be read.
     """
 
     data: bytes
     head: Head | None = None
-    lines: frozenset[bytes] = frozenset()
     why: str = ""
+
+    def lines(self, run: int) -> frozenset[bytes]:
+        """Those that count in a run; made anew, for kept ones cost the garbage collector time."""
+        if self.head is None:
+            return frozenset()
+        lines = self.data.split(b"\n")[1:]
+        if self.head.run != run:
+            lines = [line for line in lines if is_before(line)]
+        return frozenset(lines)
 
 
 class Fold(NamedTuple):
@@ -143,7 +150,7 @@ class Sums:
         old = self._parts.get("", Part(b""))
         folded = Ledgers(run=entry.run)
         for part in [old, *(parts[boot] for boot in boots)]:
-            for line in part.lines:
+            for line in part.lines(self._run):
                 add(folded, row(line))
             self._breathe()
         folded.slots = _joined(entry, folded.slots, self.total.upto)
@@ -155,27 +162,26 @@ class Sums:
 
         Only lines that changed are looked at: most of what a process counted lies behind it.
         """
-        before = self._parts.pop(boot, Part(b""))
-        after = Part(b"") if data is None else self._read(data, before.lines)
-        for line in before.lines - after.lines:
-            add(self.total, row(line), -1)
+        before = self._parts.pop(boot, Part(b"")).lines(self._run)
+        after: frozenset[bytes] = frozenset()
         if data is not None:
-            self._parts[boot] = after
+            part = self._parts[boot] = _read(data)
+            after = part.lines(self._run)
+            try:
+                rows = [row(line) for line in after - before]
+            except StoreCorruptError as error:
+                self._parts[boot], after, rows = Part(data, why=str(error)), frozenset(), []
+            for one in rows:
+                add(self.total, one)
+        for line in before - after:
+            add(self.total, row(line), -1)
 
-    def _read(self, data: bytes, known: frozenset[bytes]) -> Part:
-        """Totals as a part, the new lines of which are in the sum; all or, if any is bad, none."""
-        try:
-            first, *lines = split(data)
-            begin = head(first)
-            if begin.run != self._run:
-                lines = [line for line in lines if is_before(line)]
-            part = Part(data, begin, frozenset(lines))
-            rows = [row(line) for line in part.lines - known]
-        except StoreCorruptError as error:
-            return Part(data, why=str(error))
-        for one in rows:
-            add(self.total, one)
-        return part
+
+def _read(data: bytes) -> Part:
+    try:
+        return Part(data, head(split(data)[0]))
+    except StoreCorruptError as error:
+        return Part(data, why=str(error))
 
 
 # --- matured visitors ---------------------------------------------------------------------------
