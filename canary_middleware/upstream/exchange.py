@@ -35,7 +35,7 @@ from canary_middleware.upstream.framing import (
     content_length,
     tokens,
 )
-from canary_middleware.upstream.requesting import check_framing, write
+from canary_middleware.upstream.requesting import check, names_of, write
 
 _END: Final = b"\r\n\r\n"
 _PROTOCOL: Final = b"HTTP/1."
@@ -45,6 +45,7 @@ _ANSWERING: Final = re.compile(
 _FRAMED: Final = frozenset({b"content-length", b"transfer-encoding"})
 _TELLING: Final = _FRAMED | {b"connection"}
 _BODILESS: Final = frozenset({204, 304})
+_OVER: Final = End()
 _CHUNK_LINE: Final = 16
 """Bytes that a chunk may cost on the wire beyond its data, without arousing suspicion."""
 
@@ -74,9 +75,9 @@ class Exchange:
     """
 
     __slots__ = (
-        "_bodiless", "_by_close", "_excess", "_finished", "_framing", "_heads", "_held", "_keep",
-        "_left", "_limits", "_owed", "_parser", "_read", "_sink", "_tail", "_upgrade", "continued",
-        "done", "head", "started", "surplus",
+        "_bodiless", "_excess", "_finished", "_framing", "_heads", "_held", "_keep", "_left",
+        "_limits", "_owed", "_parser", "_read", "_sink", "_tail", "continued", "done", "head",
+        "started", "surplus",
     )  # fmt: skip
 
     def __init__(
@@ -88,27 +89,27 @@ class Exchange:
         *,
         limits: Limits = LIMITS,
     ) -> None:
+        names = names_of(headers)
+        check(names, framing.kind)
         self.head = write(method, target, headers, framing.kind)
         self.started = self.done = self.continued = self.surplus = False
-        low = self.head.lower()
-        check_framing(low, framing.kind)
-        self._keep = b"\r\nconnection: close\r\n" not in low
-        self._upgrade = b"\r\nupgrade: " in low
-        self._framing = framing.kind
-        self._owed = framing.length
+        # Our requests carry Connection only to upgrade, or to close: then this one is the last.
+        self._keep = b"\nconnection\n" not in names
+        self._framing, self._owed = framing
         self._finished = framing.kind is Kind.NONE
         self._bodiless = method == b"HEAD"
         self._limits = limits
-        self._by_close = False
-        self._heads = self._left = self._excess = 0
+        self._heads = 0
         self._held = bytearray()
-        self._tail = b""
         # The function rather than the bound method: that would be a cycle for the collector.
         self._read: Callable[[Exchange, bytes, list[Event]], bytes] = Exchange._read_head
 
     @property
     def reusable(self) -> bool:
-        """Whether the connection may carry another exchange now."""
+        """Whether the connection may carry another exchange now.
+
+        Requests with a Connection header, which close or ask for an upgrade, are always the last.
+        """
         return self.done and self._finished and self._keep and not self.surplus
 
     @property
@@ -168,7 +169,7 @@ class Exchange:
             BrokenUpstreamError: before the end of the answer.
         """
         events: list[Event] = []
-        if self._by_close and not self.done:
+        if self._read is Exchange._read_all and not self.done:
             self._end(events)
         if not self.done:
             where = "body" if self.started else "answer" if self.silent else "head"
@@ -220,7 +221,7 @@ class Exchange:
         return b""
 
     def _switch(self, event: Switch, events: list[Event]) -> bytes:
-        if not self._upgrade:
+        if b"\r\nupgrade: " not in self.head.lower():
             raise BrokenUpstreamError("a 101 that nobody asked for")
         self.done, self._keep = True, False
         events.append(event)
@@ -248,14 +249,15 @@ class Exchange:
             self._read = Exchange._read_counted
         elif chunked:
             self._sink.headers = []
+            self._excess, self._tail = 0, b""
             self._read = Exchange._read_chunked
         else:
-            self._by_close, self._keep = True, False
+            self._keep = False
             self._read = Exchange._read_all
 
     def _end(self, events: list[Event]) -> None:
         self.done = True
-        events.append(End())
+        events.append(_OVER)
 
     def _read_counted(self, data: bytes, events: list[Event]) -> bytes:
         left = self._left
