@@ -1,0 +1,207 @@
+"""One request on its way to an upstream, and its answer on its way back, in one thread."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Self
+
+from canary_middleware.errors import CanaryError
+from canary_middleware.upstream.blocking import Connection
+from canary_middleware.upstream.events import BrokenUpstreamError, Data, Event, Interim, Start
+from canary_middleware.upstream.exchange import Exchange
+from canary_middleware.upstream.headers import incoming
+from canary_middleware.upstream.lending import Lender
+from canary_middleware.upstream.settings import Timeouts
+
+logger = logging.getLogger("canary_middleware")
+
+Hint = Callable[[list[tuple[str, str]]], object]
+_NOTHING = memoryview(b"")
+
+
+class Relay:
+    """The body of a WSGI answer, and before that all that leads to it.
+
+    The upload goes on while the answer comes, so that an upstream may answer early, or pass on what
+    it gets. The connection is given back or closed once, as soon as nothing more can come.
+
+    Args:
+        lender: of connections.
+        timeouts: for each wait.
+        exchange: with the upstream.
+        first: piece of the body, possibly none.
+        body: the other pieces.
+        repeatable: whether the upstream may see the request twice.
+        hint: sends a 103 to the client (``wsgi.early_hints``).
+    """
+
+    __slots__ = (
+        "_body", "_conn", "_data", "_end", "_exchange", "_first", "_hint", "_lender", "_repeatable",
+        "_start", "_timeouts", "_unsent", "_until",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        lender: Lender,
+        timeouts: Timeouts,
+        exchange: Exchange,
+        first: bytes,
+        body: Iterator[bytes],
+        *,
+        repeatable: bool,
+        hint: Hint | None,
+    ) -> None:
+        self._lender = lender
+        self._timeouts = timeouts
+        self._exchange = exchange
+        self._first = first
+        self._body: Iterator[bytes] | None = body
+        self._repeatable = repeatable
+        self._hint = hint
+        self._conn: Connection | None = None
+        self._start: Start | None = None
+        self._data: list[bytes] = []
+        self._unsent = _NOTHING
+        self._until = 0.0
+        self._end = time.monotonic() + timeouts.total
+
+    def begin(self) -> Start:
+        """Ask, and wait for the head of the answer.
+
+        Raises:
+            NoConnectionError: there was none to be had.
+            LateError: the upstream did not go on in time.
+            BrokenUpstreamError: it gave no answer.
+            BrokenRequestError: the client's body broke off.
+        """
+        try:
+            self._conn = self._lender.lend(self._end)
+            try:
+                return self._asked(self._conn)
+            except BrokenUpstreamError:
+                if not (self._repeatable and self._conn.reused and self._exchange.silent):
+                    raise
+            died, self._conn = self._conn, None
+            self._conn = self._lender.renew(died, self._end)
+            return self._asked(self._conn)
+        except BaseException:
+            self.close()
+            raise
+
+    def whole(self) -> list[bytes] | None:
+        """The whole body, if all of it has come; else iterate."""
+        if not self._exchange.done:
+            return None
+        return self._data
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> bytes:
+        """The next bytes as they come.
+
+        Raises:
+            LateError: the upstream did not go on in time. As for any other exception after the
+                start of an answer, the server has to cut the connection to the client.
+            BrokenUpstreamError: it broke off.
+            BrokenRequestError: the client's body did.
+        """
+        while not self._data:
+            if self._conn is None:
+                raise StopIteration
+            try:
+                self._step(self._conn)
+            except BaseException as error:
+                self.close()
+                if isinstance(error, CanaryError):
+                    logger.warning("upstream %s, after the start: %s", self._lender.name, error)
+                raise
+        data = self._data[0] if len(self._data) == 1 else b"".join(self._data)
+        self._data = []
+        return data
+
+    def close(self) -> None:
+        """End here. An answer that was not read to its end takes its connection with it."""
+        conn, self._conn = self._conn, None
+        if conn is not None:
+            self._lender.give(conn, reusable=self._exchange.reusable)
+
+    def _asked(self, conn: Connection) -> Start:
+        self._unsent = memoryview(self._exchange.head + self._exchange.frame(self._first))
+        while self._start is None:
+            self._step(conn)
+        return self._start
+
+    def _step(self, conn: Connection) -> None:
+        """One wait, for the client or for the upstream."""
+        if self._unsent:
+            self._send(conn)
+        elif self._body is not None:
+            self._read_on(conn, self._body)
+        else:
+            if self._start is not None:
+                self._until = self._by(self._timeouts.idle)
+            self._hear(conn, self._until)
+
+    def _send(self, conn: Connection) -> None:
+        try:
+            sent = conn.send(self._unsent, self._by(self._timeouts.idle))
+        except OSError:  # closed, but maybe not without a word: that is read next
+            self._stop_uploading()
+        else:
+            self._unsent = self._unsent[sent:]
+            if not sent:
+                self._overhear(conn)
+        self._until = self._by(self._timeouts.start)
+
+    def _read_on(self, conn: Connection, body: Iterator[bytes]) -> None:
+        """Take the next piece from the client, which may be slow, and see what came meanwhile."""
+        piece = next(body, None)
+        if piece is None:
+            self._body = None
+            self._unsent = memoryview(self._exchange.finish())
+        else:
+            self._unsent = memoryview(self._exchange.frame(piece))
+            self._overhear(conn)
+
+    def _overhear(self, conn: Connection) -> None:
+        self._hear(conn)
+        if self._start is not None and self._start.status >= 400:
+            self._stop_uploading()  # nobody wants the rest
+
+    def _stop_uploading(self) -> None:
+        self._body, self._unsent = None, _NOTHING
+
+    def _hear(self, conn: Connection, until: float | None = None) -> None:
+        """Take what the upstream says until then; by default, what it has said already."""
+        try:
+            data = conn.arrived() if until is None else conn.receive(until)
+        except OSError as error:
+            raise BrokenUpstreamError(f"it broke off: {error}") from error
+        if data is not None:
+            self._heard(data)
+
+    def _heard(self, data: bytes) -> None:
+        exchange = self._exchange
+        for event in exchange.feed(data) if data else exchange.close():
+            self._take(event)
+        if exchange.done:
+            self.close()
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Data):
+            self._data.append(event.data)
+        elif isinstance(event, Start):
+            self._start = event
+        elif isinstance(event, Interim) and event.status == 103 and self._hint is not None:
+            self._hint(
+                [
+                    (name.decode("latin-1"), value.decode("latin-1"))
+                    for name, value in incoming(event.headers)
+                ]
+            )
+
+    def _by(self, seconds: float) -> float:
+        return min(time.monotonic() + seconds, self._end)
