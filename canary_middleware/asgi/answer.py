@@ -35,7 +35,7 @@ class Answer:
 
     Attributes:
         visit: who is answered.
-        pristine: a copy of the scope for a second run; ``None`` where the method may not run twice.
+        pristine: a copy of the scope for a second run; ``None`` where there can be none.
         superseded: set when this answer was abandoned before its start.
         stream: set when this is an event stream of the canary, which a kill ends.
         kind: how an answer without an end is booked: the client went away.
@@ -43,8 +43,8 @@ class Answer:
     """
 
     __slots__ = (
-        "_complete", "_drain", "_headers", "_kept", "_receive", "_send", "_size", "pristine",
-        "stream", "superseded", "visit",
+        "_complete", "_drain", "_headers", "_keeps", "_kept", "_receive", "_send", "_size",
+        "pristine", "stream", "superseded", "visit",
     )  # fmt: skip
 
     kind: Final = OutcomeClass.ABORTED
@@ -55,6 +55,8 @@ class Answer:
     ) -> None:
         self.visit = visit
         self.pristine = pristine
+        # A method that may not run twice has a second run only if nothing of it was read.
+        self._keeps = pristine is not None and pristine["method"] in visit.match.replay_methods
         self.superseded: Supersede | None = None
         self.stream: OpenStream | None = None
         self._receive = receive
@@ -121,7 +123,7 @@ class Answer:
             raise Superseded
         if self.pristine is None:
             return message
-        if message["type"] != "http.request":
+        if not self._keeps or message["type"] != "http.request":
             self._complete = False
         elif self._complete:
             self._size += len(message.get("body", b""))

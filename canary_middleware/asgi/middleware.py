@@ -17,7 +17,7 @@ from canary_middleware.engine.views import AsgiView, app_path
 from canary_middleware.engine.visit import Visit
 from canary_middleware.errors import ConfigurationError, Problem
 from canary_middleware.targets.drain import Drain
-from canary_middleware.targets.interface import is_asgi
+from canary_middleware.targets.interface import is_asgi, is_upstream
 from canary_middleware.targets.lifespan import Lifespans, share_lifespan
 from canary_middleware.targets.replay import fresh
 
@@ -27,21 +27,26 @@ class CanaryMiddleware:
 
     Args:
         app: the application; it is the stable version, and the canary too where no target is given.
+            A URL stands for an :class:`~canary_middleware.upstream.asgi.AsgiUpstream`.
         canary: the facade with rollouts, store and keys.
-        targets: by rollout, the application that serves the canary.
+        targets: by rollout, the application or the URL that serves the canary.
 
     Raises:
-        ConfigurationError: an application is not ASGI, or a target names no rollout.
+        ConfigurationError: an application is not ASGI, a URL is none that can be an upstream's, or
+            a target names no rollout.
     """
 
-    def __init__(self, app: App, canary: Canary, targets: Mapping[str, App] | None = None) -> None:
-        self.app = app
+    def __init__(
+        self, app: App | str, canary: Canary, targets: Mapping[str, App | str] | None = None
+    ) -> None:
+        self.app = _application(app)
         self._canary = canary
         self._engine = canary.engine
         # Configuration only, so it is the same in every snapshot: one look less per request.
         self._below = self._engine.snapshot.below
-        self._targets = dict(targets or {})
-        _check(app, canary, self._targets)
+        self._targets = {name: _application(target) for name, target in (targets or {}).items()}
+        _check(self.app, canary, self._targets)
+        self._upstreams = any(map(is_upstream, self._targets.values()))
         canary.attach("asgi", targets=self._targets)
         self._lifespans = Lifespans(self._targets, self._engine)
         self._drain = Drain(self._engine)
@@ -94,7 +99,8 @@ class CanaryMiddleware:
             self._engine.observer.entered(visit)
         if scope["type"] == "websocket":
             return Handshake(visit, send, self._drain)
-        pristine = fresh(scope) if scope["method"] in visit.match.replay_methods else None
+        repeats = scope["method"] in visit.match.replay_methods or self._upstreams
+        pristine = fresh(scope) if repeats else None
         return Answer(visit, receive, send, self._drain, pristine)
 
     async def _run(self, answer: Answer | Handshake, scope: Scope, receive: Receive) -> None:
@@ -144,6 +150,14 @@ def _ending(error: BaseException, visit: Visit) -> OutcomeClass:
     gone = isinstance(error, (asyncio.CancelledError, Superseded))
     gone = gone or type(error).__name__ == "ClientDisconnect"
     return OutcomeClass.ABORTED if lost or gone else OutcomeClass.EXCEPTION
+
+
+def _application(given: App | str) -> App:
+    if not isinstance(given, str):
+        return given
+    from canary_middleware.upstream.asgi import AsgiUpstream  # an extra
+
+    return AsgiUpstream(given)
 
 
 def _check(app: object, canary: Canary, targets: Mapping[str, object]) -> None:

@@ -18,12 +18,14 @@ class Superseding(Measured):
     Attributes:
         canary: some exposed assignment is canary.
         rescued: this is the second run of a request whose canary failed.
+        unsent: the canary's upstream could not be reached, and nothing of the request was read.
     """
 
-    __slots__ = ("_place", "canary", "rescued")
+    __slots__ = ("_place", "canary", "rescued", "unsent")
 
     canary: bool
     rescued: bool
+    unsent: bool
     _place: bool
 
     def supersede(self, status: int) -> Supersede | None:
@@ -39,13 +41,17 @@ class Superseding(Measured):
         tracks = self._tracks()
         if not all(track.rollout.rescue.enabled for track in tracks):
             return None
+        if self.unsent:  # it runs once only, so that it adds no load that a budget has to bound
+            return Supersede.RESCUE
         share = min(track.rescue_share for track in tracks)
         self._place = self.engine.recorder.enter_rescue(share)
         return Supersede.RESCUE if self._place else None
 
     def replayable(self) -> bool:
-        """Whether every canary lane lets this method run twice."""
-        return all(self.view.method in track.rescue_methods for track in self._tracks())
+        """Whether it may run once more: every canary lane lets the method, or it has not run."""
+        return self.unsent or all(
+            self.view.method in track.rescue_methods for track in self._tracks()
+        )
 
     def _tracks(self) -> list[Track]:
         names = {found.rollout for found in self._canaries()}

@@ -16,6 +16,11 @@ def is_wsgi(app: object) -> bool:
     return callable(app) and not inspect.iscoroutinefunction(app) and _takes(app, 2)
 
 
+def is_upstream(app: object) -> bool:
+    """Whether an application passes requests on to another server, which can be unreachable."""
+    return getattr(app, "is_upstream", False) is True
+
+
 def _takes(app: Callable[..., object], arguments: int) -> bool:
     try:
         inspect.signature(app).bind(*[None] * arguments)

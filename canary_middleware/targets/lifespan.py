@@ -7,11 +7,13 @@ start closes the canary arm of its rollout (``not_ready``) and harms nobody else
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 
 from canary_middleware.engine.engine import Engine
+from canary_middleware.targets.interface import is_upstream
 
 logger = logging.getLogger("canary_middleware")
 
@@ -22,6 +24,10 @@ App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 PATIENCE: Final = 10.0
 """Seconds that a start-up waits for targets; a slower one joins when it is ready."""
+BRIEF: Final = 0.25
+"""As long for another server, which nobody starts here."""
+READINESS: Final = "canary_middleware.readiness"
+"""Extension of a target's lifespan scope: its start-up may wait for whatever it needs."""
 
 
 class TargetLifespan:
@@ -29,6 +35,7 @@ class TargetLifespan:
 
     def __init__(self, name: str, app: App, engine: Engine) -> None:
         self.state: dict[str, Any] = {}
+        self.patience = BRIEF if is_upstream(app) else PATIENCE
         self._name = name
         self._app = app
         self._engine = engine
@@ -41,19 +48,22 @@ class TargetLifespan:
         self._messages.put_nowait({"type": "lifespan.startup"})
 
     async def settled(self) -> None:
-        """Wait until the target started, failed, or turned out to have no lifespan."""
-        await self._settled.wait()
+        """Wait until the target started, failed, or turned out to have no lifespan; in reason."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._settled.wait(), self.patience)
 
     async def stop(self) -> None:
         """Shut the target down and wait for it."""
-        self._messages.put_nowait({"type": "lifespan.shutdown"})
-        await asyncio.wait([self._task], timeout=PATIENCE)
+        if self._answered:
+            self._messages.put_nowait({"type": "lifespan.shutdown"})
+            await asyncio.wait([self._task], timeout=PATIENCE)
         self._task.cancel()
 
     async def _run(self) -> None:
         scope = {
             "type": "lifespan",
             "asgi": {"version": "3.0", "spec_version": "2.0"},
+            "extensions": {READINESS: {}},
             "state": self.state,
         }
         try:
@@ -115,11 +125,7 @@ class Lifespans:
             self._running = {
                 name: TargetLifespan(name, app, self._engine) for name, app in self._targets.items()
             }
-        waits = [asyncio.ensure_future(target.settled()) for target in self._running.values()]
-        if waits:
-            _, late = await asyncio.wait(waits, timeout=PATIENCE)
-            for wait in late:
-                wait.cancel()
+        await asyncio.gather(*(target.settled() for target in self._running.values()))
 
     async def stop(self) -> None:
         """Shut all targets down; a visit starts them again."""

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import ssl
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
 
 from canary_middleware.context import SCOPE_KEY
+from canary_middleware.errors import ConfigurationError, Problem
 from canary_middleware.upstream.address import Origin, parse
+from canary_middleware.upstream.events import BrokenUpstreamError, Start
 from canary_middleware.upstream.exchange import Exchange
 from canary_middleware.upstream.framing import NONE, UNKNOWN, BadFramingError, Framing, framing
 from canary_middleware.upstream.headers import BadHeaderError, Client, Trust, outgoing
-from canary_middleware.upstream.health import Health
+from canary_middleware.upstream.health import Health, Probe
+from canary_middleware.upstream.link import Link
 from canary_middleware.upstream.passage import Message, Passage, Receive, RefusedError, Scope, Send
 from canary_middleware.upstream.settings import Timeouts
 from canary_middleware.upstream.site import Site, UnreachableError
@@ -25,6 +29,8 @@ LONGEST_HEAD: Final = 64 * 1024
 """Bytes of a request's head; most servers allow no more either."""
 LONGEST_TRIAL: Final = 2.0
 """Connect time-outs after which a silent trial of an unreachable upstream is given up."""
+READINESS: Final = "canary_middleware.readiness"
+"""Extension of the lifespan of a target: its start-up may take as long as it takes."""
 NOBODY: Final = ("", 0)
 
 
@@ -42,6 +48,8 @@ class AsgiUpstream:
         connections: most at a time, per event loop.
         waiting: most requests that wait for one, per event loop.
         idle: seconds that a connection is kept without use.
+        probe: path that answers with a status below 400 once the upstream is ready; without one a
+            connection is enough.
         keep_case: send names of headers of an answer as they came. ASGI demands lower case, and
             middleware that looks for names relies on it.
         tls: for https; by default certificates are verified against the system's authorities.
@@ -49,6 +57,8 @@ class AsgiUpstream:
     Raises:
         ConfigurationError: the URL or a time-out is none.
     """
+
+    is_upstream: Final = True
 
     def __init__(
         self,
@@ -60,6 +70,7 @@ class AsgiUpstream:
         connections: int = 100,
         waiting: int = 1000,
         idle: float = 30.0,
+        probe: str | None = None,
         keep_case: bool = False,
         tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -71,6 +82,7 @@ class AsgiUpstream:
         self._waiting = waiting
         self._idle = idle
         self._keep_case = keep_case
+        self._probe = _probe(probe, self.origin)
         if tls is None and self.origin.scheme == "https":
             tls = ssl.create_default_context()
         self._tls = tls
@@ -92,7 +104,7 @@ class AsgiUpstream:
         elif kind == "websocket":
             await self._websocket(scope, receive, send)
         elif kind == "lifespan":
-            await self._lifespan(receive, send)
+            await self._lifespan(scope, receive, send)
 
     # --- private ---------------------------------------------------------------------------------
 
@@ -168,8 +180,29 @@ class AsgiUpstream:
             preserve_host=self._preserve_host, tls=self._tls,
         )  # fmt: skip
 
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
+    async def ready(self) -> bool:
+        """Whether the upstream answers its probe now."""
+        site = self._here()
+        try:
+            link = await site.take()
+        except UnreachableError:
+            return False
+        if self._probe is None:
+            site.release(link, reusable=True)
+            return True
+        exchange = Exchange(b"GET", self._probe, [(b"Host", self.origin.authority)], NONE)
+        try:
+            async with asyncio.timeout(self._timeouts.connect):
+                return await ask(link, exchange) < 400
+        except (BrokenUpstreamError, TimeoutError):
+            return False
+        finally:
+            site.release(link, reusable=exchange.reusable)
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
+        if READINESS in (scope.get("extensions") or ()):
+            await self._wait()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         site = self._sites.pop(asyncio.get_running_loop(), None)
@@ -177,6 +210,14 @@ class AsgiUpstream:
         if site is not None:
             site.close()
         await send({"type": "lifespan.shutdown.complete"})
+
+    async def _wait(self) -> None:
+        """Until the upstream is ready."""
+        book, loop = Probe(), asyncio.get_running_loop()
+        while not book.ready:
+            book.probed(await self.ready(), loop.time(), random.random())
+            if not book.ready:
+                await asyncio.sleep(book.due(loop.time()))
 
     def _note(self, why: str, *, worth: bool = True) -> None:
         """One line when an upstream begins to fail, not one per request."""
@@ -189,6 +230,29 @@ class AsgiUpstream:
         self._troubled = ""
         where = self.origin.unix or f"{self.origin.host}:{self.origin.port}"
         logger.warning("upstream %s: recovered", where)
+
+
+async def ask(link: Link, exchange: Exchange) -> int:
+    """Make a small exchange of our own; the status of its answer."""
+    link.begin(exchange)
+    link.write(exchange.head)
+    status = 0
+    while not exchange.done:
+        await link.coming()
+        for event in link.take():
+            if isinstance(event, Start):
+                status = event.status
+    return status
+
+
+def _probe(path: str | None, origin: Origin) -> bytes | None:
+    if path is None:
+        return None
+    if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path:
+        raise ConfigurationError([
+            Problem("probe", f"{path!r} is no path", "write it as in a URL, such as /healthz")
+        ])  # fmt: skip
+    return origin.prefix + path.encode("ascii")
 
 
 def target(scope: Scope, origin: Origin) -> bytes:
