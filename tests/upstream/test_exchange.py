@@ -307,6 +307,10 @@ def test_interim_heads_count_towards_the_limit() -> None:
     early = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
     with pytest.raises(BrokenUpstreamError, match="too long"):
         play(one, [early] * (1000 // len(early) + 1))
+    other = Exchange(b"GET", b"/", [HOST], NONE, limits=Limits(head=1000))
+    other.feed(early)
+    with pytest.raises(BrokenUpstreamError, match="too long"):
+        other.feed(b"HTTP/1.1 200 OK\r\nX: " + b"a" * 950)
 
 
 @pytest.mark.parametrize(("lines", "fits"), [(100, True), (101, False)])
@@ -363,6 +367,13 @@ def test_a_switch_hands_over_what_came_with_it() -> None:
     assert not one.reusable
 
 
+def test_a_switched_connection_is_never_handed_on() -> None:
+    one = Exchange(b"GET", b"/", [HOST, (b"Upgrade", b"chat")], NONE)
+    one.feed(b"HTTP/1.1 101 Go\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n")
+    assert one.done
+    assert not one.reusable
+
+
 def test_an_upgrade_may_be_declined() -> None:
     one = exchange(upgrade=True)
     wire = b"HTTP/1.1 426 No\r\nConnection: Upgrade\r\nUpgrade: x\r\nContent-Length: 2\r\n\r\nno"
@@ -373,11 +384,10 @@ def test_an_upgrade_may_be_declined() -> None:
 
 def test_interim_answers_are_told_apart() -> None:
     one = exchange()
-    wire = b"HTTP/1.1 103 E\r\nLink: a\r\nConnection: close\r\n\r\nHTTP/1.1 100 C\r\n\r\n"
-    assert one.feed(wire) == [
-        Interim(103, [(b"Link", b"a"), (b"Connection", b"close")]),
-        Interim(100, []),
-    ]
+    hints = b"HTTP/1.1 103 E\r\nLink: a\r\nConnection: close\r\n\r\n"
+    assert one.feed(hints) == [Interim(103, [(b"Link", b"a"), (b"Connection", b"close")])]
+    assert not one.continued
+    assert one.feed(b"HTTP/1.1 100 C\r\n\r\n" + hints)[0] == Interim(100, [])
     assert one.continued
     assert not one.started
 
