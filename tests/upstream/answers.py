@@ -109,9 +109,9 @@ GOOD = [
            ok([TE], None), reusable=False, surplus=True),
     Answer("garbage after chunks", CHUNKS + b"1\r\na\r\n0\r\n\r\nx", ok([TE], None, b"a"),
            reusable=False, surplus=True),
-    Answer("garbage after the last chunks", CHUNKS.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n")
-           + b"0\r\n\r\nx", ok([(b"Connection", b"close"), TE], None),
-           reusable=False, surplus=True),
+    Answer("garbage after the last chunks",
+           CHUNKS.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n") + b"0\r\n\r\nx",
+           ok([(b"Connection", b"close"), TE], None), reusable=False, surplus=True),
     Answer("much garbage after chunks", CHUNKS + b"0\r\n\r\n" + b"x" * 40_000, ok([TE], None),
            reusable=False, surplus=True),
     Answer("line end after chunks", CHUNKS + b"0\r\n\r\n\r\n", ok([TE], None),
