@@ -156,14 +156,23 @@ def _tcp(origin: Origin, until: float) -> socket.socket:
     found = socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
     # A set would lose their order, which the resolver chose.
     hosts = list(dict.fromkeys(str(address[0]) for *_, address in found))
-    sock = _first(hosts, origin.port, until)
+    sock = dial_first(hosts, origin.port, until)
     with contextlib.suppress(OSError):  # gone already: the next call says so
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
 
-def _first(hosts: list[str], port: int, until: float) -> socket.socket:
-    """All addresses in their order, each for a while, the last one for all the time left."""
+def dial_first(hosts: list[str], port: int, until: float) -> socket.socket:
+    """Try addresses in their order, each for a while, the last one for all the time left.
+
+    Args:
+        hosts: addresses.
+        port: of all of them.
+        until: monotonic seconds.
+
+    Raises:
+        OSError: what the last one said.
+    """
     trouble = OSError("the name has no address")
     for left, host in zip(range(len(hosts), 0, -1), hosts, strict=True):
         seconds = _left(until) if left == 1 else min(_SLICE, _left(until) / 2)

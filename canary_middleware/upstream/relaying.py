@@ -38,8 +38,8 @@ class Relay:
     """
 
     __slots__ = (
-        "_body", "_conn", "_data", "_end", "_exchange", "_first", "_hint", "_lender", "_repeatable",
-        "_start", "_timeouts", "_unsent", "_until",
+        "_body", "_conn", "_data", "_end", "_exchange", "_first", "_fresh", "_hint", "_lender",
+        "_repeatable", "_start", "_timeouts", "_unsent", "_until",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +63,7 @@ class Relay:
         self._conn: Connection | None = None
         self._start: Start | None = None
         self._data: list[bytes] = []
+        self._fresh = True
         self._unsent = _NOTHING
         self._until = 0.0
         self._end = time.monotonic() + timeouts.total
@@ -100,7 +101,8 @@ class Relay:
         return self
 
     def __next__(self) -> bytes:
-        """The next bytes as they come.
+        """The next bytes as they come. First none, if there are none yet: many servers send the
+        head of an answer with what they get first, and no client should wait for both.
 
         Raises:
             LateError: the upstream did not go on in time. As for any other exception after the
@@ -108,6 +110,10 @@ class Relay:
             BrokenUpstreamError: it broke off.
             BrokenRequestError: the client's body did.
         """
+        if self._fresh:
+            self._fresh = False
+            if not self._data and self._conn is not None:
+                return b""
         while not self._data:
             if self._conn is None:
                 raise StopIteration
@@ -118,8 +124,7 @@ class Relay:
                 if isinstance(error, CanaryError):
                     logger.warning("upstream %s, after the start: %s", self._lender.name, error)
                 raise
-        data = self._data[0] if len(self._data) == 1 else b"".join(self._data)
-        self._data = []
+        data, self._data = b"".join(self._data), []
         return data
 
     def close(self) -> None:

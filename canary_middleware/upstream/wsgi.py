@@ -143,11 +143,14 @@ class WsgiUpstream:
         method = environ["REQUEST_METHOD"]
         if method == "CONNECT":
             raise _RefusedError(501, "CONNECT, which is for forward proxies")
+        protocol = environ.get("SERVER_PROTOCOL", "")
+        if protocol == "HTTP/1.1" and "HTTP_HOST" not in environ:
+            raise _RefusedError(400, "no Host (RFC 9112 section 3.2)")
         if asks_for_websocket(environ):
             raise _RefusedError(501, "a WebSocket", "WebSockets are not served here.\n")
         try:
             found = headers(environ)
-            framed = framing(found, http2=environ.get("SERVER_PROTOCOL", "").startswith("HTTP/2"))
+            framed = framing(found, http2=protocol.startswith("HTTP/2"))
             told = outgoing(
                 found,
                 client(environ),

@@ -66,7 +66,8 @@ def ask(
     }
     if body:
         environ["CONTENT_LENGTH"] = str(len(body))
-    got.body = upstream({**environ, **more}, got.start)
+    merged = {name: value for name, value in {**environ, **more}.items() if value is not None}
+    got.body = upstream(merged, got.start)
     return got
 
 
@@ -261,7 +262,7 @@ def test_an_answer_that_breaks_off_is_never_complete(
         upstream = WsgiUpstream(origin.url)
         got = ask(upstream)
         assert got.status == "200 OK"
-        came = iter(got.body)
+        came = filter(None, got.body)
         assert next(came) == b"hello"
         with pytest.raises(BrokenUpstreamError):
             next(came)
@@ -337,6 +338,13 @@ def test_interim_answers_are_no_answers_and_hints_are_passed_on() -> None:
         upstream.close()
 
 
+def test_a_head_does_not_wait_for_its_body() -> None:
+    with Origin(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", b"")) as origin:
+        got = ask(WsgiUpstream(origin.url))
+        assert next(iter(got.body)) == b""
+        got.close()
+
+
 def test_a_client_that_goes_takes_the_connection_along() -> None:
     gone = threading.Event()
 
@@ -349,7 +357,7 @@ def test_a_client_that_goes_takes_the_connection_along() -> None:
     with Origin(script) as origin:
         upstream = WsgiUpstream(origin.url)
         got = ask(upstream)
-        assert next(iter(got.body)) == b"hello"
+        assert next(filter(None, got.body)) == b"hello"
         got.close()
         got.close()
         assert gone.wait(1.0)
@@ -434,6 +442,7 @@ def test_a_chunked_body_that_a_server_does_not_end_is_refused() -> None:
         ({"REQUEST_METHOD": "CONNECT"}, "501"),
         ({"REQUEST_METHOD": "GE T"}, "400"),
         ({"HTTP_X_CASE": "\u20ac"}, "400"),
+        ({"HTTP_HOST": None}, "400"),
         ({"HTTP_X_CASE": "a\r\nb: c"}, "400"),
         ({"HTTP_UPGRADE": "websocket", "HTTP_CONNECTION": "Upgrade"}, "501"),
     ],
