@@ -39,6 +39,7 @@ class Pulses:
         precaution: Precaution,
         now: float,
         stall: float,
+        overdue: int = 0,
     ) -> Pulse:
         """The pulse of this process; called again and again.
 
@@ -48,6 +49,8 @@ class Pulses:
             precaution: what is slow, and how long the window is.
             now: monotonic seconds.
             stall: seconds for which an event loop did not turn in the window.
+            overdue: requests that wait for their answer for longer than ``precaution.p99`` now. A
+                queue that nobody leaves has no answers to count.
         """
         run, marks = self._marks.get(release, (-1, deque[_Mark]()))
         latest = _mark(ledgers.seen, precaution, now)
@@ -59,9 +62,9 @@ class Pulses:
             marks.popleft()
         first = marks[0]
         return Pulse(
-            latest.n - first.n,
+            latest.n - first.n + overdue,
             max(0, latest.failures - first.failures),
-            max(0, latest.slow - first.slow),
+            max(0, latest.slow - first.slow) + overdue,
             round(stall, 3),
         )
 

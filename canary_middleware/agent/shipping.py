@@ -45,6 +45,9 @@ class Counted(Protocol):
     def settle(self, question: Question, firsts: Sequence[bool]) -> None:
         """What it said."""
 
+    def overdue(self, rollout: str, seconds: float) -> int:
+        """Requests that wait for the start of their answer for longer than that."""
+
     def take_firsts(self) -> Sequence[Batch]:
         """First events that the store was not told of: rollout, release, run, events."""
 
@@ -135,7 +138,8 @@ class Shipping:
         precaution = entry.plan.precaution if entry is not None else None
         if precaution is not None:
             stall, now = self._loops.stalls(precaution.window), self._clock()
-            ledgers.pulse = self._pulses.pulse(release, ledgers, precaution, now, stall)
+            overdue = self._counted().overdue(release[0], precaution.p99)
+            ledgers.pulse = self._pulses.pulse(release, ledgers, precaution, now, stall, overdue)
 
     def _is_due(self, release: Release, ledgers: Ledgers, soon: float | None) -> bool:
         sent = self._sent.get(release)

@@ -340,6 +340,10 @@ class Measured(Placing):
     def _took(self, now: float) -> float:
         return self.head if self.head >= 0 else self._age(now)
 
+    def waits(self, now: float) -> float:
+        """Seconds for which the answer has not started, but for those that the client took."""
+        return 0.0 if self.head >= 0 or self.started or self.finished else self._age(now)
+
     def look(self, now: float) -> None:
         """Asked by the agent while the request runs: an answer that does not start is a failure."""
         age = self._age(now)

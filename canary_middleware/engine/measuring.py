@@ -198,6 +198,14 @@ class Measuring:
             if tally is not None and tally.gauge.run == question.run:
                 tally.settle(question, firsts)
 
+    def overdue(self, rollout: str, seconds: float) -> int:
+        """Requests that wait for the start of their answer for longer than that."""
+        now = self._clock()
+        return sum(
+            rollout in visit.exposed and visit.waits(now) > seconds
+            for visit in list(self._recorder.running)
+        )
+
     def take_firsts(self) -> list[FirstBatch]:
         """First events that the store has not been told of; :meth:`put_back` what it refused."""
         with self._lock:

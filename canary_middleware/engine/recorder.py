@@ -51,6 +51,9 @@ class Running(Protocol):
     def look(self, now: float) -> None:
         """Notice that its answer is overdue; ``now`` in monotonic seconds."""
 
+    def waits(self, now: float) -> float:
+        """Seconds for which its answer has not started, but for those that the client took."""
+
     @property
     def exposed(self) -> Mapping[str, Assignment]:
         """Its assignments by rollout."""

@@ -39,6 +39,7 @@ class Counted:
     settled: list[Sequence[bool]] = field(default_factory=list)
     booked: list[float] = field(default_factory=list)
     restarts: int = 0
+    waiting: int = 0
     verdicts: dict[tuple[str, str], Verdict] = field(default_factory=dict)
 
     def book(self, now: float) -> None:
@@ -60,6 +61,9 @@ class Counted:
             if first:
                 entries = self.totals[question.rollout, question.release].entries
                 entries.setdefault(entrance.arm, Entries()).n += 1
+
+    def overdue(self, rollout: str, seconds: float) -> int:
+        return self.waiting if seconds > 0 and rollout else 0
 
     def take_firsts(self) -> list[Batch]:
         taken, self.firsts = self.firsts, []

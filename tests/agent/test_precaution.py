@@ -59,6 +59,17 @@ def test_a_pulse_is_what_happened_within_the_window() -> None:
     assert [world.pulse().n for _ in range(6)] == [32, 32, 32, 32, 10, 0]
 
 
+def test_a_queue_that_nobody_leaves_is_slow_although_nothing_was_answered() -> None:
+    world = World()
+    world.pulse()
+    waiting = world.pulses.pulse(RELEASE, world.ledgers, CEILING, world.now, 0.0, 25)
+    assert waiting == Pulse(n=25, slow=25)
+    words = broken(CEILING, waiting)
+    assert words is not None
+    assert words.startswith("25 of 25 answers of both versions took more than")
+    assert broken(CEILING, world.pulse()) is None, "as soon as it is empty"
+
+
 def test_what_is_just_below_the_ceiling_is_not_slow() -> None:
     world = World()
     world.pulse()

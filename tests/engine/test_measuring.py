@@ -225,6 +225,23 @@ def test_what_has_not_started_by_then_failed_at_once_and_once() -> None:
     assert not made.engine.measuring.take_firsts()
 
 
+def test_who_waits_for_an_answer_is_known_before_there_is_one() -> None:
+    made = measured(HALF)
+    person = person_on(made, CANARY)
+    visit = person.arrive()
+    measuring = made.engine.measuring
+    assert measuring.overdue("checkout", 0.0) == 0, "nothing depends on the version yet"
+    visit.expose("checkout")
+    made.time.monotonic += 10.1
+    assert measuring.overdue("checkout", 10.0) == 1
+    assert (measuring.overdue("checkout", 10.2), measuring.overdue("search", 10.0)) == (0, 0)
+    visit.listen().wait()
+    made.time.monotonic += 5.0
+    assert measuring.overdue("checkout", 10.2) == 0, "the client is waited for"
+    person.start(visit, 200)
+    assert measuring.overdue("checkout", 10.0) == 0, "a stream goes on for as long as it likes"
+
+
 def test_a_time_out_is_told_once_at_the_time_out() -> None:
     made = measured(HALF)
     visit = person_on(made, CANARY).arrive()
