@@ -52,7 +52,7 @@ GOOD = [
     Answer("599", b"HTTP/1.1 599 OK\r\nContent-Length: 0\r\n\r\n", ok([CL0], 0, status=599)),
     Answer("values", EMPTY + b"X: \t a  b \t \r\nx:\r\nY: \xe9\r\nX:c\r\n\r\n",
            ok([CL0, (b"X", b"a  b"), (b"x", b""), (b"Y", b"\xe9"), (b"X", b"c")], 0)),
-    Answer("space after a length", EMPTY.replace(b"0\r\n", b"0 \t\r\n") + b"\r\n", ok([CL0], 0)),
+    Answer("space after a length", EMPTY.replace(b"0\r\n", b"0  \r\n") + b"\r\n", ok([CL0], 0)),
     Answer("redirect", EMPTY.replace(b"200", b"302") + b"Location: /\r\n\r\n",
            ok([CL0, (b"Location", b"/")], 0, status=302)),
     Answer("chunks", CHUNKS + b"3\r\nabc\r\n00A;x=y;z=\"q;\"\r\n0123456789\r\n000\r\n\r\n",
