@@ -49,7 +49,7 @@ FAREWELL: Final = 1.0
 """Seconds in which a server that refuses our messages has to say how the client left."""
 
 
-class UpstreamBroken(CanaryError):  # noqa: N818 - named like the word for it everywhere else
+class UpstreamBrokenError(CanaryError):
     """An upstream broke an open WebSocket; the client has been told with a close frame."""
 
 
@@ -92,8 +92,8 @@ async def relay(
         reached: told once whether the upstream took the connection.
 
     Raises:
-        UpstreamBroken: the upstream broke what it had accepted. The client was told: 1009 for a
-            message that is too large, else 1014, bad gateway.
+        UpstreamBrokenError: the upstream broke what it had accepted. The client was told: 1009 for
+            a message that is too large, else 1014, bad gateway.
     """
     terms = terms or Terms()
     client = ClientSide(receive)
@@ -271,6 +271,7 @@ class Relay:
             await self.link.finish()
 
     async def _follow_upstream(self, end: Closed | Broken) -> None:
+        await self.client.leave()  # granian sends no close while a `receive` waits
         finishing = asyncio.ensure_future(self.link.finish())
         try:
             await self.send(_closing(end))
@@ -279,7 +280,7 @@ class Relay:
             await stop(finishing)
         if isinstance(end, Broken):
             logger.warning("the upstream broke a WebSocket: %s", end.why)
-            raise UpstreamBroken(end.why)
+            raise UpstreamBrokenError(end.why)
 
 
 async def _go_on(answer: Accepted | Refused, relay: Relay) -> None:
@@ -287,6 +288,8 @@ async def _go_on(answer: Accepted | Refused, relay: Relay) -> None:
     if isinstance(answer, Refused):
         await _deny(relay.scope, relay.send, answer.status, headers, answer.body)
         return
+    # Servers date their own handshake, and the older one of uvicorn breaks over a second date.
+    headers = [pair for pair in headers if pair[0] != b"date"]
     accept = {"type": "websocket.accept", "subprotocol": answer.subprotocol, "headers": headers}
     await relay.send(accept)
     await relay.run()
@@ -301,6 +304,9 @@ async def _deny(
         return
     if body and not any(name == b"content-length" for name, _ in headers):
         headers = [*headers, (b"content-length", str(len(body)).encode())]
+    if "http.response.pathsend" in scope["extensions"]:
+        # Granian, as nobody else offers that here: a doubled name ends the whole worker (2.8).
+        headers = list({name: (name, value) for name, value in reversed(headers)}.values())[::-1]
     await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": body, "more_body": False})
 
