@@ -154,7 +154,7 @@ def _latency(bet: Bet, sums: Sums) -> float:
     if sums.baseline is None:
         return 0.0
     curves = _curves(sums.baseline, LEVELS.get(bet.guard.quantile or ""))
-    return _seen(sums, log_e_curves(sums.latency(), curves, bet.slack))
+    return _seen(sums, log_e_curves(sums.latency, curves, bet.slack))
 
 
 @lru_cache(maxsize=64)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import accumulate
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -92,7 +91,8 @@ class Sums:
             for pair in self.entries
         ]
 
-    def latency(self) -> list[tuple[float, tuple[array[int], array[int]]]]:
+    @cached_property
+    def latency(self) -> Histograms:
         """Ledger A: latency of entries, since there was something to compare it by."""
         return [(pair.rho, (_starts(pair.canary), _starts(pair.stable))) for pair in self._compared]
 
@@ -107,8 +107,8 @@ class Sums:
     def below(self) -> Histograms:
         """Ledger A: entries up to each bucket of the latency."""
         return [
-            (rho, (_below(canary.tobytes()), _below(stable.tobytes())))
-            for rho, (canary, stable) in self.latency()
+            (rho, (list(accumulate(canary)), list(accumulate(stable))))
+            for rho, (canary, stable) in self.latency
         ]
 
     def firsts(self, kind: str) -> Cells:
@@ -158,14 +158,8 @@ def _firsts(evidence: Evidence) -> dict[str, list[tuple[float, Table]]]:
     return cells
 
 
-def _starts(entries: Entries) -> array[int]:
+def _starts(entries: Entries) -> Sequence[int]:
     return entries.counts[-BUCKETS:]
-
-
-@lru_cache(maxsize=128)
-def _below(counts: bytes) -> list[int]:
-    """Up to each bucket; remembered, for only cells of the present period change."""
-    return list(accumulate(array("q", counts)))
 
 
 def total(cells: Cells) -> Table:
