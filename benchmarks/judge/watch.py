@@ -36,11 +36,24 @@ class Bets:
         rows: arms by alternatives, in nats.
         log_weights: natural logarithms; they sum to 1.
         log_share: of the error budget, likewise.
+        blind: arms that were revealed before the first canary's. Shares alone are no finding: until
+            then the judge takes no more than 1 from the bets on entries.
     """
 
     rows: Rows
     log_weights: Rows
     log_share: float
+    blind: int = 0
+
+    def logs(self, total: Rows, at: Ints) -> Rows:
+        """Weighted log E at some of the revealed arms.
+
+        Args:
+            total: sums of the rows.
+            at: which arms.
+        """
+        logs: Rows = np.logaddexp.reduce(total[at] + self.log_weights, axis=1)
+        return np.where(at < self.blind, np.minimum(logs, 0.0), logs) + self.log_share
 
 
 @dataclass(slots=True)
@@ -73,11 +86,8 @@ class Ledger:
         return found
 
     def _averaged(self, sums: Sequence[Rows], at: Ints) -> Rows:
-        each = [
-            total[at] + bet.log_weights + bet.log_share
-            for total, bet in zip(sums, self.bets, strict=True)
-        ]
-        logs: Rows = np.logaddexp.reduce(np.concatenate(each, axis=1), axis=1)
+        each = [bet.logs(total, at) for total, bet in zip(sums, self.bets, strict=True)]
+        logs: Rows = np.logaddexp.reduce(each, axis=0)
         return logs
 
 
@@ -115,7 +125,8 @@ def _bets(run: Run, bet: Bet, settings: Settings) -> Bets:
         cell, canary, event = ripened.cell, ripened.canary, ripened.hits[guard.name]
     prior = prior_of(bet)
     rows = _proportions(odds, prior, slack)[cell, np.where(canary, 0, 1) + np.where(event, 0, 2)]
-    return Bets(rows, np.array(prior.log_weights), bet.log_weight)
+    blind = _blind(run) if bet.source is Source.ENTRIES else 0
+    return Bets(rows, np.array(prior.log_weights), bet.log_weight, blind)
 
 
 def _latency(run: Run, bet: Bet, baseline: tuple[int, ...]) -> Bets:
@@ -123,7 +134,12 @@ def _latency(run: Run, bet: Bet, baseline: tuple[int, ...]) -> Bets:
     table = _latencies(tuple(run.odds()), curves, bet.guard.slack)
     it = run.entered
     rows = table[it.cell, it.canary.astype(np.int64), it.bucket]
-    return Bets(rows, np.array(curves.log_weights), bet.log_weight)
+    return Bets(rows, np.array(curves.log_weights), bet.log_weight, _blind(run))
+
+
+def _blind(run: Run) -> int:
+    canary = run.entered.canary
+    return int(canary.argmax()) if canary.any() else len(canary)
 
 
 @lru_cache(maxsize=512)

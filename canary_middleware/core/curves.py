@@ -23,9 +23,10 @@ from canary_middleware.core.totals import VALUES
 
 GROWTH: Final = 1.1
 """Each bucket's edge is this multiple of the one before."""
-SHIFTS: Final = {1.25: 0.26, 1.6: 0.28, 2.4: 0.16}
-"""Everything slower by a factor, and what is bet on it."""
-TAILS: Final = {(0.95, 12, 0.06): 0.10, (2.0, 45, 0.015): 0.20}
+SHIFTS: Final = {1.3: 0.36, 1.7: 0.43}
+"""Everything slower by a factor, and what is bet on it: few, for each costs what it weighs, and a
+factor of three is found by the largest at once."""
+TAILS: Final = {(0.95, 12, 0.06): 0.04, (2.0, 45, 0.015): 0.17}
 """Some requests much slower: from a quantile (below 1) or a multiple of p99 on, so many buckets
 beyond p99, this share of the requests; and what is bet on it."""
 ODDS: Final = {1.6: 0.3, 4.0: 0.3}

@@ -71,6 +71,29 @@ LOWER: Final = Prior.of({
 })  # fmt: skip
 """Fewer events are worse: conversions, visitors who come back."""
 
+# Where every request is drawn anew all bets of a release share one average, so each has more of
+# alpha, but a request tells less than a visitor: these were weighed by themselves, for canary
+# requests until a rollback at 5 % and at 50 %. See ``python -m benchmarks.judge --part requests``.
+MORE: Final = Prior.of({
+    1.8: 0.03, 3.2: 0.09, 7.0: 0.08, (0.97, 0.008): 0.19,
+    (0.04, 0.01): 0.08, (0.07, 0.01): 0.16, (0.12, 0.012): 0.18, (0.05, 0.025): 0.11,
+    (0.10, 0.05): 0.08,
+})  # fmt: skip
+"""More events are worse, of requests: pairs rather than ratios, for non-events are known too."""
+UNHEARD: Final = Prior.of({10_000.0: 0.79, 25.0: 0.06, (0.05, 0.002): 0.09, (0.02, 0.001): 0.06})
+"""What must never happen, of requests.
+
+Two events on a canary at 5 % are worth 1 / rho^2 = 400 at most, and only to a bet that stable has
+none at all: with its weight here and its share of alpha that is just enough for alpha 1 %. A third
+event would be half as many orders again that are charged twice. After one event on stable the
+others are left.
+"""
+FEWER: Final = Prior.of({
+    (0.06, 0.09): 0.56, (0.046, 0.06): 0.12, (0.028, 0.06): 0.08,
+    (0.13, 0.20): 0.16, (0.36, 0.50): 0.08,
+})  # fmt: skip
+"""Fewer events are worse, of requests: about a third less."""
+
 
 def bet(ratio: float, rho: float) -> tuple[float, float]:
     """(1): what an outcome multiplies E by if it fell on the canary, and if on stable.

@@ -9,11 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canary_middleware.core.evalues import (
+    FEWER,
     FIRST,
     HIGHER,
     LATE,
     LOWER,
+    MORE,
     SELDOM,
+    UNHEARD,
     Prior,
     bet,
     first_event_factors,
@@ -33,7 +36,8 @@ STEPPED = 4 / 19  # seen on stable at 5 %, now 25 %
 counts = st.builds(Table, *[st.integers(0, 10**9)] * 4)
 odds = st.floats(0.001, 0.999)
 cells = st.lists(st.tuples(odds, counts), max_size=4)
-priors = st.sampled_from([HIGHER, LOWER, FIRST, LATE, SELDOM, PUBLISHED])
+PRIORS = [HIGHER, LOWER, FIRST, LATE, SELDOM, MORE, FEWER, UNHEARD, PUBLISHED]
+priors = st.sampled_from(PRIORS)
 
 
 def test_bets_on_what_is_worse() -> None:
@@ -48,7 +52,7 @@ def test_known_factors_of_a_pair() -> None:
 
 @pytest.mark.parametrize("rate", [0.001, 0.3, 0.9])
 @pytest.mark.parametrize("rho", [0.01, 0.05, STEPPED, 0.5])
-@pytest.mark.parametrize("prior", [HIGHER, LOWER, FIRST, LATE, SELDOM, PUBLISHED])
+@pytest.mark.parametrize("prior", PRIORS)
 def test_without_a_difference_nobody_wins(prior: Prior, rho: float, rate: float) -> None:
     for mean in _means(proportion_factors(rho, prior), rho, rate, rate):
         assert mean == pytest.approx(1, abs=1e-12)
@@ -56,11 +60,14 @@ def test_without_a_difference_nobody_wins(prior: Prior, rho: float, rate: float)
 
 @pytest.mark.parametrize("rho", [0.01, 0.05, STEPPED, 0.5])
 def test_a_better_canary_loses_the_bets(rho: float) -> None:
-    assert max(_means(proportion_factors(rho, HIGHER), rho, 0.03, 0.05)) <= 1
-    assert max(_means(proportion_factors(rho, LOWER), rho, 0.05, 0.03)) <= 1
+    for prior in PRIORS:
+        better = (0.03, 0.05) if prior.rising else (0.05, 0.03)
+        assert max(_means(proportion_factors(rho, prior), rho, *better)) <= 1
 
 
-@pytest.mark.parametrize(("prior", "least"), [(HIGHER, 0.06), (LOWER, 0.04)])
+@pytest.mark.parametrize(
+    ("prior", "least"), [(HIGHER, 0.06), (LOWER, 0.04), (MORE, 0.06), (FEWER, 0.04)]
+)
 def test_what_is_tolerated_wins_nothing_and_what_is_not_wins(prior: Prior, least: float) -> None:
     factors = proportion_factors(0.2, prior, 0.2)
     assert max(_means(factors, 0.2, least, 0.05)) <= 1 + 1e-12

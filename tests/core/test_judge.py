@@ -216,6 +216,18 @@ def test_ledgers_are_not_averaged_and_bets_in_one_are() -> None:
     assert ledger == "requests"
 
 
+@pytest.mark.parametrize(("twice", "stable", "decision"), [
+    (2, 0, Decision.ROLLBACK), (2, 1, Decision.INCONCLUSIVE), (1, 0, Decision.INCONCLUSIVE),
+])  # fmt: skip
+def test_two_of_what_must_never_happen_are_enough_when_every_request_is_drawn_anew(
+    twice: int, stable: int, decision: Decision
+) -> None:
+    guards = (*Guard.defaults(), Guard.never("charges"), Guard.rate("orders"))
+    hits = {"charges": ([twice], [stable]), "orders": ([1], [19])}
+    totals = evidence(entries(17), entries(323, 3), hits=hits)
+    assert judge(settings(*guards, policy=Policy.REQUEST), totals).decision is decision
+
+
 def test_without_a_baseline_latency_bets_nothing_and_says_so() -> None:
     slow = evidence(entries(500, factor=3.0), entries(9_500))
     verdict = judge(replace(settings(), baseline=None), slow)
