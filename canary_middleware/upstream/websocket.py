@@ -15,11 +15,12 @@ from http import HTTPStatus
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import quote
 
-from canary_middleware.errors import CanaryError
 from canary_middleware.upstream.address import Origin
 from canary_middleware.upstream.headers import BadHeaderError, Client, Trust, incoming, outgoing
+from canary_middleware.upstream.passage import UpstreamBrokenError
 from canary_middleware.upstream.settings import Timeouts
 from canary_middleware.upstream.websocket_exchange import (
+    MAX_HEAD,
     NO_STATUS,
     TOO_BIG,
     Accepted,
@@ -47,10 +48,6 @@ ABNORMAL: Final = 1006
 
 FAREWELL: Final = 1.0
 """Seconds in which a server that refuses our messages has to say how the client left."""
-
-
-class UpstreamBrokenError(CanaryError):
-    """An upstream broke an open WebSocket; the client has been told with a close frame."""
 
 
 class Left(NamedTuple):
@@ -102,7 +99,10 @@ async def relay(
         exchange = _exchange(scope, origin, trust, terms, preserve_host=preserve_host)
     except (BadHeaderError, ValueError) as error:
         logger.info("a client's handshake cannot be passed on: %s", error)
-        await _deny(scope, send, *_page(400))
+        await refuse(scope, send, 400)
+        return
+    if len(exchange.head) > MAX_HEAD:
+        await refuse(scope, send, 431)
         return
     link = Link(exchange, terms)
     try:
@@ -112,7 +112,7 @@ async def relay(
         pass
     except UnreachableError as error:
         logger.info("no WebSocket with the upstream: %s", error)
-        await _deny(scope, send, *_page(error.status))
+        await refuse(scope, send, error.status)
     except BaseException:
         link.close(GOING_AWAY)
         raise
@@ -152,6 +152,8 @@ def _exchange(
 
 def _target(scope: Scope, origin: Origin) -> bytes:
     path: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+    if path[:1] != b"/":
+        raise ValueError("a target that is no path")
     query: bytes = scope.get("query_string") or b""
     return origin.prefix + path + (b"?" + query if query else b"")
 
@@ -261,7 +263,7 @@ class Relay:
         try:
             left = up.result()
         except TooLargeError as error:
-            logger.warning("a client's WebSocket message is too large: %s", error)
+            logger.info("a client's WebSocket message is too large: %s", error)
             left = Left(TOO_BIG, "message too big")
             await self.send({"type": "websocket.close", "code": TOO_BIG, "reason": left.reason})
         if left is not None:
@@ -279,7 +281,6 @@ class Relay:
         finally:
             await stop(finishing)
         if isinstance(end, Broken):
-            logger.warning("the upstream broke a WebSocket: %s", end.why)
             raise UpstreamBrokenError(end.why)
 
 
@@ -293,6 +294,13 @@ async def _go_on(answer: Accepted | Refused, relay: Relay) -> None:
     accept = {"type": "websocket.accept", "subprotocol": answer.subprotocol, "headers": headers}
     await relay.send(accept)
     await relay.run()
+
+
+async def refuse(scope: Scope, send: Send, status: int) -> None:
+    """Refuse the client's handshake with a short page that tells nothing of what is behind us."""
+    body = f"{HTTPStatus(status).phrase}\n".encode()
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
+    await _deny(scope, send, status, headers, body)
 
 
 async def _deny(
@@ -309,11 +317,6 @@ async def _deny(
         headers = list({name: (name, value) for name, value in reversed(headers)}.values())[::-1]
     await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": body, "more_body": False})
-
-
-def _page(status: int) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    body = f"{HTTPStatus(status).phrase}\n".encode()
-    return status, [(b"content-type", b"text/plain; charset=utf-8")], body
 
 
 def _sent(data: str | bytes) -> AsgiMessage:

@@ -27,7 +27,7 @@ MAX_SIZE: Final = 16 * 2**20
 """Bytes of a message, unless told otherwise; what uvicorn, hypercorn and websockets hold too."""
 
 MAX_HEAD: Final = 64 * 1024
-"""Bytes of all heads of an answer."""
+"""Bytes of the head of a request or an answer."""
 
 MAX_REASON: Final = 123
 """Bytes of a reason: what a control frame has room for (RFC 6455, section 5.5)."""

@@ -13,8 +13,8 @@ from websockets.exceptions import InvalidStatus
 
 from canary_middleware.errors import ConfigurationError
 from canary_middleware.upstream.address import Origin
+from canary_middleware.upstream.passage import UpstreamBrokenError
 from canary_middleware.upstream.settings import Timeouts
-from canary_middleware.upstream.websocket import UpstreamBrokenError
 from canary_middleware.upstream.websocket_link import Terms
 from tests.support.servers import free_port
 from tests.upstream.websocket_rig import (
@@ -436,14 +436,23 @@ async def test_a_send_that_raises_waits_for_the_code() -> None:
     assert ends == [(1012, "service restart"), (1001, "")]
 
 
-@pytest.mark.parametrize("change", [{"headers": [(b"host", b"a"), (b"host", b"b")]},
-                                    {"raw_path": b"/a b"}])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"headers": [(b"host", b"a"), (b"host", b"b")]}, 400),
+        ({"raw_path": b"/a b"}, 400),
+        ({"raw_path": b"http://metadata/"}, 400),
+        ({"headers": [(b"host", b"a"), (b"x", b"x" * 65_536)]}, 431),
+    ],
+)
 @in_loop
-async def test_a_request_that_cannot_be_passed_on_is_the_clients_mistake(change: Message) -> None:
+async def test_what_cannot_be_passed_on_is_the_clients_mistake(
+    change: Message, status: int
+) -> None:
     hand = Hand()
     scope = {**SCOPE, **change, "extensions": {"websocket.http.response": {}}}
     await Site(at(free_port()))(scope, hand.receive, hand.send)
-    assert [message.get("status") for message in hand.heard] == [400, None]
+    assert [message.get("status") for message in hand.heard] == [status, None]
 
 
 @pytest.mark.parametrize("wrong", [{"ping": 0}, {"close": float("inf")}, {"pong": float("nan")},
