@@ -51,12 +51,15 @@ class Link(asyncio.Protocol):
     def begin(self, exchange: Exchange) -> None:
         """Be the connection of this exchange from now on."""
         self._exchange = exchange
-        self._error = None
+        self._error = None if self.alive else BrokenUpstreamError("the connection was closed")
 
     def end(self) -> None:
         """The exchange is over; what comes from now on is a reason to close."""
         self._exchange = None
         self.fresh = False
+        # An answer that came whole may have been left by whom it was for.
+        self._events = []
+        self._held = 0
         if self._paused:
             self._resume()
 

@@ -65,16 +65,17 @@ class Site:
         Raises:
             UnreachableError: there is none, nor will there be in time.
         """
-        granted = self._pool.take(self.loop.time())
-        if isinstance(granted, Full):
-            raise UnreachableError(503, "all connections are in use", news=True)
-        if isinstance(granted, Wait):
-            granted = await self._turn(granted.ticket)
-        if isinstance(granted, Reuse):
-            link: Link = granted.conn
-            return link
-        self._close(*granted.overdue)
-        return await self._open()
+        while True:
+            granted = self._pool.take(self.loop.time())
+            if isinstance(granted, Full):
+                raise UnreachableError(503, "all connections are in use", news=True)
+            if isinstance(granted, Wait):
+                granted = await self._turn(granted.ticket)
+            if isinstance(granted, Open):
+                self._close(*granted.overdue)
+                return await self._open()
+            if granted.conn.alive:  # else it died on its way to us, which the book knows
+                return granted.conn
 
     async def again(self, dead: Link) -> Link:
         """Another connection in place of one that died before it said anything."""
@@ -83,7 +84,7 @@ class Site:
 
     def release(self, link: Link, *, reusable: bool) -> None:
         """The exchange is over."""
-        reusable = reusable and link.alive
+        reusable = reusable and link.alive and not self._pool.closed
         if not reusable and link.alive:
             link.abort()
         link.end()
