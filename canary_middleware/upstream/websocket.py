@@ -236,8 +236,6 @@ class Relay:
             message = await self.client.next()
             if message["type"] == "websocket.disconnect":
                 return Left(message.get("code") or NO_STATUS, message.get("reason") or "")
-            if message["type"] != "websocket.receive":
-                continue
             text = message.get("text")
             if self.link.message(message["bytes"] if text is None else text):
                 try:
@@ -248,7 +246,7 @@ class Relay:
 
     async def _down(self) -> Closed | Broken:
         """From the upstream to the client."""
-        while True:
+        while not self.link.ended:
             for event in await self.link.read():
                 if isinstance(event, Message):
                     self.link.waiting = True
@@ -256,16 +254,16 @@ class Relay:
                     self.link.waiting = False
                 elif isinstance(event, Closed | Broken):
                     return event
-            if self.link.ended:
-                return Broken("the connection ended without a close frame")
+        return Broken("the connection ended")
 
     async def _follow_client(self, up: asyncio.Future[Left | None]) -> None:
         try:
             left = up.result()
         except TooLargeError as error:
             logger.info("a client's WebSocket message is too large: %s", error)
-            left = Left(TOO_BIG, "message too big")
-            await self.send({"type": "websocket.close", "code": TOO_BIG, "reason": left.reason})
+            self.link.close(TOO_BIG)
+            await self._end_both(TOO_BIG, HTTPStatus(413).phrase)
+            return
         if left is not None:
             # Hypercorn says so of everybody who leaves; in order is what most of them did.
             code = GOING_AWAY if left.code == ABNORMAL else left.code
@@ -273,15 +271,23 @@ class Relay:
             await self.link.finish()
 
     async def _follow_upstream(self, end: Closed | Broken) -> None:
-        await self.client.leave()  # granian sends no close while a `receive` waits
+        if isinstance(end, Broken):
+            await self._end_both(end.code, HTTPStatus(502).phrase)
+            raise UpstreamBrokenError(end.why)
+        await self._end_both(end.code, end.reason)
+
+    async def _end_both(self, code: int | None, reason: str) -> None:
+        """Close the client's side while the upstream's closing handshake comes to its end."""
+        message: AsgiMessage = {"type": "websocket.close"}
+        if code is not None:  # else the server's default, which is 1000
+            message.update(code=code, reason=shortened(reason))
         finishing = asyncio.ensure_future(self.link.finish())
         try:
-            await self.send(_closing(end))
+            await self.client.leave()  # granian sends no close while a `receive` waits
+            await self.send(message)
             await finishing
         finally:
             await stop(finishing)
-        if isinstance(end, Broken):
-            raise UpstreamBrokenError(end.why)
 
 
 async def _go_on(answer: Accepted | Refused, relay: Relay) -> None:
@@ -322,15 +328,6 @@ async def _deny(
 def _sent(data: str | bytes) -> AsgiMessage:
     key = "text" if isinstance(data, str) else "bytes"
     return {"type": "websocket.send", key: data}
-
-
-def _closing(end: Closed | Broken) -> AsgiMessage:
-    """The close message for our client; without a code if the upstream gave none."""
-    if isinstance(end, Broken):
-        return {"type": "websocket.close", "code": end.code, "reason": HTTPStatus(502).phrase}
-    if end.code is None:
-        return {"type": "websocket.close"}
-    return {"type": "websocket.close", "code": end.code, "reason": shortened(end.reason)}
 
 
 async def stop(*tasks: asyncio.Future[Any]) -> None:

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, TypeAlias
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidStatus, PayloadTooBig
 from websockets.frames import EXTERNAL_CLOSE_CODES, Close, Frame, Opcode
-from websockets.http11 import Request, Response
+from websockets.http11 import Response
 from websockets.protocol import OPEN
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
@@ -219,9 +219,11 @@ class WebSocketExchange:
     def _events(self) -> list[Event]:
         events: list[Event] = []
         for got in self._protocol.events_received():
-            if isinstance(got, Request):  # only a server has them
-                continue
-            event = self._answer(got) if isinstance(got, Response) else self._framed(got)
+            event: Event | None = None
+            if isinstance(got, Response):
+                event = self._answer(got)
+            elif isinstance(got, Frame):
+                event = self._framed(got)
             if event is not None and not self._told:
                 events.append(event)
                 self._told = isinstance(event, Broken | Closed)

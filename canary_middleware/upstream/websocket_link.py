@@ -190,10 +190,10 @@ class Link:
         loop.call_later(self._terms.close, self._writer.transport.abort)
 
     async def _answered(self) -> list[Event]:
-        while not self.ended:
-            if events := await self.read():
-                return events
-        return [Broken("closed without an answer")]
+        events: list[Event] = []
+        while not events and not self.ended:
+            events = await self.read()
+        return events or [Broken("the connection ended")]
 
     def _write(self, data: bytes) -> bool:
         if not self._stands or self._writer.transport.is_closing():

@@ -313,6 +313,24 @@ async def test_an_upstream_that_does_not_read_stops_the_client(kind: str) -> Non
     print(f"\n{kind}: {taken / MIB:.1f} MiB taken ahead of the upstream")
 
 
+@pytest.mark.parametrize("kind", UVICORN)
+@in_loop
+async def test_an_upstream_that_is_cut_while_it_does_not_read_is_a_bad_gateway(kind: str) -> None:
+    over = asyncio.Event()
+
+    async def stalled(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await over.wait()
+        writer.transport.abort()
+
+    async with chain(raw(stalled), kind) as (site, entry), client(entry) as socket:
+        await pushed(socket.send)
+        over.set()
+        async with asyncio.timeout(SOON):
+            assert await closed(socket) == (1014, "Bad Gateway")
+        await eventually(lambda: site.ends)
+    assert isinstance(site.ends[0], UpstreamBrokenError)
+
+
 @in_loop
 async def test_a_client_may_leave_while_the_upstream_does_not_read() -> None:
     ended = asyncio.Event()
