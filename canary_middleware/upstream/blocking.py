@@ -30,6 +30,10 @@ class LateError(CanaryError):
     """A wait for an upstream that ran out of time."""
 
 
+class ClientLeftError(CanaryError):
+    """Nobody waits for the answer any more."""
+
+
 class Connection:
     """An open connection; used by one thread at a time.
 
@@ -71,14 +75,16 @@ class Connection:
             if _ready(self._sock, wanted, until) == _READ:
                 return 0
 
-    def receive(self, until: float) -> bytes:
+    def receive(self, until: float, client: int | None = None) -> bytes:
         """The next bytes, as soon as there are some; none at the end.
 
         Args:
             until: monotonic seconds.
+            client: descriptor of the connection of who waits for them.
 
         Raises:
             LateError: nothing came in time.
+            ClientLeftError: the client closed its connection meanwhile.
             OSError: the connection is broken, or TLS was cut off without a goodbye.
         """
         while True:
@@ -88,7 +94,7 @@ class Connection:
                 wanted = _READ
             except ssl.SSLWantWriteError:
                 wanted = _WRITE
-            _ready(self._sock, wanted, until)
+            _ready(self._sock, wanted, until, client)
 
     def arrived(self) -> bytes | None:
         """What has come until now; empty at the end, ``None`` if nothing has.
@@ -190,14 +196,15 @@ def _left(until: float) -> float:
     return seconds
 
 
-def _ready(sock: socket.socket, wanted: int, until: float) -> int:
+def _ready(sock: socket.socket, wanted: int, until: float, client: int | None = None) -> int:
     """Wait for a direction; which ones are free, ``_WRITE`` also for an error.
 
     Raises:
         LateError: none is in time.
+        ClientLeftError: the client closed its connection.
     """
     seconds = until - time.monotonic()
-    found = _polled(sock, wanted, seconds) if seconds > 0 else 0
+    found = _polled(sock, wanted, seconds, client) if seconds > 0 else 0
     if not found:
         raise LateError("the upstream kept us waiting")
     return found
@@ -205,7 +212,7 @@ def _ready(sock: socket.socket, wanted: int, until: float) -> int:
 
 if sys.platform == "win32":
 
-    def _polled(sock: socket.socket, wanted: int, seconds: float) -> int:
+    def _polled(sock: socket.socket, wanted: int, seconds: float, client: int | None) -> int:
         asked = [sock] if wanted & _WRITE else []
         reading, writing, failing = select.select(
             [sock] if wanted & _READ else [], asked, asked, seconds
@@ -213,10 +220,18 @@ if sys.platform == "win32":
         return (_READ if reading else 0) | (_WRITE if writing or failing else 0)
 
 else:
+    _LEFT: Final = getattr(select, "POLLRDHUP", 0)  # of Linux; others tell of a reset only
 
-    def _polled(sock: socket.socket, wanted: int, seconds: float) -> int:
+    def _polled(sock: socket.socket, wanted: int, seconds: float, client: int | None) -> int:
         # Not `select.select`, which knows no socket with a number above 1023.
         poller = select.poll()
         poller.register(sock, wanted)
+        if client is not None:
+            poller.register(client, _LEFT)
         found = poller.poll(seconds * 1000)
-        return found[0][1] & (_READ | _WRITE) or _WRITE if found else 0
+        for number, events in found:
+            if number != client:
+                return events & (_READ | _WRITE) or _WRITE
+        if found:
+            raise ClientLeftError("the client closed its connection")
+        return 0

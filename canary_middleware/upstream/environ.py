@@ -14,6 +14,7 @@ Environ = Mapping[str, Any]
 
 _RAW: Final = ("RAW_URI", "REQUEST_URI")
 """The target as the client sent it: of gunicorn; of waitress, werkzeug, uWSGI and mod_wsgi."""
+_SOCKETS: Final = ("gunicorn.socket", "werkzeug.socket")
 _PLAIN: Final = "/!$&'()*+,;=:@-._~"
 """Of RFC 3986 section 3.3."""
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
@@ -86,6 +87,19 @@ def _agrees(raw: str, mount: str, path: str, query: str) -> bool:
 def client(environ: Environ) -> Client:
     """Who asks, as the server says."""
     return Client(environ.get("REMOTE_ADDR") or "", environ["wsgi.url_scheme"])
+
+
+def client_socket(environ: Environ) -> int | None:
+    """The descriptor of the client's connection, where the server tells it and it can be waited on.
+
+    Sockets of event loops under another name, such as those of gevent, are left to their loops.
+    """
+    for name in _SOCKETS:
+        sock = environ.get(name)
+        if sock is not None and type(sock).__module__ in {"socket", "ssl"}:
+            number: int = sock.fileno()
+            return number if number >= 0 else None
+    return None
 
 
 def asks_for_websocket(environ: Environ) -> bool:

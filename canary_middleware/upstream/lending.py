@@ -5,7 +5,6 @@ The book says who gets what; here it is opened, closed and waited for, all of th
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import ssl
@@ -18,8 +17,6 @@ from canary_middleware.upstream.address import Origin
 from canary_middleware.upstream.blocking import Connection, dial
 from canary_middleware.upstream.health import Health
 from canary_middleware.upstream.pool import FULL, Counts, Full, Handed, Open, Pool, Reuse, Wait
-
-logger = logging.getLogger("canary_middleware")
 
 
 class NoConnectionError(CanaryError):
@@ -71,25 +68,25 @@ class Lender:
     Args:
         origin: where to.
         connect: seconds until there must be a connection, waiting for a free one included.
+        health: stops connects to an upstream that refuses.
         limit: most connections of this process.
         idle: seconds for which an unused one is kept.
         waiting: most threads that wait for one.
         tls: for ``https``.
-        health: stops connects to an upstream that refuses; a fresh one by default.
     """
 
     def __init__(
         self,
         origin: Origin,
         connect: float,
+        health: Health,
         *,
         limit: int,
         idle: float,
         waiting: int,
         tls: ssl.SSLContext | None = None,
-        health: Health | None = None,
     ) -> None:
-        self.health = health or Health(trial=2 * connect)
+        self._health = health
         self._origin = origin
         self._connect = connect
         self._terms = (limit, idle, waiting)
@@ -191,17 +188,15 @@ class Lender:
         return conn
 
     def _dialled(self, until: float) -> Connection:
-        if self.health.blocked(time.monotonic()):
+        if self._health.blocked(time.monotonic()):
             raise NoConnectionError(502, "it refused connections a moment ago")
         try:
             conn = Connection(dial(self._origin, until, self._tls))
         except OSError as error:
-            if self.health.refused(time.monotonic(), random.random()):
-                logger.warning("upstream %s takes no connections: %s", self.name, error)
+            self._health.refused(time.monotonic(), random.random())
             late = isinstance(error, TimeoutError)
             raise NoConnectionError(504 if late else 502, f"no connection: {error}") from error
-        if self.health.answered():
-            logger.info("upstream %s takes connections again", self.name)
+        self._health.answered()
         return conn
 
     @property

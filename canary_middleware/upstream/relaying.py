@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import logging
+import errno
 import time
 from collections.abc import Callable, Iterator
 from typing import Self
 
-from canary_middleware.errors import CanaryError
-from canary_middleware.upstream.blocking import Connection
+from canary_middleware.upstream.blocking import ClientLeftError, Connection
 from canary_middleware.upstream.events import BrokenUpstreamError, Data, Event, Interim, Start
 from canary_middleware.upstream.exchange import Exchange
 from canary_middleware.upstream.headers import incoming
 from canary_middleware.upstream.lending import Lender
 from canary_middleware.upstream.settings import Timeouts
-
-logger = logging.getLogger("canary_middleware")
 
 Hint = Callable[[list[tuple[str, str]]], object]
 _NOTHING = memoryview(b"")
@@ -31,15 +28,18 @@ class Relay:
         lender: of connections.
         timeouts: for each wait.
         exchange: with the upstream.
-        first: piece of the body, possibly none.
-        body: the other pieces.
+        body: of the request, in pieces; ``None`` if it has none.
         repeatable: whether the upstream may see the request twice.
         hint: sends a 103 to the client (``wsgi.early_hints``).
+        client: descriptor of its connection.
+
+    Attributes:
+        whole: the body, if all of it came with the head; else iterate.
     """
 
     __slots__ = (
-        "_body", "_conn", "_data", "_end", "_exchange", "_first", "_fresh", "_hint", "_lender",
-        "_repeatable", "_start", "_timeouts", "_unsent", "_until",
+        "_body", "_client", "_conn", "_data", "_end", "_exchange", "_fresh", "_hint", "_lender",
+        "_repeatable", "_start", "_timeouts", "_unsent", "_until", "whole",
     )  # fmt: skip
 
     def __init__(
@@ -47,19 +47,19 @@ class Relay:
         lender: Lender,
         timeouts: Timeouts,
         exchange: Exchange,
-        first: bytes,
-        body: Iterator[bytes],
+        body: Iterator[bytes] | None,
         *,
         repeatable: bool,
         hint: Hint | None,
+        client: int | None,
     ) -> None:
         self._lender = lender
         self._timeouts = timeouts
         self._exchange = exchange
-        self._first = first
-        self._body: Iterator[bytes] | None = body
+        self._body = body
         self._repeatable = repeatable
         self._hint = hint
+        self._client = client
         self._conn: Connection | None = None
         self._start: Start | None = None
         self._data: list[bytes] = []
@@ -67,35 +67,52 @@ class Relay:
         self._unsent = _NOTHING
         self._until = 0.0
         self._end = time.monotonic() + timeouts.total
+        self.whole: list[bytes] | None = None
 
     def begin(self) -> Start:
         """Ask, and wait for the head of the answer.
 
         Raises:
-            NoConnectionError: there was none to be had.
+            NoConnectionError: there was none to be had; nothing of the body was read.
             LateError: the upstream did not go on in time.
+            ClientLeftError: nobody waits for it any more.
             BrokenUpstreamError: it gave no answer.
             BrokenRequestError: the client's body broke off.
         """
         try:
-            self._conn = self._lender.lend(self._end)
-            try:
-                return self._asked(self._conn)
-            except BrokenUpstreamError:
-                if not (self._repeatable and self._conn.reused and self._exchange.silent):
-                    raise
-            died, self._conn = self._conn, None
-            self._conn = self._lender.renew(died, self._end)
-            return self._asked(self._conn)
+            start = self._asked()
         except BaseException:
             self.close()
             raise
+        if self._exchange.done:
+            self.whole = self._data
+        return start
 
-    def whole(self) -> list[bytes] | None:
-        """The whole body, if all of it has come; else iterate."""
-        if not self._exchange.done:
-            return None
-        return self._data
+    def _asked(self) -> Start:
+        conn = self._conn = self._lender.lend(self._end)
+        first = b""
+        if self._body is not None:
+            first = next(self._body, b"")
+            if conn.reused and conn.dead():  # while the client took its time
+                conn = self._renewed(conn)
+        asked = self._exchange.head + self._exchange.frame(first)
+        try:
+            return self._answered(conn, asked)
+        except BrokenUpstreamError:
+            if not (self._repeatable and conn.reused and self._exchange.silent):
+                raise
+        return self._answered(self._renewed(conn), asked)
+
+    def _renewed(self, died: Connection) -> Connection:
+        self._conn = None  # whatever comes, it is closed
+        self._conn = conn = self._lender.renew(died, self._end)
+        return conn
+
+    def _answered(self, conn: Connection, asked: bytes) -> Start:
+        self._unsent = memoryview(asked)
+        while self._start is None:
+            self._step(conn)
+        return self._start
 
     def __iter__(self) -> Self:
         return self
@@ -109,6 +126,7 @@ class Relay:
                 start of an answer, the server has to cut the connection to the client.
             BrokenUpstreamError: it broke off.
             BrokenRequestError: the client's body did.
+            BrokenPipeError: the client left.
         """
         if self._fresh:
             self._fresh = False
@@ -121,8 +139,8 @@ class Relay:
                 self._step(self._conn)
             except BaseException as error:
                 self.close()
-                if isinstance(error, CanaryError):
-                    logger.warning("upstream %s, after the start: %s", self._lender.name, error)
+                if isinstance(error, ClientLeftError):  # in words that every server knows
+                    raise BrokenPipeError(errno.EPIPE, str(error)) from error
                 raise
         data, self._data = b"".join(self._data), []
         return data
@@ -132,12 +150,6 @@ class Relay:
         conn, self._conn = self._conn, None
         if conn is not None:
             self._lender.give(conn, reusable=self._exchange.reusable)
-
-    def _asked(self, conn: Connection) -> Start:
-        self._unsent = memoryview(self._exchange.head + self._exchange.frame(self._first))
-        while self._start is None:
-            self._step(conn)
-        return self._start
 
     def _step(self, conn: Connection) -> None:
         """One wait, for the client or for the upstream."""
@@ -182,7 +194,7 @@ class Relay:
     def _hear(self, conn: Connection, until: float | None = None) -> None:
         """Take what the upstream says until then; by default, what it has said already."""
         try:
-            data = conn.arrived() if until is None else conn.receive(until)
+            data = conn.arrived() if until is None else conn.receive(until, self._client)
         except OSError as error:
             raise BrokenUpstreamError(f"it broke off: {error}") from error
         if data is not None:

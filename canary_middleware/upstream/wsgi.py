@@ -1,4 +1,4 @@
-"""An upstream as a WSGI application: it passes requests on, and answers as the upstream does.
+"""An upstream as an ordinary WSGI application: HTTP and server-sent events.
 
 Trailers have no place in WSGI and are dropped; WebSockets are refused. A body is read in pieces,
 and how long a piece takes is up to the server: gunicorn gives a piece when it is whole.
@@ -8,18 +8,30 @@ from __future__ import annotations
 
 import logging
 import ssl
+import time
 from collections.abc import Callable, Iterable, Iterator
+from http import HTTPStatus
+from itertools import chain
 from typing import Any, Final
 
-from canary_middleware.upstream.address import parse
-from canary_middleware.upstream.blocking import PIECE, LateError
-from canary_middleware.upstream.environ import asks_for_websocket, client, headers, target
-from canary_middleware.upstream.events import BrokenRequestError, BrokenUpstreamError
+from canary_middleware.context import ENVIRON_KEY
+from canary_middleware.upstream.address import Origin, parse
+from canary_middleware.upstream.blocking import PIECE, ClientLeftError, LateError
+from canary_middleware.upstream.environ import (
+    asks_for_websocket,
+    client,
+    client_socket,
+    headers,
+    target,
+)
+from canary_middleware.upstream.events import BrokenRequestError, BrokenUpstreamError, Start
 from canary_middleware.upstream.exchange import Exchange
 from canary_middleware.upstream.framing import NONE, BadFramingError, Framing, Kind, framing
 from canary_middleware.upstream.headers import BadHeaderError, Trust, incoming, outgoing
+from canary_middleware.upstream.health import Health
 from canary_middleware.upstream.lending import Lender, NoConnectionError
 from canary_middleware.upstream.pool import Counts
+from canary_middleware.upstream.probing import probe_target
 from canary_middleware.upstream.relaying import Relay
 from canary_middleware.upstream.settings import Timeouts
 
@@ -28,108 +40,114 @@ logger = logging.getLogger("canary_middleware")
 Environ = dict[str, Any]
 StartResponse = Callable[..., object]
 
-_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+LONGEST_HEAD: Final = 64 * 1024
+"""Bytes of a request's head; most servers allow no more either."""
+CLIENT_LEFT: Final = 499
+"""As nginx calls it; nobody gets that answer."""
+TROUBLES: Final = frozenset({502, 503, 504})
+QUIET: Final = 5.0
+"""Seconds without trouble until an upstream counts as recovered; some answer while others fail."""
+SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """RFC 9110 section 9.2.1."""
-_REASONS: Final = {
-    400: "Bad Request",
-    411: "Length Required",
-    501: "Not Implemented",
-    502: "Bad Gateway",
-    503: "Service Unavailable",
-    504: "Gateway Timeout",
-}
-TIMEOUTS: Final = Timeouts()
-NOBODY: Final = Trust()
 
 
-class _RefusedError(Exception):
-    """A request that is not passed on.
+class RefusedError(Exception):
+    """Nothing of an answer has been sent, and this one shall be.
 
     Attributes:
         status: what to answer.
+        why: a few words for the log.
         text: for the client, where the status alone would puzzle it.
     """
 
     def __init__(self, status: int, why: str, text: str = "") -> None:
         self.status = status
+        self.why = why
         self.text = text
         super().__init__(why)
 
 
 class WsgiUpstream:
-    """A server elsewhere, as an application of this process.
+    """Sends each request to another server and its answer back, unchanged but for the headers.
+
+    Which headers change, and why, is one table: docs/upstreams.md. Redirects are never followed,
+    bodies never decoded, and nothing that a client sends chooses where it goes.
 
     Args:
-        url: ``http://host:port/prefix``, ``https://…`` or ``unix:/path``; see ``address.parse``.
-        timeouts: what each wait may last.
-        preserve_host: whether the upstream is told the Host that the client asked for, or its own.
-        trust: whose word on forwarded requests counts; nobody's by default.
-        connections: most connections of a process to this upstream.
-        waiting: most requests of a process that wait for one of them.
-        idle: seconds for which an unused connection is kept; less than the upstream keeps it.
-        tls: for ``https``; by default certificates are verified against those of the system.
+        url: ``http://host:port``, ``https://host``, ``unix:/run/app.sock``.
+        timeouts: none is infinite.
+        preserve_host: whether the upstream gets the Host that the client asked for; else its own.
+        trust: whose ``Forwarded`` and ``X-Forwarded-*`` are kept; nobody's by default.
+        connections: most at a time, per process.
+        waiting: most requests that wait for one, per process.
+        idle: seconds that a connection is kept without use; less than the upstream keeps it.
+        probe: a path that answers below 400 once the upstream is ready; by default a connection
+            is enough.
+        tls: for https; by default certificates are verified against the system's authorities.
 
     Attributes:
-        health: what connects told of the upstream.
+        origin: where everything goes.
+        health: what connects told of it.
 
     Raises:
-        ConfigurationError: the URL is none of an upstream.
+        ConfigurationError: the URL or a time-out is none.
     """
+
+    is_upstream: Final = True
 
     def __init__(
         self,
         url: str,
         *,
-        timeouts: Timeouts = TIMEOUTS,
+        timeouts: Timeouts = Timeouts(),  # noqa: B008  # frozen
         preserve_host: bool = True,
-        trust: Trust = NOBODY,
+        trust: Trust = Trust(),  # noqa: B008  # frozen
         connections: int = 100,
         waiting: int = 1000,
         idle: float = 30.0,
+        probe: str | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._origin = origin = parse(url)
+        self.origin: Origin = parse(url)
         self._timeouts = timeouts
-        self._preserve = preserve_host
+        self._preserve_host = preserve_host
         self._trust = trust
-        if origin.scheme == "https" and tls is None:
+        self._probe = probe_target(probe, self.origin)
+        if self.origin.scheme != "https":
+            tls = None
+        elif tls is None:
             tls = ssl.create_default_context()
-            tls.set_alpn_protocols(["http/1.1"])
+        self.health = Health(trial=2 * timeouts.connect)
         self._lender = Lender(
-            origin,
-            timeouts.connect,
-            limit=connections,
-            idle=idle,
-            waiting=waiting,
-            tls=tls if origin.scheme == "https" else None,
-        )
-        self.health = self._lender.health
+            self.origin, timeouts.connect, self.health,
+            limit=connections, idle=idle, waiting=waiting, tls=tls,
+        )  # fmt: skip
+        self._troubled: float | None = None
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """One request."""
+        """One request.
+
+        An answer that the upstream breaks after its start raises while it is iterated: the server
+        shows that by cutting the client's connection.
+        """
         try:
-            relay = self._relay(environ)
-        except _RefusedError as error:
-            logger.info("request refused: %s", error)
-            return _refuse(environ, start_response, error.status, error.text)
-        try:
-            start = relay.begin()
-        except (NoConnectionError, LateError, BrokenUpstreamError, BrokenRequestError) as error:
-            # Of a lack of connections health has told once; while it lasts, every request has it.
-            level = logging.INFO if isinstance(error, NoConnectionError) else logging.WARNING
-            logger.log(level, "upstream %s: %s", self._lender.name, error)
-            return _refuse(environ, start_response, _status(error))
-        said = [
+            relay, start = self._begun(environ)
+        except RefusedError as error:
+            if error.status in TROUBLES:
+                self._note(error.why)
+            return _refuse(environ, start_response, error)
+        if self._troubled is not None:
+            self._well(self._troubled)
+        told = [
             (name.decode("latin-1"), value.decode("latin-1"))
             for name, value in incoming(start.headers)
         ]
         try:
-            start_response(f"{start.status} {start.reason.decode('latin-1')}", said)
+            start_response(f"{start.status} {start.reason.decode('latin-1')}", told)
         except BaseException:  # how a rescue leaves an answer that it does not want
             relay.close()
             raise
-        whole = relay.whole()
-        return relay if whole is None else whole
+        return relay if relay.whole is None else relay.whole
 
     def counts(self) -> Counts:
         """The connections of this process in numbers, and how many requests wait for one."""
@@ -139,88 +157,146 @@ class WsgiUpstream:
         """Close the connections that are idle; nothing is passed on afterwards."""
         self._lender.close()
 
-    def _relay(self, environ: Environ) -> Relay:
+    def ready(self) -> bool:
+        """Whether the upstream answers its probe now; blocks for as long as a connect may take."""
+        until = time.monotonic() + self._timeouts.connect
+        try:
+            conn = self._lender.lend(until)
+        except NoConnectionError:
+            return False
+        if self._probe is None:
+            self._lender.give(conn, reusable=True)
+            return True
+        exchange = Exchange(b"GET", self._probe, [(b"Host", self.origin.authority)], NONE)
+        status = 0
+        try:
+            conn.send(exchange.head, until)
+            while not exchange.done:
+                data = conn.receive(until)
+                for event in exchange.feed(data) if data else exchange.close():
+                    if isinstance(event, Start):
+                        status = event.status
+        except (BrokenUpstreamError, LateError, OSError):
+            return False
+        finally:
+            self._lender.give(conn, reusable=exchange.reusable)
+        return status < HTTPStatus.BAD_REQUEST
+
+    # --- private ---------------------------------------------------------------------------------
+
+    def _begun(self, environ: Environ) -> tuple[Relay, Start]:
+        relay, untouched = self._relay(environ)
+        try:
+            return relay, relay.begin()
+        except NoConnectionError as error:
+            visit = environ.get(ENVIRON_KEY)
+            if visit is not None and untouched:
+                visit.unsent = True
+            raise RefusedError(error.status, error.why) from error
+        except LateError as error:
+            raise RefusedError(504, str(error)) from error
+        except BrokenUpstreamError as error:
+            raise RefusedError(502, error.why) from error
+        except BrokenRequestError as error:
+            raise RefusedError(400, str(error)) from error
+        except ClientLeftError as error:
+            raise RefusedError(CLIENT_LEFT, "the client left") from error
+
+    def _relay(self, environ: Environ) -> tuple[Relay, bool]:
+        """The request on its way, and whether its body is still unread."""
+        _check(environ)
         method = environ["REQUEST_METHOD"]
-        if method == "CONNECT":
-            raise _RefusedError(501, "CONNECT, which is for forward proxies")
-        protocol = environ.get("SERVER_PROTOCOL", "")
-        if protocol == "HTTP/1.1" and "HTTP_HOST" not in environ:
-            raise _RefusedError(400, "no Host (RFC 9112 section 3.2)")
-        if asks_for_websocket(environ):
-            raise _RefusedError(501, "a WebSocket", "WebSockets are not served here.\n")
         try:
             found = headers(environ)
-            framed = framing(found, http2=protocol.startswith("HTTP/2"))
-            told = outgoing(
-                found,
-                client(environ),
-                self._origin,
-                preserve_host=self._preserve,
-                trust=self._trust,
-            )
-            body = _pieces(environ, framed)
-            first = next(body, b"")
-            if framed.kind is Kind.UNKNOWN and not first:
-                framed = NONE
+            http2 = environ.get("SERVER_PROTOCOL", "").startswith("HTTP/2")
+            framed = framing(found, http2=http2)
+            sent = outgoing(
+                found, client(environ), self.origin,
+                preserve_host=self._preserve_host, trust=self._trust,
+            )  # fmt: skip
+            body: Iterator[bytes] = _pieces(environ, framed)
+            untouched = framed.kind is not Kind.UNKNOWN
+            if not untouched:
+                first = next(body, b"")
+                framed, body = (framed, chain([first], body)) if first else (NONE, body)
             path = target(environ)
-            exchange = Exchange(
-                method.encode("latin-1"),
-                path if path == b"*" else self._origin.prefix + path,
-                told,
-                framed,
-            )
+            asked = path if path == b"*" else self.origin.prefix + path
+            exchange = Exchange(method.encode("latin-1"), asked, sent, framed)
         except (BadFramingError, BadHeaderError) as error:
-            raise _RefusedError(error.status, error.why) from error
+            raise RefusedError(error.status, error.why) from error
         except (BrokenRequestError, ValueError) as error:
-            raise _RefusedError(400, str(error)) from error
-        return Relay(
-            self._lender,
-            self._timeouts,
-            exchange,
-            first,
-            body,
-            repeatable=framed.kind is Kind.NONE and method in _SAFE,
-            hint=environ.get("wsgi.early_hints"),
-        )
+            raise RefusedError(400, str(error)) from error
+        if len(exchange.head) > LONGEST_HEAD:
+            raise RefusedError(431, "the head is too long")
+        bodiless = framed.kind is Kind.NONE
+        relay = Relay(
+            self._lender, self._timeouts, exchange, None if bodiless else body,
+            repeatable=bodiless and method in SAFE, hint=environ.get("wsgi.early_hints"),
+            client=client_socket(environ),
+        )  # fmt: skip
+        return relay, untouched
+
+    def _note(self, why: str) -> None:
+        """One line when an upstream begins to fail, not one per request."""
+        if self._troubled is None:
+            logger.warning("upstream %s: degraded: %s", self._lender.name, why)
+        self._troubled = time.monotonic()
+
+    def _well(self, troubled: float) -> None:
+        if time.monotonic() - troubled > QUIET:
+            self._troubled = None
+            logger.warning("upstream %s: recovered", self._lender.name)
+
+
+def _check(environ: Environ) -> None:
+    """Refuse what is none of an upstream's business."""
+    if environ["REQUEST_METHOD"] == "CONNECT":
+        raise RefusedError(405, "CONNECT, which is for forward proxies")
+    if environ.get("SERVER_PROTOCOL") == "HTTP/1.1" and "HTTP_HOST" not in environ:
+        raise RefusedError(400, "no Host (RFC 9112 section 3.2)")
+    if asks_for_websocket(environ):
+        raise RefusedError(501, "a WebSocket", "WebSockets are not served here.\n")
 
 
 def _pieces(environ: Environ, framed: Framing) -> Iterator[bytes]:
     """The body of a request, as far as it comes.
 
     Raises:
-        BrokenRequestError: it broke off, or was not to be read.
+        RefusedError: nobody could tell where it ends.
+        BrokenRequestError: it broke off.
     """
-    if framed.kind is Kind.NONE:
-        return
-    read, left = environ["wsgi.input"].read, framed.length
     endless = framed.kind is not Kind.LENGTH
     if endless and not environ.get("wsgi.input_terminated"):
-        if framed.kind is Kind.UNKNOWN:
-            return
-        why = "a chunked body, whose end this server does not show"
-        raise _RefusedError(411, why, "A body without a length cannot be read here.\n")
+        if framed.kind is Kind.CHUNKED:
+            why = "a chunked body, whose end this server does not show"
+            raise RefusedError(411, why, "A body without a length cannot be read here.\n")
+        return iter(())
+    return _read(environ["wsgi.input"].read, None if endless else framed.length)
+
+
+def _read(read: Callable[[int], bytes], left: int | None) -> Iterator[bytes]:
     try:
-        while (endless or left > 0) and (piece := read(PIECE if endless else min(PIECE, left))):
+        while left is None:
+            piece = read(PIECE)
+            if not piece:
+                return
+            yield piece
+        while left and (piece := read(min(PIECE, left))):
             left -= len(piece)
             yield piece
     except OSError as error:  # how servers say that the client went away, or sent no chunks
         raise BrokenRequestError(f"the client's body broke off: {error}") from error
 
 
-def _status(error: Exception) -> int:
-    if isinstance(error, NoConnectionError):
-        return error.status
-    if isinstance(error, BrokenRequestError):
-        return 400
-    return 504 if isinstance(error, LateError) else 502
-
-
-def _refuse(
-    environ: Environ, start_response: StartResponse, status: int, text: str = ""
-) -> list[bytes]:
-    """Answer ourselves, in few words: what is behind us is nobody's business."""
-    reason = _REASONS[status]
-    body = (text or f"{reason}.\n").encode()
-    told = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
-    start_response(f"{status} {reason}", told)
+def _refuse(environ: Environ, start_response: StartResponse, error: RefusedError) -> list[bytes]:
+    """A short page that tells nothing of what is behind us."""
+    left = error.status == CLIENT_LEFT
+    phrase = "Client Closed Request" if left else HTTPStatus(error.status).phrase
+    body = (error.text or f"{phrase}\n").encode()
+    told = [
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Length", str(len(body))),
+        ("Cache-Control", "no-store"),
+    ]
+    start_response(f"{error.status} {phrase}", told)
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]

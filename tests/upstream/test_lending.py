@@ -13,6 +13,7 @@ import pytest
 
 from canary_middleware.upstream.address import parse
 from canary_middleware.upstream.blocking import Connection
+from canary_middleware.upstream.health import Health
 from canary_middleware.upstream.lending import Lender, NoConnectionError
 from tests.support.servers import free_port, wait_until
 from tests.upstream.origins import Origin, Peer, silent
@@ -21,7 +22,7 @@ from tests.upstream.origins import Origin, Peer, silent
 def lender(
     origin: Origin, limit: int = 2, waiting: int = 9, connect: float = 2.0, idle: float = 30.0
 ) -> Lender:
-    return Lender(parse(origin.url), connect, limit=limit, waiting=waiting, idle=idle)
+    return Lender(parse(origin.url), connect, Health(), limit=limit, waiting=waiting, idle=idle)
 
 
 def soon(seconds: float = 2.0) -> float:
@@ -95,7 +96,8 @@ def test_idle_ones_are_closed_in_time() -> None:
 
 
 def test_room_is_handed_on_when_a_connect_fails() -> None:
-    loans = Lender(parse(f"http://127.0.0.1:{free_port()}"), 1.0, limit=1, waiting=9, idle=9.0)
+    nowhere = parse(f"http://127.0.0.1:{free_port()}")
+    loans = Lender(nowhere, 1.0, Health(), limit=1, waiting=9, idle=9.0)
     with ThreadPoolExecutor(8) as threads:
         asked = [threads.submit(refusal, lambda: loans.lend(soon())) for _ in range(8)]
         assert {one.result(2) for one in asked} == {502}
@@ -162,9 +164,10 @@ def test_connections_that_are_given_back_while_others_give_up_are_never_lost() -
 FORKS = """
 import os, sys, time
 from canary_middleware.upstream.address import parse
+from canary_middleware.upstream.health import Health
 from canary_middleware.upstream.lending import Lender
 
-loans = Lender(parse(sys.argv[1]), 2.0, limit=1, waiting=0, idle=30.0)
+loans = Lender(parse(sys.argv[1]), 2.0, Health(), limit=1, waiting=0, idle=30.0)
 conn = loans.lend(time.monotonic() + 2)
 loans.give(conn, reusable=True)
 child = os.fork()

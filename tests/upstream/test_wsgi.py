@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from canary_middleware.context import ENVIRON_KEY
 from canary_middleware.errors import CanaryError, ConfigurationError
 from canary_middleware.upstream.blocking import LateError
 from canary_middleware.upstream.events import BrokenUpstreamError
@@ -203,6 +204,72 @@ def test_one_that_refuses_is_not_tried_for_every_request() -> None:
     assert counts(upstream) == (0, 0, 0, 0)
 
 
+class Untouched:
+    """A body that nobody may read."""
+
+    def read(self, size: int) -> bytes:
+        raise AssertionError(f"{size} bytes were read")
+
+
+class Visit:
+    unsent = False
+
+
+@pytest.mark.parametrize(("port", "told"), [(None, True), (0, False)])
+def test_a_visit_is_told_that_nothing_was_read(port: int | None, told: bool) -> None:
+    with Origin(Peer.reset) as origin:
+        visit = Visit()
+        upstream = WsgiUpstream(origin.url if port == 0 else f"http://127.0.0.1:{free_port()}")
+        body = io.BytesIO(b"hello") if port == 0 else Untouched()
+        more: dict[str, Any] = {ENVIRON_KEY: visit, "CONTENT_LENGTH": "5", "wsgi.input": body}
+        assert ask(upstream, method="POST", **more).status == "502 Bad Gateway"
+        assert visit.unsent is told
+
+
+def test_a_body_that_comes_slowly_does_not_meet_a_dead_connection() -> None:
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            origin.cut()
+            time.sleep(0.05)
+            return super().read(size)
+
+    def script(peer: Peer) -> None:
+        while peer.head():
+            peer.body(5)
+            peer.send(OK)
+
+    with Origin(script) as origin:
+        upstream = WsgiUpstream(origin.url)
+        assert ask(upstream, method="POST", body=b"hello").read() == b"hello"
+        more: dict[str, Any] = {"wsgi.input": Slow(b"hello"), "CONTENT_LENGTH": "5"}
+        assert ask(upstream, method="POST", **more).read() == b"hello"
+        upstream.close()
+
+
+def test_trouble_is_told_once_and_so_is_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    upstream = WsgiUpstream(f"http://127.0.0.1:{free_port()}")
+    for _ in range(9):
+        ask(upstream)
+        ask(upstream, HTTP_UPGRADE="websocket", HTTP_CONNECTION="upgrade")
+    assert len(caplog.records) == 1
+    assert "degraded" in caplog.text
+
+
+def test_readiness_is_a_connection_or_the_answer_to_a_probe() -> None:
+    assert not WsgiUpstream(f"http://127.0.0.1:{free_port()}").ready()
+    answers = [text(b"", status=b"503 Not Yet"), OK, b"rubbish"]
+    with Origin(answering(*answers)) as origin:
+        upstream = WsgiUpstream(origin.url)
+        assert upstream.ready()
+        upstream.close()
+        upstream = WsgiUpstream(origin.url + "/base", probe="/healthz")
+        assert [upstream.ready() for _ in answers] == [False, True, False]
+        assert lines(origin.heads[0])[0] == b"GET /base/healthz HTTP/1.1"
+        assert counts(upstream) == (0, 0, 0, 0)
+    with pytest.raises(ConfigurationError):
+        WsgiUpstream(origin.url, probe="healthz")
+
+
 def test_one_that_comes_back_is_found() -> None:
     port = free_port()
     upstream = WsgiUpstream(f"http://127.0.0.1:{port}")
@@ -216,7 +283,7 @@ def test_errors_tell_nothing_of_what_is_behind() -> None:
     port = free_port()
     got = ask(WsgiUpstream(f"http://localhost:{port}"))
     body = got.read()
-    assert body == b"Bad Gateway.\n"
+    assert body == b"Bad Gateway\n"
     assert ("Content-Length", str(len(body))) in got.headers
 
 
@@ -439,10 +506,11 @@ def test_a_chunked_body_that_a_server_does_not_end_is_refused() -> None:
         ({"CONTENT_LENGTH": "5", **chunked()}, "400"),
         ({"CONTENT_LENGTH": "five"}, "400"),
         ({"HTTP_TRANSFER_ENCODING": "gzip, chunked"}, "501"),
-        ({"REQUEST_METHOD": "CONNECT"}, "501"),
+        ({"REQUEST_METHOD": "CONNECT"}, "405"),
         ({"REQUEST_METHOD": "GE T"}, "400"),
         ({"HTTP_X_CASE": "\u20ac"}, "400"),
         ({"HTTP_HOST": None}, "400"),
+        ({"HTTP_X_LONG": "x" * 65_536}, "431"),
         ({"HTTP_X_CASE": "a\r\nb: c"}, "400"),
         ({"HTTP_UPGRADE": "websocket", "HTTP_CONNECTION": "Upgrade"}, "501"),
     ],
