@@ -25,7 +25,17 @@ def show(report: Report, *, allowed: bool) -> None:
         print(f"no case: {stranger[:100]!r}")
     for reason, count in report.reasons.most_common():
         print(f"{count:5} x {reason}")
+    print(", ".join(f"{name} {held} of {whole}" for name, (held, whole) in groups(report).items()))
     print(f"{report.proxy}: {report.score} of {len(report.cases)} hold")
+
+
+def groups(report: Report) -> dict[str, tuple[int, int]]:
+    """How many cases hold, of how many, by heading."""
+    found: dict[str, tuple[int, int]] = {}
+    for case in report.cases:
+        held, whole = found.get(case.group, (0, 0))
+        found[case.group] = held + report.verdicts[case.name].holds, whole + 1
+    return found
 
 
 def main() -> None:

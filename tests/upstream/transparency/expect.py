@@ -219,6 +219,16 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Torn:
+    """The client breaks off its body: whatever the origin sees must not look complete."""
+
+    def judge(self, seen: Outcome) -> Verdict:
+        wrong = [f"a whole body: {one.body[:60]!r}" for one in seen.requests if one.complete]
+        wrong += [f"status {one.status}" for one in seen.got.finals if one.status in GATEWAY]
+        return Verdict(wrong)
+
+
+@dataclass(frozen=True, slots=True)
 class Leaves:
     """The client goes: the origin notices within a second, or never hears of it (row U7)."""
 

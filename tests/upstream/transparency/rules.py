@@ -170,12 +170,6 @@ WSGI: Final[Rules] = (
     Rule(
         REQUEST,
         HEADER,
-        (MOVED,),
-        "WSGI: the order of different names is lost (5.3: no meaning)",
-    ),
-    Rule(
-        REQUEST,
-        HEADER,
         (DROPPED,),
         "WSGI: the server has answered what the client expects (10.1.1)",
         _names(b"expect"),
@@ -206,6 +200,13 @@ GRANIAN: Final[Rules] = (
 )
 GUNICORN: Final[Rules] = (
     *WSGI,
+    Rule(
+        REQUEST,
+        HEADER,
+        (MOVED,),
+        "WSGI: what frames a body stands apart, and its place is lost (5.3: no meaning)",
+        _names(b"content-type", b"content-length"),
+    ),
     *_own("gunicorn", b"date", b"server", changes=(ADDED, REPLACED, MOVED, SPELLED)),
 )
 WAITRESS: Final[Rules] = (

@@ -28,7 +28,7 @@ class Report:
 
     proxy: str
     cases: tuple[Case, ...]
-    verdicts: Mapping[str, Verdict]
+    verdicts: dict[str, Verdict]
     strangers: tuple[bytes, ...] = ()
 
     @property

@@ -6,6 +6,7 @@ from typing import Final
 
 from tests.upstream.transparency.case import (
     CHUNKED,
+    FINE,
     Case,
     answer,
     chunked,
@@ -20,6 +21,7 @@ from tests.upstream.transparency.expect import (
     Fails,
     Leaves,
     Row,
+    Torn,
     Unharmed,
 )
 from tests.upstream.transparency.steps import (
@@ -33,6 +35,7 @@ from tests.upstream.transparency.steps import (
     Received,
     Step,
 )
+from tests.upstream.transparency.wire import Header
 
 OK: Final = b"HTTP/1.1 200 OK\r\n"
 STRAY: Final = answer(body=POISON + b"\n")
@@ -252,6 +255,23 @@ REUSED: Final = (
         alone=True,
     ),
 )
+
+
+def _torn(name: str, header: Header, piece: bytes, end: Step) -> Case:
+    head = request(path(name), [header], method=b"POST")
+    return Case(name, "faults", (head, piece, Pause(0.1), end), FINE, Torn(), (b"POST",))
+
+
+TEN: Final = (b"Content-Length", b"10")
+TORN: Final = (
+    _torn("upload-reset-in-length", TEN, b"12345", RESET),
+    _torn("upload-closed-in-length", TEN, b"12345", CLOSE),
+    _torn("upload-reset-between-chunks", CHUNKED, b"5\r\n12345\r\n", RESET),
+    _torn("upload-closed-between-chunks", CHUNKED, b"5\r\n12345\r\n", CLOSE),
+    _torn("upload-closed-in-chunk", CHUNKED, b"a\r\n12345", CLOSE),
+    _torn("upload-closed-in-trailers", CHUNKED, b"5\r\n12345\r\n0\r\nX-A: 1", CLOSE),
+    _torn("upload-closed-before-body", CHUNKED, b"", CLOSE),
+)
 GONE: Final = (
     Case(
         "client-gone-waiting",
@@ -281,4 +301,4 @@ GONE: Final = (
     ),
 )
 
-FAULTS: Final = (*REFUSING, *HANGING, *ENDING, *GARBAGE, *POISONED, *REUSED, *GONE)
+FAULTS: Final = (*REFUSING, *HANGING, *ENDING, *GARBAGE, *POISONED, *REUSED, *TORN, *GONE)

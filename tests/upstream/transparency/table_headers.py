@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.upstream.transparency.case import CHUNKED, FINE, Case, asked, chunked, path
+from tests.upstream.transparency.case import (
+    CHUNKED,
+    FINE,
+    HOST,
+    Case,
+    asked,
+    chunked,
+    path,
+    request,
+)
 from tests.upstream.transparency.expect import Clean
 from tests.upstream.transparency.wire import Header
 
@@ -95,6 +104,10 @@ VALUES: Final = (
 )  # fmt: skip
 
 HOPS: Final = (
+    Case("header-host-last", "headers",
+         (request(path("header-host-last"), [(b"Accept", b"a/b"), (b"Host", HOST), (b"X-A", b"1")],
+                  host=None),), FINE),
+    _with("proxy-authorization", (b"Proxy-Authorization", b"Basic YTpi"), (b"X-Next", b"1")),
     _with("connection-close", (b"Connection", b"close")),
     _with("connection-keep-alive", (b"Connection", b"keep-alive"), (b"Keep-Alive", b"timeout=5")),
     _with("connection-names", (b"Connection", b"X-Hop, x-other"), (b"X-Hop", b"1"),
