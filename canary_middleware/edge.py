@@ -23,6 +23,7 @@ from canary_middleware.engine.views import AsgiView, RequestView, WsgiView
 from canary_middleware.engine.visit import Visit
 from canary_middleware.errors import ConfigurationError, Problem
 from canary_middleware.targets.lifespan import share_lifespan
+from canary_middleware.wsgi.calls import HEADS
 
 ORIGINAL_URI: Final = "X-Original-URI"
 """Request header: path and query as the visitor sent them, undecoded (nginx ``$request_uri``)."""
@@ -124,7 +125,7 @@ class Decisions:
             self.engine.recorder.running.pop(visit, None)
         lines = said(assignment)
         if visit.exposed:
-            lines.append(("Vary", wsgi.HEADS.rules.vary_line(("Cookie", *visit.inputs()))))
+            lines.append(("Vary", HEADS.rules.vary_line(("Cookie", *visit.inputs()))))
             cookie = visit.cookie_line()
             lines += [("Set-Cookie", cookie)] if cookie else []
         return lines
