@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from canary_middleware.engine.engine import Engine
 from canary_middleware.targets.interface import is_upstream
+from canary_middleware.upstream.probing import READINESS
 
 logger = logging.getLogger("canary_middleware")
 
@@ -26,8 +27,6 @@ PATIENCE: Final = 10.0
 """Seconds that a start-up waits for targets; a slower one joins when it is ready."""
 BRIEF: Final = 0.25
 """As long for another server, which nobody starts here."""
-READINESS: Final = "canary_middleware.readiness"
-"""Extension of a target's lifespan scope: its start-up may wait for whatever it needs."""
 
 
 class TargetLifespan:

@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import random
 import ssl
 from http import HTTPStatus
+from time import monotonic
 from typing import Any, Final
 from urllib.parse import quote
 
 from canary_middleware.context import SCOPE_KEY
-from canary_middleware.errors import ConfigurationError, Problem
 from canary_middleware.upstream.address import Origin, parse
-from canary_middleware.upstream.events import BrokenUpstreamError, Start
 from canary_middleware.upstream.exchange import Exchange
 from canary_middleware.upstream.framing import NONE, UNKNOWN, BadFramingError, Framing, framing
 from canary_middleware.upstream.headers import BadHeaderError, Client, Trust, outgoing
-from canary_middleware.upstream.health import Health, Probe
-from canary_middleware.upstream.link import Link
+from canary_middleware.upstream.health import Health
 from canary_middleware.upstream.passage import Message, Passage, Receive, RefusedError, Scope, Send
+from canary_middleware.upstream.probing import READINESS, probe_target
+from canary_middleware.upstream.readiness import is_ready, until_ready
 from canary_middleware.upstream.settings import Timeouts
 from canary_middleware.upstream.site import Site, UnreachableError
-
-logger = logging.getLogger("canary_middleware")
+from canary_middleware.upstream.trouble import Trouble
 
 LONGEST_HEAD: Final = 64 * 1024
 """Bytes of a request's head; most servers allow no more either."""
 LONGEST_TRIAL: Final = 2.0
 """Connect time-outs after which a silent trial of an unreachable upstream is given up."""
-READINESS: Final = "canary_middleware.readiness"
-"""Extension of the lifespan of a target: its start-up may take as long as it takes."""
 NOBODY: Final = ("", 0)
+FAILURES: Final = frozenset({502, 503, 504})
+"""Statuses of our own that tell of the upstream rather than of the request."""
 
 
 class AsgiUpstream:
@@ -82,12 +79,12 @@ class AsgiUpstream:
         self._waiting = waiting
         self._idle = idle
         self._keep_case = keep_case
-        self._probe = _probe(probe, self.origin)
+        self._probe = probe_target(probe, self.origin)
         if tls is None and self.origin.scheme == "https":
             tls = ssl.create_default_context()
         self._tls = tls
         self.health = Health(trial=LONGEST_TRIAL * timeouts.connect)
-        self._troubled = ""
+        self._trouble = Trouble(self.origin)
         self._sites: dict[asyncio.AbstractEventLoop, Site] = {}
         self._site: Site | None = None
 
@@ -125,15 +122,15 @@ class AsgiUpstream:
             visit = scope.get(SCOPE_KEY)
             if visit is not None:
                 visit.unsent = True
-            self._note(error.why, worth=error.news)
+            self._trouble.failed(error.why, monotonic())
             await _answer(send, error.status)
         except RefusedError as error:
-            if error.status >= 500:
-                self._note(error.why)
+            if error.status in FAILURES:
+                self._trouble.failed(error.why, monotonic())
             await _answer(send, error.status)
         else:
-            if self._troubled:
-                self._well()
+            if self._trouble.active:
+                self._trouble.answered(monotonic())
 
     async def _exchange(self, scope: Scope, receive: Receive) -> tuple[Exchange, bool, Receive]:
         """The request as it goes on, whether it has a body, and where to get that."""
@@ -143,7 +140,7 @@ class AsgiUpstream:
         try:
             framed = framing(headers, http2=scope.get("http_version", "1.1")[:1] in "23")
             if framed is UNKNOWN:
-                framed, receive = await _looked(receive)
+                framed, receive = await _looked(receive, self._timeouts.idle)
             host, _ = scope.get("client") or NOBODY
             client = Client(host, scope.get("scheme") or "http")
             sent = outgoing(
@@ -182,77 +179,21 @@ class AsgiUpstream:
 
     async def ready(self) -> bool:
         """Whether the upstream answers its probe now."""
-        site = self._here()
-        try:
-            link = await site.take()
-        except UnreachableError:
-            return False
-        if self._probe is None:
-            site.release(link, reusable=True)
-            return True
-        exchange = Exchange(b"GET", self._probe, [(b"Host", self.origin.authority)], NONE)
-        try:
-            async with asyncio.timeout(self._timeouts.connect):
-                return await ask(link, exchange) < 400
-        except (BrokenUpstreamError, TimeoutError):
-            return False
-        finally:
-            site.release(link, reusable=exchange.reusable)
+        return await is_ready(self._here(), self.origin, self._probe, self._timeouts.connect)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await receive()
-        if READINESS in (scope.get("extensions") or ()):
-            await self._wait()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        site = self._sites.pop(asyncio.get_running_loop(), None)
-        self._site = None
-        if site is not None:
-            site.close()
+        try:
+            await receive()
+            if READINESS in (scope.get("extensions") or ()):
+                await until_ready(self._here(), self.origin, self._probe, self._timeouts.connect)
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        finally:
+            site = self._sites.pop(asyncio.get_running_loop(), None)
+            self._site = None
+            if site is not None:
+                site.close()
         await send({"type": "lifespan.shutdown.complete"})
-
-    async def _wait(self) -> None:
-        """Until the upstream is ready."""
-        book, loop = Probe(), asyncio.get_running_loop()
-        while not book.ready:
-            book.probed(await self.ready(), loop.time(), random.random())
-            if not book.ready:
-                await asyncio.sleep(book.due(loop.time()))
-
-    def _note(self, why: str, *, worth: bool = True) -> None:
-        """One line when an upstream begins to fail, not one per request."""
-        if worth and not self._troubled:
-            self._troubled = why
-            where = self.origin.unix or f"{self.origin.host}:{self.origin.port}"
-            logger.warning("upstream %s: degraded: %s", where, why)
-
-    def _well(self) -> None:
-        self._troubled = ""
-        where = self.origin.unix or f"{self.origin.host}:{self.origin.port}"
-        logger.warning("upstream %s: recovered", where)
-
-
-async def ask(link: Link, exchange: Exchange) -> int:
-    """Make a small exchange of our own; the status of its answer."""
-    link.begin(exchange)
-    link.write(exchange.head)
-    status = 0
-    while not exchange.done:
-        await link.coming()
-        for event in link.take():
-            if isinstance(event, Start):
-                status = event.status
-    return status
-
-
-def _probe(path: str | None, origin: Origin) -> bytes | None:
-    if path is None:
-        return None
-    if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path:
-        raise ConfigurationError([
-            Problem("probe", f"{path!r} is no path", "write it as in a URL, such as /healthz")
-        ])  # fmt: skip
-    return origin.prefix + path.encode("ascii")
 
 
 def target(scope: Scope, origin: Origin) -> bytes:
@@ -278,9 +219,13 @@ def _expects(scope: Scope) -> bool:
     )
 
 
-async def _looked(receive: Receive) -> tuple[Framing, Receive]:
+async def _looked(receive: Receive, within: float) -> tuple[Framing, Receive]:
     """Whether a request of HTTP/2 without a length has a body: its first message tells."""
-    first = await receive()
+    try:
+        async with asyncio.timeout(within):
+            first = await receive()
+    except TimeoutError:
+        raise RefusedError(408, "the client sent nothing of its body") from None
     if first["type"] == "http.request" and not first.get("body") and not first.get("more_body"):
         return NONE, receive
     told = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any, Final
 
 from canary_middleware.core.rescue import Superseded
@@ -86,9 +86,10 @@ class Passage:
     """
 
     __slots__ = (
-        "_awaiting_client", "_begun", "_exchange", "_expecting", "_framed", "_keep_case", "_link",
-        "_loop", "_moved", "_raised", "_receive", "_scope", "_send", "_sending", "_sent", "_task",
-        "_timeouts", "_timer", "_trailing", "_uploading", "_wanted", "started",
+        "_awaiting_client", "_begun", "_exchange", "_expecting", "_framed", "_keep_case", "_late",
+        "_link", "_loop", "_main", "_moved", "_over", "_raised", "_receive", "_scope", "_send",
+        "_sending", "_sent", "_task", "_timeouts", "_timer", "_trailing", "_uploading", "_wanted",
+        "started",
     )  # fmt: skip
 
     def __init__(
@@ -110,6 +111,7 @@ class Passage:
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._raised: BaseException | None = None
+        self._late = self._over = False
         self._wanted: asyncio.Future[None] | None = None
         self.started = False
 
@@ -120,8 +122,10 @@ class Passage:
             UnreachableError: there is no connection; nothing was read or sent.
             RefusedError: nothing was answered yet, and this status shall be.
             UpstreamBrokenError: the answer that had begun cannot be completed.
+            ConnectionAbortedError: and that is the client's fault.
         """
         self._loop = site.loop
+        self._main = asyncio.current_task()
         self._begun = self._moved = self._loop.time()
         self._link = await site.take()
         try:
@@ -132,17 +136,28 @@ class Passage:
         except GoneError:
             return
         except (BrokenUpstreamError, BrokenRequestError, LateError) as error:
-            if self._raised is not None:
-                raise self._raised from None
-            if self.started:
-                raise UpstreamBrokenError(str(error)) from error
-            raise RefusedError(_status(error), str(error)) from error
+            raise self._raised or self._failure(error) from error
+        except asyncio.CancelledError:
+            if self._late and self._main is not None and not self._main.uncancel():
+                raise ConnectionAbortedError("the client took too long") from None
+            raise
         finally:
             if self._timer is not None:
                 self._timer.cancel()
+            self._over = True
             if self._task is not None:
                 self._task.cancel()
             site.release(self._link, reusable=self._exchange.reusable)
+
+    def _failure(self, error: Exception) -> Exception:
+        status = 502
+        if isinstance(error, LateError):
+            status = error.status
+        elif isinstance(error, BrokenRequestError):
+            status = 400
+        if not self.started:
+            return RefusedError(status, str(error))
+        return (ConnectionAbortedError if status < 500 else UpstreamBrokenError)(str(error))
 
     async def _pass_on(self, site: Site) -> None:
         """A request with a body."""
@@ -176,7 +191,7 @@ class Passage:
         self._link.write(self._exchange.head)
         if self._framed:
             self._wanted = self._loop.create_future()
-            self._task = self._loop.create_task(self._upload())
+            self._beside(self._upload())
         else:
             self._sent = True
         await self._answer()
@@ -194,34 +209,28 @@ class Passage:
         data = self._exchange.head + self._exchange.frame(piece)
         if more:
             self._link.write(data)
-            self._task = self._loop.create_task(self._upload())
+            self._beside(self._upload())
         else:
             self._link.write(data + self._exchange.finish())
             self._sent_all()
 
     async def _upload(self) -> None:
-        try:
-            if self._wanted is not None:
-                await asyncio.wait({self._wanted}, timeout=PATIENCE)
-            more = True
-            while more:
-                piece, more = await self._piece()
-                data = self._exchange.frame(piece)
-                if not more:
-                    data += self._exchange.finish()
-                if data:
-                    self._link.write(data)
-                if not self._link.writable:
-                    await self._link.drained()
-            self._sent_all()
-            await self._watch()
-        except (BrokenRequestError, GoneError) as error:
-            self._link.fail(error)
-        except Superseded as error:  # this is no task of the application's, which has to unwind
-            self._raised = error
-            self._link.fail(BrokenRequestError("superseded"))
-        except BrokenUpstreamError:
-            pass  # whoever waits for the answer hears of it
+        if self._wanted is not None:
+            await asyncio.wait({self._wanted}, timeout=PATIENCE)
+        more = True
+        while more:
+            piece, more = await self._piece()
+            data = self._exchange.frame(piece)
+            if not more:
+                data += self._exchange.finish()
+            if not self._link.alive:
+                return  # its answer needs no more of the body
+            if data:
+                self._link.write(data)
+            if not self._link.writable:
+                await self._link.drained()
+        self._sent_all()
+        await self._watch()
 
     async def _first_piece(self) -> tuple[bytes, bool]:
         try:
@@ -248,21 +257,32 @@ class Passage:
             pass
         raise GoneError
 
-    async def _listen(self) -> None:
+    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+        self._task = self._loop.create_task(self._tell(work))
+
+    async def _tell(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside the answer; whoever waits for that hears how it failed."""
         try:
-            await self._watch()
-        except GoneError as error:
-            self._link.fail(error)
-        except Superseded as error:
+            await work
+        except (BrokenUpstreamError, LateError):
+            pass  # of the link, which told both
+        except (BrokenRequestError, GoneError) as error:
+            if not self._exchange.done:  # else the connection is good, and free in a moment
+                self._fail(error)
+        except (Exception, Superseded) as error:  # noqa: BLE001  # raised again in the application
             self._raised = error
-            self._link.fail(BrokenRequestError("superseded"))
+            self._fail(BrokenRequestError("given up"))
+
+    def _fail(self, error: Exception) -> None:
+        if not self._over:  # else the connection is somebody else's already
+            self._link.fail(error)
 
     # --- time ------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
         """End what waits for too long; begin to listen for the end of a client who waits."""
         if self._task is None and self._sent:
-            self._task = self._loop.create_task(self._listen())
+            self._beside(self._watch())
         now, limits = self._loop.time(), self._timeouts
         due = self._begun + limits.total
         late = LateError(504, "it took longer than the whole may take")
@@ -278,10 +298,17 @@ class Passage:
             if at < due:
                 due, late = at, LateError(status, why)
         if now >= due:
-            self._link.fail(late)
+            self._end(late)
             return
         wait = due if not self._sending else min(due, now + limits.idle)
         self._timer = self._loop.call_at(wait, self._tick)
+
+    def _end(self, late: LateError) -> None:
+        if self._sending and self._main is not None:
+            self._late = True  # and not the link: it is the server that keeps us waiting
+            self._main.cancel()
+        else:
+            self._link.fail(late)
 
     # --- down ------------------------------------------------------------------------------------
 
@@ -341,9 +368,3 @@ class Passage:
             links = [value for name, value in event.headers if name.lower() == b"link"]
             if links:
                 await self._say({"type": "http.response.early_hint", "links": links})
-
-
-def _status(error: Exception) -> int:
-    if isinstance(error, LateError):
-        return error.status
-    return 400 if isinstance(error, BrokenRequestError) else 502

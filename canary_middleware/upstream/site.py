@@ -22,13 +22,11 @@ class UnreachableError(Exception):
     Attributes:
         status: what to answer.
         why: a few words for the log.
-        news: whether this is worth a line in it.
     """
 
-    def __init__(self, status: int, why: str, *, news: bool) -> None:
+    def __init__(self, status: int, why: str) -> None:
         self.status = status
         self.why = why
-        self.news = news
         super().__init__(why)
 
 
@@ -59,8 +57,11 @@ class Site:
         self._tickets: dict[int, asyncio.Future[Reuse[Link] | Open[Link]]] = {}
         self._sweep: asyncio.TimerHandle | None = None
 
-    async def take(self) -> Link:
+    async def take(self, *, trial: bool = False) -> Link:
         """A connection for one exchange; give it back with :meth:`release`.
+
+        Args:
+            trial: try to open one even where that failed just now.
 
         Raises:
             UnreachableError: there is none, nor will there be in time.
@@ -68,12 +69,12 @@ class Site:
         while True:
             granted = self._pool.take(self.loop.time())
             if isinstance(granted, Full):
-                raise UnreachableError(503, "all connections are in use", news=True)
+                raise UnreachableError(503, "all connections are in use")
             if isinstance(granted, Wait):
                 granted = await self._turn(granted.ticket)
             if isinstance(granted, Open):
                 self._close(*granted.overdue)
-                return await self._open()
+                return await self._open(trial=trial)
             if granted.conn.alive:  # else it died on its way to us, which the book knows
                 return granted.conn
 
@@ -97,7 +98,7 @@ class Site:
         left = self._pool.close()
         self._close(*left.idle)
         for ticket in left.tickets:
-            closed = UnreachableError(503, "the pool was closed", news=False)
+            closed = UnreachableError(503, "the pool was closed")
             self._tickets.pop(ticket).set_exception(closed)
         if self._sweep is not None:
             self._sweep.cancel()
@@ -116,7 +117,7 @@ class Site:
             if handed and turn.exception() is None:  # at the very moment at which we left
                 self._return(turn.result())
             if isinstance(error, TimeoutError):
-                raise UnreachableError(503, "no connection became free", news=True) from None
+                raise UnreachableError(503, "no connection became free") from None
             raise
 
     def _return(self, grant: Reuse[Link] | Open[Link]) -> None:
@@ -126,11 +127,11 @@ class Site:
         else:
             self._hand(self._pool.failed())
 
-    async def _open(self) -> Link:
+    async def _open(self, *, trial: bool = False) -> Link:
         now = self.loop.time()
-        if self._health.blocked(now):
+        if self._health.blocked(now) and not trial:
             self._hand(self._pool.failed())
-            raise UnreachableError(502, "it refused connections just now", news=False)
+            raise UnreachableError(502, "it refused connections just now")
         try:
             async with asyncio.timeout(self._connect_within):
                 link = await self._connected()
@@ -138,9 +139,9 @@ class Site:
             self._hand(self._pool.failed())
             if not isinstance(error, (OSError, TimeoutError)):
                 raise
-            news = self._health.refused(self.loop.time(), random.random())
+            self._health.refused(self.loop.time(), random.random())
             status = 504 if isinstance(error, TimeoutError) else 502
-            raise UnreachableError(status, f"no connection: {error!r}", news=news) from error
+            raise UnreachableError(status, f"no connection: {error!r}") from error
         self._health.answered()
         self._pool.opened(link)
         return link

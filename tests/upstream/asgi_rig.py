@@ -9,7 +9,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from http.client import HTTPResponse
+from http.client import HTTPResponse, IncompleteRead
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -52,10 +52,10 @@ class Caller:
         response.begin()
         try:
             body, cut = response.read(), False
-        except (OSError, EOFError, ValueError):
+        except IncompleteRead as error:
+            body, cut = error.partial, True
+        except OSError:
             body, cut = b"", True
-        except Exception as error:  # IncompleteRead is of http.client's own kind
-            body, cut = getattr(error, "partial", b""), True
         return Got(response.status, response.getheaders(), body, cut)
 
     def until(self, text: bytes) -> bytes:
