@@ -173,7 +173,7 @@ def _headers(side: Side, direct: Message, seen: Message, rules: Rules) -> Iterat
         values = [value for _, value in old], [value for _, value in new]
         if values[0] != values[1]:
             one, other = b" | ".join(values[0]), b" | ".join(values[1])
-            yield Difference(side, "header", name, _change(*values), one, other)
+            yield Difference(side, "header", name, _change(name, *values), one, other)
             continue
         if _must_change(side, name, direct, rules):
             kept = b" | ".join(values[0])
@@ -188,10 +188,12 @@ def _must_change(side: Side, name: bytes, direct: Message, rules: Rules) -> bool
     return any(rule.must and rule.covers(side, "header", name, direct) for rule in rules)
 
 
-def _change(direct: list[bytes], seen: list[bytes]) -> Change:
+def _change(name: bytes, direct: list[bytes], seen: list[bytes]) -> Change:
+    """Lists are joined by commas, cookies by semicolons (RFC 9113 8.2.3), Set-Cookie never."""
     if not direct or not seen:
         return Change.DROPPED if direct else Change.ADDED
-    joined = any(seen == [comma.join(direct)] for comma in (b", ", b",", b"; ", b";"))
+    commas = {b"cookie": (b"; ",), b"set-cookie": ()}.get(name, (b", ", b","))
+    joined = any(seen == [comma.join(direct)] for comma in commas)
     return Change.JOINED if joined else Change.REPLACED
 
 

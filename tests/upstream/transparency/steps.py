@@ -14,7 +14,7 @@ from typing import Final
 
 from tests.upstream.transparency.wire import Message
 
-PATIENCE: Final = 3.0
+PATIENCE: Final = 2.5
 """Seconds after which an end that waits in vain gives up: longer than any time-out of a proxy."""
 
 

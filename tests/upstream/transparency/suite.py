@@ -62,10 +62,11 @@ async def judge(
 ) -> Report:
     """Run all cases through whatever ``proxy`` opens before the origin of a port."""
     table = {case.name: case for case in cases}
-    async with Origin(table) as there, Origin(table) as here, proxy(here.port) as port:
-        compared = [case for case in cases if isinstance(case.expect, Same)]
-        direct = await run(compared, there, there.port)
-        seen = await run(cases, here, port)
+    compared = [case for case in cases if isinstance(case.expect, Same)]
+    async with Origin(table) as there, Origin(table) as here, asyncio.TaskGroup() as group:
+        directly = group.create_task(run(compared, there, there.port))  # while the proxy starts
+        async with proxy(here.port) as port:
+            direct, seen = await directly, await run(cases, here, port)
     verdicts = {case.name: _verdict(case, direct, seen, rules) for case in cases}
     return Report(name, tuple(cases), verdicts, tuple(here.strangers))
 

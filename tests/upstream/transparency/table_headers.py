@@ -107,6 +107,7 @@ HOPS: Final = (
     Case("header-host-last", "headers",
          (request(path("header-host-last"), [(b"Accept", b"a/b"), (b"Host", HOST), (b"X-A", b"1")],
                   host=None),), FINE),
+    _with("content-type-first", (b"Content-Type", b"text/plain"), (b"X-After", b"1")),
     _with("proxy-authorization", (b"Proxy-Authorization", b"Basic YTpi"), (b"X-Next", b"1")),
     _with("connection-close", (b"Connection", b"close")),
     _with("connection-keep-alive", (b"Connection", b"keep-alive"), (b"Keep-Alive", b"timeout=5")),

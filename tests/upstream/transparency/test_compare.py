@@ -64,6 +64,23 @@ def test_each_kind_of_difference_is_found(seen: Message, part: str, change: Chan
     assert [(one.part, one.change, one.why) for one in found] == [(part, change, None)]
 
 
+@pytest.mark.parametrize(
+    ("name", "joined", "change"),
+    [
+        (b"X-One", b"a,b", Change.JOINED),
+        (b"Cookie", b"a; b", Change.JOINED),
+        (b"Cookie", b"a,b", Change.REPLACED),
+        (b"Set-Cookie", b"a,b", Change.REPLACED),
+        (b"Set-Cookie", b"a; b", Change.REPLACED),
+    ],
+)
+def test_lines_are_joined_only_where_it_means_the_same(
+    name: bytes, joined: bytes, change: Change
+) -> None:
+    direct, seen = with_headers((name, b"a"), (name, b"b")), with_headers((name, joined))
+    assert [one.change for one in differences(seen, direct=direct)] == [change]
+
+
 def test_the_parts_of_a_status_line_differ_one_by_one() -> None:
     direct = replace(REQUEST, line=b"HTTP/1.1 404 Not Found")
     for line, part in {
