@@ -199,11 +199,6 @@ class Lender:
         self._health.answered()
         return conn
 
-    @property
-    def name(self) -> str:
-        """What logs call the upstream."""
-        return self._origin.unix or self._origin.authority.decode("ascii")
-
 
 def _turn(
     desk: _Desk, ticket: int, slot: _Slot, until: float

@@ -8,7 +8,14 @@ from collections.abc import Callable, Iterator
 from typing import Self
 
 from canary_middleware.upstream.blocking import ClientLeftError, Connection
-from canary_middleware.upstream.events import BrokenUpstreamError, Data, Event, Interim, Start
+from canary_middleware.upstream.events import (
+    BrokenRequestError,
+    BrokenUpstreamError,
+    Data,
+    Event,
+    Interim,
+    Start,
+)
 from canary_middleware.upstream.exchange import Exchange
 from canary_middleware.upstream.headers import incoming
 from canary_middleware.upstream.lending import Lender
@@ -125,8 +132,7 @@ class Relay:
             LateError: the upstream did not go on in time. As for any other exception after the
                 start of an answer, the server has to cut the connection to the client.
             BrokenUpstreamError: it broke off.
-            BrokenRequestError: the client's body did.
-            BrokenPipeError: the client left.
+            BrokenPipeError: the client left, or its body broke off.
         """
         if self._fresh:
             self._fresh = False
@@ -139,7 +145,8 @@ class Relay:
                 self._step(self._conn)
             except BaseException as error:
                 self.close()
-                if isinstance(error, ClientLeftError):  # in words that every server knows
+                # Its client's doing, in words that every server knows.
+                if isinstance(error, (ClientLeftError, BrokenRequestError)):
                     raise BrokenPipeError(errno.EPIPE, str(error)) from error
                 raise
         data, self._data = b"".join(self._data), []

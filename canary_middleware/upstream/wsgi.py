@@ -6,7 +6,6 @@ and how long a piece takes is up to the server: gunicorn gives a piece when it i
 
 from __future__ import annotations
 
-import logging
 import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -34,8 +33,7 @@ from canary_middleware.upstream.pool import Counts
 from canary_middleware.upstream.probing import probe_target
 from canary_middleware.upstream.relaying import Relay
 from canary_middleware.upstream.settings import Timeouts
-
-logger = logging.getLogger("canary_middleware")
+from canary_middleware.upstream.trouble import Trouble
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., object]
@@ -44,9 +42,8 @@ LONGEST_HEAD: Final = 64 * 1024
 """Bytes of a request's head; most servers allow no more either."""
 CLIENT_LEFT: Final = 499
 """As nginx calls it; nobody gets that answer."""
-TROUBLES: Final = frozenset({502, 503, 504})
-QUIET: Final = 5.0
-"""Seconds without trouble until an upstream counts as recovered; some answer while others fail."""
+FAILURES: Final = frozenset({502, 503, 504})
+"""Statuses of our own that tell of the upstream rather than of the request."""
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """RFC 9110 section 9.2.1."""
 
@@ -122,7 +119,7 @@ class WsgiUpstream:
             self.origin, timeouts.connect, self.health,
             limit=connections, idle=idle, waiting=waiting, tls=tls,
         )  # fmt: skip
-        self._troubled: float | None = None
+        self._trouble = Trouble(self.origin)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """One request.
@@ -133,11 +130,11 @@ class WsgiUpstream:
         try:
             relay, start = self._begun(environ)
         except RefusedError as error:
-            if error.status in TROUBLES:
-                self._note(error.why)
+            if error.status in FAILURES:
+                self._trouble.failed(error.why, time.monotonic())
             return _refuse(environ, start_response, error)
-        if self._troubled is not None:
-            self._well(self._troubled)
+        if self._trouble.active:
+            self._trouble.answered(time.monotonic())
         told = [
             (name.decode("latin-1"), value.decode("latin-1"))
             for name, value in incoming(start.headers)
@@ -235,17 +232,6 @@ class WsgiUpstream:
             client=client_socket(environ),
         )  # fmt: skip
         return relay, untouched
-
-    def _note(self, why: str) -> None:
-        """One line when an upstream begins to fail, not one per request."""
-        if self._troubled is None:
-            logger.warning("upstream %s: degraded: %s", self._lender.name, why)
-        self._troubled = time.monotonic()
-
-    def _well(self, troubled: float) -> None:
-        if time.monotonic() - troubled > QUIET:
-            self._troubled = None
-            logger.warning("upstream %s: recovered", self._lender.name)
 
 
 def _check(environ: Environ) -> None:

@@ -14,7 +14,13 @@ import pytest
 
 from canary_middleware.upstream.address import Origin as Address
 from canary_middleware.upstream.address import parse
-from canary_middleware.upstream.blocking import Connection, LateError, dial, dial_first
+from canary_middleware.upstream.blocking import (
+    ClientLeftError,
+    Connection,
+    LateError,
+    dial,
+    dial_first,
+)
 from tests.support.servers import free_port
 from tests.support.tls import issue
 from tests.upstream.origins import Origin, Peer, silent
@@ -205,3 +211,22 @@ def test_who_cannot_send_hears_what_is_said() -> None:
     with Origin(script) as origin, connected(parse(origin.url)) as conn:
         fill(conn, seconds=2.0)
         assert conn.arrived() == b"stop"
+
+
+def test_the_wait_for_an_answer_ends_when_its_client_leaves() -> None:
+    with Origin(echo) as origin, connected(parse(origin.url)) as conn:
+        server = socket.create_server(("127.0.0.1", 0))
+        client = socket.create_connection(server.getsockname())
+        accepted, _ = server.accept()
+        with server, accepted, client:
+            # What it sends is its next request; only its end is its end.
+            client.sendall(b"GET /next HTTP/1.1\r\n\r\n")
+            conn.send(b"hello", soon())
+            assert conn.receive(soon(), accepted.fileno()) == b"hello"
+            with pytest.raises(LateError):
+                conn.receive(soon(0.1), accepted.fileno())
+            threading.Timer(0.1, client.close).start()
+            begun = time.monotonic()
+            with pytest.raises(ClientLeftError):
+                conn.receive(soon(5.0), accepted.fileno())
+            assert time.monotonic() - begun < 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -9,7 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canary_middleware.upstream.environ import asks_for_websocket, client, headers, target
+from canary_middleware.upstream.environ import (
+    asks_for_websocket,
+    client,
+    client_socket,
+    headers,
+    target,
+)
 
 
 def environ(path: str, query: str = "", mount: str = "", **more: str) -> dict[str, Any]:
@@ -119,3 +126,19 @@ def test_the_handshake_of_a_websocket(upgrade: str, connection: str, asks: bool)
     found = asks_for_websocket(environ("/", HTTP_UPGRADE=upgrade, HTTP_CONNECTION=connection))
     assert found is asks
     assert not asks_for_websocket(environ("/"))
+
+
+@pytest.mark.parametrize("name", ["gunicorn.socket", "werkzeug.socket"])
+def test_a_server_may_tell_which_socket_is_the_clients(name: str) -> None:
+    with socket.socket() as sock:
+        assert client_socket({name: sock}) == sock.fileno()
+    assert client_socket({name: sock}) is None, "closed"
+
+
+def test_a_socket_of_an_event_loop_is_left_to_it() -> None:
+    class OfTheirOwn(socket.socket):
+        pass
+
+    with OfTheirOwn() as sock:
+        assert client_socket({"gunicorn.socket": sock}) is None
+    assert client_socket({}) is None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
@@ -187,3 +189,38 @@ def test_a_child_that_is_forked_off_opens_its_own() -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
         assert done.returncode == 0, done.stderr
         wait_until(lambda: len(origin.peers) == 2)
+
+
+class StoppedError(BaseException):
+    """As a worker is that is told to stop, in the middle of a wait."""
+
+
+@contextmanager
+def interrupting(before: Callable[[], None]) -> Iterator[None]:
+    def interrupt(*_: object) -> None:
+        before()
+        raise StoppedError
+
+    held = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGALRM, held)
+
+
+@pytest.mark.parametrize("reusable", [None, True, False])
+def test_who_is_stopped_while_waiting_takes_nothing_along(reusable: bool | None) -> None:
+    with Origin(silent) as origin:
+        loans = lender(origin, limit=1)
+        conn = loans.lend(soon())
+
+        def before() -> None:  # what was waited for comes in the very moment
+            if reusable is not None:
+                loans.give(conn, reusable=reusable)
+
+        with interrupting(before), pytest.raises(StoppedError):
+            loans.lend(soon(5.0))
+        assert loans.counts() == (int(reusable is None), 0, int(reusable is True), 0)
+        loans.give(conn, reusable=False)
+        loans.close()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import io
 import socket
+import ssl
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,8 +21,10 @@ from canary_middleware.errors import CanaryError, ConfigurationError
 from canary_middleware.upstream.blocking import LateError
 from canary_middleware.upstream.events import BrokenUpstreamError
 from canary_middleware.upstream.settings import Timeouts
+from canary_middleware.upstream.trouble import CALM
 from canary_middleware.upstream.wsgi import WsgiUpstream
-from tests.support.servers import free_port, wait_until
+from tests.support.servers import LOCALHOST, free_port, wait_until
+from tests.support.tls import issue
 from tests.upstream.origins import Origin, Peer, answering, silent, text
 
 OK = text(b"hello")
@@ -217,7 +221,7 @@ class Visit:
 
 @pytest.mark.parametrize(("port", "told"), [(None, True), (0, False)])
 def test_a_visit_is_told_that_nothing_was_read(port: int | None, told: bool) -> None:
-    with Origin(Peer.reset) as origin:
+    with Origin(lambda peer: peer.head()) as origin:
         visit = Visit()
         upstream = WsgiUpstream(origin.url if port == 0 else f"http://127.0.0.1:{free_port()}")
         body = io.BytesIO(b"hello") if port == 0 else Untouched()
@@ -247,12 +251,19 @@ def test_a_body_that_comes_slowly_does_not_meet_a_dead_connection() -> None:
 
 
 def test_trouble_is_told_once_and_so_is_its_end(caplog: pytest.LogCaptureFixture) -> None:
-    upstream = WsgiUpstream(f"http://127.0.0.1:{free_port()}")
+    port = free_port()
+    upstream = WsgiUpstream(f"http://127.0.0.1:{port}")
     for _ in range(9):
         ask(upstream)
         ask(upstream, HTTP_UPGRADE="websocket", HTTP_CONNECTION="upgrade")
     assert len(caplog.records) == 1
     assert "degraded" in caplog.text
+    time.sleep(CALM)
+    with Origin(answering(OK), socket.create_server((LOCALHOST, port))):
+        wait_until(lambda: ask(upstream).status == "200 OK", timeout=2.0)
+        upstream.close()
+    assert len(caplog.records) == 2
+    assert "recovered" in caplog.text
 
 
 def test_readiness_is_a_connection_or_the_answer_to_a_probe() -> None:
@@ -494,6 +505,86 @@ def test_a_chunked_body_is_passed_on_in_chunks() -> None:
         upstream.close()
 
 
+@pytest.mark.parametrize("terminated", [True, False])
+def test_a_body_of_http2_may_come_without_a_length(terminated: bool) -> None:
+    seen: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        while head := peer.head():
+            seen.append(peer.until(b"0\r\n\r\n") if b"chunked" in head else b"")
+            peer.send(OK)
+
+    with Origin(script) as origin:
+        upstream = WsgiUpstream(origin.url)
+        for body in (b"hello", b""):
+            visit = Visit()
+            more: dict[str, Any] = {
+                "SERVER_PROTOCOL": "HTTP/2", "wsgi.input": io.BytesIO(body),
+                "wsgi.input_terminated": terminated, ENVIRON_KEY: visit,
+            }  # fmt: skip
+            assert ask(upstream, method="POST", **more).read() == b"hello"
+        assert seen == [b"5\r\nhello\r\n" if terminated else b"", b""]
+        upstream.close()
+
+
+def test_an_upstream_that_resets_an_upload_is_a_502() -> None:
+    def script(peer: Peer) -> None:
+        peer.head()
+        peer.reset()
+
+    with Origin(script) as origin:
+        upstream = WsgiUpstream(origin.url)
+        assert ask(upstream, method="POST", body=b"x" * 30_000_000).status == "502 Bad Gateway"
+        assert counts(upstream) == (0, 0, 0, 0)
+
+
+def test_https(tmp_path: Path) -> None:
+    made = issue(tmp_path, "upstream", "localhost")
+    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    served.load_cert_chain(made.certificate, made.key)
+
+    def wrap(sock: socket.socket) -> socket.socket:
+        return served.wrap_socket(sock, server_side=True)
+
+    with Origin(answering(OK, OK), wrap=wrap) as origin:
+        url = f"https://localhost:{origin.port}"
+        tls = ssl.create_default_context(cafile=str(made.authority))
+        upstream = WsgiUpstream(url, tls=tls, preserve_host=False)
+        for _ in range(2):
+            assert ask(upstream).read() == b"hello"
+        assert len(origin.peers) == 1
+        assert lines(origin.heads[0])[1] == b"Host: localhost:%d" % origin.port
+        upstream.close()
+        assert ask(WsgiUpstream(url)).status == "502 Bad Gateway", "nobody knows that authority"
+
+
+@pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"])
+def test_nobody_works_on_for_a_client_that_left(begun: bytes) -> None:
+    gone = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.head()
+        peer.send(begun)
+        if peer.receive() == b"":
+            gone.set()
+
+    server = socket.create_server((LOCALHOST, 0))
+    client = socket.create_connection(server.getsockname())
+    accepted, _ = server.accept()
+    with Origin(script) as origin, server, accepted, client:
+        upstream = WsgiUpstream(origin.url)
+        threading.Timer(0.1, client.close).start()
+        more: dict[str, Any] = {"gunicorn.socket": accepted}
+        got = ask(upstream, **more)
+        if begun:
+            with pytest.raises(BrokenPipeError):
+                got.read()
+        else:
+            assert got.status == "499 Client Closed Request"
+        assert gone.wait(1.0)
+        assert counts(upstream) == (0, 0, 0, 0)
+
+
 def test_a_chunked_body_that_a_server_does_not_end_is_refused() -> None:
     got = ask(WsgiUpstream(f"http://127.0.0.1:{free_port()}"), method="POST", **chunked())
     assert got.status == "411 Length Required"
@@ -566,6 +657,42 @@ def test_a_body_that_breaks_off_is_not_complete_at_the_upstream(
         assert counts(upstream) == (0, 0, 0, 0)
         wait_until(lambda: len(bodies) == 1, what="the end of the request")
     assert bodies[0].count(b"x") == size
+
+
+class InPieces:
+    """Gives a piece, the next one when something has happened, and then breaks off."""
+
+    def __init__(self, happened: threading.Event) -> None:
+        self.happened = happened
+        self.reads = 0
+
+    def read(self, size: int) -> bytes:
+        self.reads += 1
+        if self.reads == 2:
+            self.happened.wait(5)
+            time.sleep(0.05)
+        if self.reads > 2:
+            raise OSError("no more data")
+        return b"x" * min(size, 5)
+
+
+def test_a_body_that_breaks_off_during_the_answer_is_no_fault_of_the_upstream() -> None:
+    answered = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.head()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+        answered.set()
+        peer.until(b"0\r\n\r\n")
+
+    with Origin(script) as origin:
+        upstream = WsgiUpstream(origin.url)
+        more = chunked(**{"wsgi.input": InPieces(answered), "wsgi.input_terminated": True})
+        got = ask(upstream, method="POST", **more)
+        assert got.status == "200 OK"
+        with pytest.raises(BrokenPipeError):
+            got.read()
+        assert counts(upstream) == (0, 0, 0, 0)
 
 
 @pytest.mark.parametrize("closes", [True, False])
