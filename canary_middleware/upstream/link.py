@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import Final
 
@@ -157,9 +158,31 @@ class Link(asyncio.Protocol):
         if exchange is None:
             self._drop()
         elif self._error is None and not exchange.done:
-            self._error = BrokenUpstreamError(f"the connection was cut: {exc!r}")
+            try:
+                self._read_on(exchange)
+            except BrokenUpstreamError as error:
+                self._error = error
+            except OSError:
+                self._error = BrokenUpstreamError(f"the connection was cut: {exc!r}")
         self._writable = True
         self._wake()
+
+    def _read_on(self, exchange: Exchange) -> None:
+        """Take what the system still holds of an answer.
+
+        Upstreams that want no more of a body answer and close, and their system resets the
+        connection at our next piece. Transports end with the failing write, and ask no more.
+
+        Raises:
+            BrokenUpstreamError: that is not all of the answer.
+            OSError: neither, and the connection is gone.
+        """
+        if self._transport.get_extra_info("sslcontext") is not None:
+            raise ConnectionResetError
+        descriptor = self._transport.get_extra_info("socket").fileno()
+        while not exchange.done:
+            data = os.read(descriptor, HELD)
+            self._came(exchange.feed(data) if data else exchange.close())
 
     def pause_writing(self) -> None:
         """The upstream is slower than the client."""

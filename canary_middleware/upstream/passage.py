@@ -340,6 +340,8 @@ class Passage:
 
     async def _begin(self, event: Start) -> None:
         headers = incoming(event.headers, keep_case=self._keep_case)
+        if event.status == 304:  # of the answer that it stands for, while servers look for a body
+            headers = [pair for pair in headers if pair[0].lower() != b"content-length"]
         message: Message = {
             "type": "http.response.start",
             "status": event.status,
