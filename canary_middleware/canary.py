@@ -34,6 +34,7 @@ logger = logging.getLogger("canary_middleware")
 
 NOBODY = Callers()
 MAX_STALENESS = 60.0
+WEEK = 7 * 86_400.0
 """Seconds; the default of ``max_staleness``."""
 
 
@@ -63,6 +64,8 @@ class Canary:
         max_staleness: seconds without a confirmation of the control state after which running
             rollouts serve stable, at least ``2 * poll + 1``; ``None`` for never.
         kill_grace: seconds that open WebSockets and event streams of a killed canary may go on.
+        drain: seconds that they may go on after any other move that gives their visitor the other
+            version: a weight, a promotion, a rollback.
         poll: the store is looked at at least once in so many seconds; pushes arrive at once.
         first_load: seconds that a new process waits for its first look at the store, at most.
         snapshot_path: a directory in which the last state and kill are kept across restarts; it
@@ -105,6 +108,7 @@ class Canary:
         overrides: Sequence[str] = (),
         max_staleness: float | None = MAX_STALENESS,
         kill_grace: float = 5.0,
+        drain: float = 600.0,
         poll: float = 0.8,
         first_load: float = 0.25,
         claim_budget: float = BUDGET,
@@ -129,7 +133,8 @@ class Canary:
             *validate.override_problems(overrides),
             *validate.pace_problems(poll, first_load, max_staleness),
             *validate.seconds_problems(claim_budget, "claim_budget", f"such as {BUDGET}", most=1.0),
-            *validate.seconds_problems(kill_grace, "kill_grace", "such as 5.0"),
+            *validate.seconds_problems(kill_grace, "kill_grace", "such as 5.0", most=WEEK),
+            *validate.seconds_problems(drain, "drain", "such as 600.0", most=WEEK),
             *_snapshot_problems(snapshot_path),
             *validate.autostart_problems(autostart, shared=shared),
             *validate.observer_problems(telemetry, Observer),
@@ -158,6 +163,7 @@ class Canary:
             # One process is its own truth: there is nothing that could fail to confirm it.
             max_staleness=max_staleness if shared else None,
             kill_grace=kill_grace,
+            drain=drain,
             debug=debug,
             clock=clock,
             wall=wall,
@@ -252,6 +258,7 @@ class Canary:
             snapshot_path=Path(snapshot_path) if snapshot_path else None,
             kind=lambda: "+".join(sorted(set(self._kinds))) or "python",
             in_flight=self.engine.canaries_running,
+            streams=self.engine.streaming,
             clock=self._settings.clock,
             wall=self._settings.wall,
         )

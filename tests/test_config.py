@@ -71,6 +71,7 @@ def test_a_file_says_what_the_constructor_says(file: Path) -> None:
     overrides = ["header", "query"]
     max_staleness = "never"
     kill_grace = 2
+    drain = 900
     poll = 0.5
     first_load = 0.1
     snapshot_path = "state"
@@ -119,6 +120,7 @@ def test_a_file_says_what_the_constructor_says(file: Path) -> None:
         "overrides": ("header", "query"),
         "max_staleness": None,
         "kill_grace": 2,
+        "drain": 900,
         "poll": 0.5,
         "first_load": 0.1,
         "snapshot_path": file.parent / "state",
@@ -171,6 +173,7 @@ def test_variables_say_the_same_without_any_file(tmp_path: Path) -> None:
         "CANARY_OVERRIDES": "header cookie",
         "CANARY_MAX_STALENESS": "120",
         "CANARY_KILL_GRACE": "2",
+        "CANARY_DRAIN": "30",
         "CANARY_POLL": "0.5",
         "CANARY_FIRST_LOAD": "0.1",
         "CANARY_SNAPSHOT_PATH": str(tmp_path),
@@ -191,6 +194,7 @@ def test_variables_say_the_same_without_any_file(tmp_path: Path) -> None:
         "overrides": ("header", "cookie"),
         "max_staleness": 120.0,
         "kill_grace": 2.0,
+        "drain": 30.0,
         "poll": 0.5,
         "first_load": 0.1,
         "snapshot_path": str(tmp_path),

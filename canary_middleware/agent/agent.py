@@ -20,7 +20,7 @@ from canary_middleware.agent.listener import Listener
 from canary_middleware.agent.looping import Loops
 from canary_middleware.agent.measuring import Measuring
 from canary_middleware.core.codec import printable
-from canary_middleware.core.records import ProcessReport
+from canary_middleware.core.records import OpenStreams, ProcessReport
 from canary_middleware.core.state import Plan
 from canary_middleware.stores.protocol import Affinity, StateStore
 
@@ -43,6 +43,7 @@ class Agent:
         snapshot_path: directory for the last state and the kill file, or ``None``.
         kind: of application, for reports.
         in_flight: counts the canary requests that are running.
+        streams: counts the streams that are open.
         clock: monotonic seconds.
         wall: wall-clock seconds.
 
@@ -60,6 +61,7 @@ class Agent:
         snapshot_path: Path | None = None,
         kind: Callable[[], str] = lambda: "python",
         in_flight: Callable[[], int] = lambda: 0,
+        streams: Callable[[], tuple[OpenStreams, ...]] = tuple,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -69,6 +71,7 @@ class Agent:
         self._poll = poll
         self._kind = kind
         self._in_flight = in_flight
+        self._streams = streams
         self._clock = clock
         self._wall = wall
         self._lives: dict[int, _Life] = {}
@@ -159,6 +162,7 @@ class Agent:
             plans={rollout.name: Plan.from_rollout(rollout) for rollout in self._engine.rollouts},
             in_flight=self._in_flight(),
             kill_file=kill_file,
+            streams=self._streams(),
         )
 
 

@@ -20,7 +20,7 @@ from canary_middleware.core.rescue import MAX_REPLAY, RAISED, Supersede, Superse
 from canary_middleware.engine.drilling import Blow, answer_asgi, unheard
 from canary_middleware.engine.views import AsgiView
 from canary_middleware.engine.visit import Visit
-from canary_middleware.targets.drain import LAST_CHUNK, Drain, OpenStream, is_event_stream
+from canary_middleware.targets.drain import LAST_CHUNK, OpenStream, is_event_stream, watch
 from canary_middleware.targets.replay import fresh, restore
 
 logger = logging.getLogger("canary_middleware")
@@ -37,22 +37,20 @@ class Answer:
         visit: who is answered.
         pristine: a copy of the scope for a second run; ``None`` where there can be none.
         superseded: set when this answer was abandoned before its start.
-        stream: set when this is an event stream of the canary, which a kill ends.
+        stream: set when this is an event stream, which ends when its version loses the visitor.
         kind: how an answer without an end is booked: the client went away.
         seconds: how long it took; ``None`` is up to now.
     """
 
     __slots__ = (
-        "_complete", "_drain", "_headers", "_keeps", "_kept", "_receive", "_send", "_size",
+        "_complete", "_headers", "_keeps", "_kept", "_receive", "_send", "_size",
         "pristine", "stream", "superseded", "visit",
     )  # fmt: skip
 
     kind: Final = OutcomeClass.ABORTED
     seconds: Final = None
 
-    def __init__(
-        self, visit: Visit, receive: Receive, send: Send, drain: Drain, pristine: Scope | None
-    ) -> None:
+    def __init__(self, visit: Visit, receive: Receive, send: Send, pristine: Scope | None) -> None:
         self.visit = visit
         self.pristine = pristine
         # A method that may not run twice has a second run only if nothing of it was read.
@@ -61,7 +59,6 @@ class Answer:
         self.stream: OpenStream | None = None
         self._receive = receive
         self._send = send
-        self._drain = drain
         self._kept: list[Message] = []
         self._headers: Headers = ()
         self._size = 0
@@ -82,7 +79,7 @@ class Answer:
         elif kind in BODIES:
             if not message.get("more_body"):
                 self.visit.finish(classify(self.visit.status))
-            elif self.visit.canary and self._headers:
+            elif self._headers and self.visit.exposed:
                 self._watch()
         return self._send(message)
 
@@ -103,7 +100,7 @@ class Answer:
         if visit.exposed or visit.keeps():
             message = edited(visit, message)
         self._headers = message.get("headers", ())
-        if visit.canary:
+        if visit.exposed:
             self._watch()
         return message
 
@@ -111,7 +108,7 @@ class Answer:
         # At the start, or later: many streams ask for their version when they are under way.
         headers, self._headers = self._headers, ()
         if is_event_stream(headers):
-            self.stream = self._drain.watch(self.visit, self._send, LAST_CHUNK)
+            self.stream = watch(self.visit, self._send, LAST_CHUNK)
 
     async def receive(self) -> Message:
         """What the application gets as ``receive``: remembers a small body for a second run."""
@@ -158,6 +155,8 @@ class Answer:
                 visit.leave()
             if self.pristine is not None:
                 visit.let_go(self.pristine)
+        if self.stream is not None and self.stream.ended:
+            visit.finish(classify(visit.status))  # it was not the client that went away
 
     def again(self) -> tuple[Answer, Scope]:
         """The answer that takes the place of this superseded one, and its scope.
@@ -169,7 +168,7 @@ class Answer:
         restore(self.visit.view.native, scope)
         self.visit.let_go(scope)
         visit = self.visit.again(why, AsgiView(scope))
-        return Answer(visit, self._replay(), self._send, self._drain, fresh(scope)), scope
+        return Answer(visit, self._replay(), self._send, fresh(scope)), scope
 
     def _replay(self) -> Receive:
         """``receive`` for the second run: what was remembered, then what is still to come."""

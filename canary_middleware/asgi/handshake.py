@@ -1,4 +1,4 @@
-"""One WebSocket: what its handshake says of the version, and a kill that closes it."""
+"""One WebSocket: what its handshake says of the version, and a move that closes it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from canary_middleware.asgi.messages import ENDED, Message, Send, edited
 from canary_middleware.core.outcomes import OutcomeClass, classify
 from canary_middleware.engine.visit import Visit
-from canary_middleware.targets.drain import CLOSE, Drain, OpenStream
+from canary_middleware.targets.drain import CLOSE, OpenStream, watch
 
 
 class Handshake:
@@ -20,17 +20,16 @@ class Handshake:
     pristine: Final = None
     superseded: Final = None
 
-    def __init__(self, visit: Visit, send: Send, drain: Drain) -> None:
+    def __init__(self, visit: Visit, send: Send) -> None:
         self.visit = visit
         self.kind = OutcomeClass.ABORTED
         self.seconds: float | None = 0.0
         self.stream: OpenStream | None = None
         self._send = send
-        self._drain = drain
 
     @property
     def ended(self) -> bool:
-        """Whether a kill has closed the socket."""
+        """Whether a move of the rollout has closed the socket."""
         return self.stream is not None and self.stream.ended
 
     def send(self, message: Message) -> Awaitable[None]:
@@ -49,7 +48,7 @@ class Handshake:
         return self._send(message)
 
     def survives(self, error: BaseException) -> bool:
-        """Whether this is only what the application makes of the end that a kill has put to it."""
+        """Whether this is only what the application makes of the end that was put to it."""
         return self.ended and isinstance(error, Exception)
 
     def leave(self) -> None:
@@ -68,5 +67,5 @@ class Handshake:
         self.kind = classify(visit.status)
         if message["type"] == "websocket.accept":
             # Whatever its version is by now: many sockets ask for it after the handshake only.
-            self.stream = self._drain.watch(visit, self._send, CLOSE)
+            self.stream = watch(visit, self._send, CLOSE)
         return edited(visit, message) if visit.exposed or visit.keeps() else message

@@ -16,7 +16,6 @@ from canary_middleware.core.rescue import Superseded
 from canary_middleware.engine.views import AsgiView, app_path
 from canary_middleware.engine.visit import Visit
 from canary_middleware.errors import ConfigurationError, Problem
-from canary_middleware.targets.drain import Drain
 from canary_middleware.targets.interface import is_asgi, is_upstream
 from canary_middleware.targets.lifespan import Lifespans, share_lifespan
 from canary_middleware.targets.replay import fresh
@@ -49,7 +48,6 @@ class CanaryMiddleware:
         self._upstreams = any(map(is_upstream, self._targets.values()))
         canary.attach("asgi", targets=self._targets)
         self._lifespans = Lifespans(self._targets, self._engine)
-        self._drain = Drain(self._engine)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection."""
@@ -98,10 +96,10 @@ class CanaryMiddleware:
         if self._engine.observer is not None:
             self._engine.observer.entered(visit)
         if scope["type"] == "websocket":
-            return Handshake(visit, send, self._drain)
+            return Handshake(visit, send)
         repeats = scope["method"] in visit.match.replay_methods or self._upstreams
         pristine = fresh(scope) if repeats else None
-        return Answer(visit, receive, send, self._drain, pristine)
+        return Answer(visit, receive, send, pristine)
 
     async def _run(self, answer: Answer | Handshake, scope: Scope, receive: Receive) -> None:
         """Let the application answer; once more on stable, if this canary was superseded."""

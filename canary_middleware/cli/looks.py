@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from math import ceil
 from typing import Final
 
 import click
@@ -18,7 +19,7 @@ from canary_middleware.cli.scene import View
 from canary_middleware.cli.show import Row, ago, instant, paint, print_json, print_table, say, shown
 from canary_middleware.core.declared import FIRST_REPORT
 from canary_middleware.core.drift import Odd, listed
-from canary_middleware.core.records import Audit, ProcessReport
+from canary_middleware.core.records import Audit, OpenStreams, ProcessReport
 from canary_middleware.core.state import ACTIVE, EVERYTHING, Entry, Kill, Phase
 from canary_middleware.core.weight import format_weight
 from canary_middleware.errors import StoreCorruptError
@@ -28,6 +29,9 @@ from canary_middleware.verbs import RolloutStatus, Status
 
 NAMED: Final = 5
 """Processes that one line names."""
+
+MINUTES: Final = 2
+"""Up to so many of them, a limit is told in seconds."""
 
 
 @click.command()
@@ -100,6 +104,7 @@ def _print_status(namespace: str, found: Status, views: Mapping[str, View], now:
         until = f"a rollback is warm until {instant(entry.warm_until)} UTC"
         say(shown(f"{name}: {entry.release} is promoted, {until}"))
     _print_rolled_back(found)
+    _print_streams(found)
     _print_progress(views, now)
     say()
     _print_processes(found)
@@ -122,6 +127,26 @@ def _print_rolled_back(found: Status) -> None:
             stable = f"{entry.stable}, the stable side of {entry.release}, was rolled back"
             served = f"processes of {entry.release} serve it all the same"
             say(paint(shown(f"{rollout.name}: {stable}; {served}"), "yellow"))
+
+
+def _print_streams(found: Status) -> None:
+    for one in found.streams:
+        say(shown(f"{one.rollout}: {_streams(one)}"))
+
+
+def _streams(one: OpenStreams) -> str:
+    count = "1 stream" if one.open == 1 else f"{one.open} streams"
+    if one.within is None:
+        return f"{count} open on {one.version}"
+    end = f"ended in {_soon(one.within)} at the latest"
+    if one.losing == one.open:
+        return f"{count} still on {one.version}, {end}"
+    return f"{count} open on {one.version}; {one.losing} of them moving on, {end}"
+
+
+def _soon(seconds: float) -> str:
+    """Rounded up, for a limit."""
+    return f"{ceil(seconds)} s" if seconds <= MINUTES * 60 else f"{ceil(seconds / 60)} min"
 
 
 def _print_progress(views: Mapping[str, View], now: float) -> None:
@@ -211,7 +236,7 @@ def _print_processes(found: Status) -> None:
         say(f"no process reports: none was heard in the last {REPORT_LIFE:g} s{doubt}")
         say(f"  {FIRST_REPORT}")
         return
-    head = ("HOST", "PID", "KIND", "REVISION", "HEARD", "RUNNING", "DECLARES")
+    head = ("HOST", "PID", "KIND", "REVISION", "HEARD", "RUNNING", "STREAMS", "DECLARES")
     print_table(head, [_process(found, process) for process in found.processes])
 
 
@@ -227,6 +252,7 @@ def _process(found: Status, process: ProcessReport) -> Row:
         f"{follows}, behind" if behind else follows,
         heard,
         str(process.in_flight),
+        str(sum(one.open for one in process.streams)),
         declares,
     )
     return Row(cells, "yellow" if behind else "")

@@ -8,7 +8,7 @@ from typing import Any
 from canary_middleware.cli.scene import Scene, View
 from canary_middleware.cli.shapes_measured import measured, ramp
 from canary_middleware.core.drift import SCOPE, Odd, Scoped
-from canary_middleware.core.records import Audit, ProcessReport
+from canary_middleware.core.records import Audit, OpenStreams, ProcessReport
 from canary_middleware.core.state import EVERYTHING, Document, Entry, Kill, Phase
 from canary_middleware.core.weight import format_weight
 from canary_middleware.verbs import Status
@@ -79,7 +79,18 @@ def status(namespace: str, found: Status, views: Mapping[str, View], now: float)
         ],
         "odd": [_odd(odd) for odd in found.odd],
         "scopes": [_scoped(scoped) for scoped in found.scopes],
+        "streams": [_streams(one) for one in found.streams],
         "processes": [_process(found, process) for process in found.processes],
+    }
+
+
+def _streams(one: OpenStreams) -> Shape:
+    return {
+        "rollout": one.rollout,
+        "version": one.version,
+        "open": one.open,
+        "losing": one.losing,
+        "within": one.within,
     }
 
 
@@ -115,6 +126,7 @@ def _process(found: Status, process: ProcessReport) -> Shape:
         "behind": found.behind(process),
         "staleness": process.staleness,
         "in_flight": process.in_flight,
+        "streams": [_streams(one) for one in process.streams],
         "at": process.at,
         "kill_file": process.kill_file,
         "declares": {name: plan.canary for name, plan in process.plans.items()},

@@ -116,6 +116,7 @@ SETTINGS: Final[Mapping[str, tuple[Check, Callable[[str], object]]]] = {
     "overrides": (_texts, _words),
     "max_staleness": (_limit, _number),
     "kill_grace": (_seconds, _number),
+    "drain": (_seconds, _number),
     "poll": (_seconds, _number),
     "first_load": (_seconds, _number),
     "claim_budget": (_seconds, _number),

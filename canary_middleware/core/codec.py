@@ -15,7 +15,7 @@ from typing import Any, Final
 from canary_middleware.core.codec_plan import drill_of, number, plan_of
 from canary_middleware.core.outcomes import BUCKETS
 from canary_middleware.core.reading import Place, parse
-from canary_middleware.core.records import Audit, ProcessReport
+from canary_middleware.core.records import Audit, OpenStreams, ProcessReport
 from canary_middleware.core.state import (
     EVERYTHING,
     Baseline,
@@ -152,7 +152,7 @@ def decode_report(data: bytes) -> ProcessReport:
     """
     fields = parse(data, MAX_BYTES, "report").fields(
         "id", "host", "pid", "kind", "revision", "staleness", "plans", "in_flight", "at",
-        "kill_file",
+        "kill_file", "streams",
     )  # fmt: skip
     staleness, kill_file = fields["staleness"], fields["kill_file"]
     return ProcessReport(
@@ -166,6 +166,19 @@ def decode_report(data: bytes) -> ProcessReport:
         in_flight=fields["in_flight"].integer(0, MAX_REVISION),
         at=fields["at"].seconds(),
         kill_file=None if kill_file.value is None else kill_file.text(empty=True),
+        streams=tuple(map(_streams, fields["streams"].elements())),
+    )
+
+
+def _streams(place: Place) -> OpenStreams:
+    fields = place.fields("rollout", "version", "open", "losing", "within")
+    within = fields["within"]
+    return OpenStreams(
+        rollout=fields["rollout"].text(),
+        version=fields["version"].text(),
+        open=fields["open"].integer(0, MAX_REVISION),
+        losing=fields["losing"].integer(0, MAX_REVISION),
+        within=None if within.value is None else within.seconds(),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from canary_middleware.core.state import Plan
@@ -38,6 +38,35 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenStreams:
+    """Streams that are open on one version of a rollout.
+
+    Attributes:
+        rollout: its name.
+        version: the label.
+        open: how many there are.
+        losing: those of them whose visitor has another version by now.
+        within: seconds until the last of these is ended; ``None`` without any.
+    """
+
+    rollout: str
+    version: str
+    open: int
+    losing: int = 0
+    within: float | None = None
+
+    def joined(self, other: OpenStreams) -> OpenStreams:
+        """Those of two processes."""
+        ends = [end for end in (self.within, other.within) if end is not None]
+        return replace(
+            self,
+            open=self.open + other.open,
+            losing=self.losing + other.losing,
+            within=max(ends, default=None),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessReport:
     """What one process says of itself every few seconds; the store forgets it when it goes silent.
 
@@ -52,6 +81,7 @@ class ProcessReport:
         in_flight: canary requests running.
         at: wall-clock seconds of the store when it was written; 0 before.
         kill_file: text of the kill file that its host has; ``None`` without one.
+        streams: what is open there, by rollout and version.
     """
 
     id: str
@@ -64,3 +94,4 @@ class ProcessReport:
     in_flight: int = 0
     at: float = 0.0
     kill_file: str | None = None
+    streams: tuple[OpenStreams, ...] = ()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from canary_middleware.core.declared import Waiting
 from canary_middleware.core.drift import Odd, Scoped
-from canary_middleware.core.records import ProcessReport
+from canary_middleware.core.records import OpenStreams, ProcessReport
 from canary_middleware.core.state import Document, Entry, Kill, Phase
 
 
@@ -56,6 +56,15 @@ class Status:
     def behind(self, process: ProcessReport) -> bool:
         """Whether a process does not follow the present state."""
         return self.document is not None and process.revision != self.document.revision
+
+    @property
+    def streams(self) -> tuple[OpenStreams, ...]:
+        """Streams that are open in all processes together, by rollout and version."""
+        found: dict[tuple[str, str], OpenStreams] = {}
+        for one in (one for process in self.processes for one in process.streams):
+            key = (one.rollout, one.version)
+            found[key] = found[key].joined(one) if key in found else one
+        return tuple(found[key] for key in sorted(found))
 
     @property
     def declared(self) -> frozenset[tuple[str, str]]:

@@ -17,6 +17,7 @@ from canary_middleware.core.cookie import CookieFormat
 from canary_middleware.core.model import Assignment, Cohort, Reason, Rollout, Visitor
 from canary_middleware.core.outcomes import OutcomeClass
 from canary_middleware.core.override import HEADER
+from canary_middleware.core.records import OpenStreams
 from canary_middleware.core.service import Callers
 from canary_middleware.core.snapshot import Describe, Snapshot, Track, compile_snapshot
 from canary_middleware.core.state import Document, Kill
@@ -27,6 +28,7 @@ from canary_middleware.engine.measuring import Measuring
 from canary_middleware.engine.overrides import Overrides
 from canary_middleware.engine.recorder import Faults, Recorder
 from canary_middleware.engine.services import Services
+from canary_middleware.engine.streams import Streams
 from canary_middleware.engine.views import RequestView
 from canary_middleware.engine.visit import Visit
 
@@ -77,6 +79,7 @@ class Settings:
     callers: Callers = field(default_factory=Callers)
     max_staleness: float | None = None
     kill_grace: float = 5.0
+    drain: float = 600.0
     debug: bool = False
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
@@ -99,6 +102,7 @@ class Engine:
         services: whom to believe about a visitor, and what to tell.
         observer: telemetry, or ``None``.
         claims: what this process remembers of shared affinity.
+        streams: event streams and WebSockets that are open.
         measuring: the ledgers of what is measured against guards.
         drills: faults to inject; ``None`` while no release has any.
         overrides: reads override tokens; ``None`` where no way of carrying them is on.
@@ -143,6 +147,7 @@ class Engine:
         """Everything that must not be shared with a parent process: locks and counts."""
         self._lock = Lock()
         self.recorder = Recorder()
+        self.streams = Streams()
         self.faults = Faults(self.recorder, debug=self.settings.debug)
         settings = self.settings
         self.visitors = Visitors(
@@ -178,8 +183,9 @@ class Engine:
         with self._lock:
             self.document = document
             self._local_kill = local_kill
-            after = self._compiled(self.snapshot)
-            killed = _newly_killed(self.snapshot, after)
+            before = self.snapshot
+            after = self._compiled(before)
+            killed = _newly_killed(before, after)
             if killed:  # first, for whoever sees the kill in the snapshot asks since when
                 self.killed_at = {**self.killed_at, **dict.fromkeys(killed, self.clock())}
             self.snapshot = after
@@ -188,6 +194,8 @@ class Engine:
             self.recorder.count("in_flight_at_kill", self.canaries_running())
             for listener in self._on_kill:
                 self._tell(listener)
+        if after.lanes != before.lanes:  # lanes that are as they were are the same objects
+            self.streams.review()
 
     def _tell(self, listener: Callable[[], None]) -> None:
         try:
@@ -213,6 +221,10 @@ class Engine:
     def on_kill(self, listener: Callable[[], None]) -> None:
         """Call ``listener`` (from the listening thread) whenever a kill was heard."""
         self._on_kill = (*self._on_kill, listener)
+
+    def streaming(self) -> tuple[OpenStreams, ...]:
+        """Streams that are open, by rollout and version."""
+        return self.streams.counts(self.clock())
 
     def set_ready(self, name: str, *, ready: bool) -> None:
         """Open or close the canary arm of a rollout in this process."""

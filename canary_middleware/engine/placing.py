@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from canary_middleware.core import draining
 from canary_middleware.core.bucket import IDENTIFIED
 from canary_middleware.core.claims import Ask, Claim, contend
 from canary_middleware.core.cookie import NOBODY, pin_tag
@@ -121,6 +122,24 @@ class Placing(Caller):
         current = (claim.lineage, claim.epoch) == (lane.lineage, lane.epoch)
         pin = Pin(claim.cohort, claim.period) if current else None
         return Place(claim.bucket, pin, overruled=held.overruled, now=now)
+
+    def stands(self, given: Assignment) -> Place:
+        """Where the caller stands whose stream is open; nobody is asked or drawn for it."""
+        override = self.given.overrides.get(given.rollout) if self.given is not None else None
+        debug = override is not None and override.debug
+        return draining.place(given, self._bucket(given.rollout), debug=debug)
+
+    def _bucket(self, name: str) -> int | None:
+        lane, held = self.engine.snapshot.by_name[name], self._claims.get(name)
+        if held is not None:
+            return held.claim.bucket
+        known = self._known if self._looked else self.known()
+        unasked = self.engine.identify is not None and not self._asked
+        nobody = known is None and self._visitor is None
+        if lane.policy is Policy.REQUEST or unasked or self.failed or nobody:
+            return None
+        drawn = self._drawn(lane, self._visitor)
+        return None if drawn is None else bucket_of(lane, drawn)
 
     def _asked_for(self, lane: Lane) -> Cohort | None:
         """The cohort that a calling service asks for."""

@@ -65,11 +65,6 @@ class Superseding(Measured):
                 return True
         return False
 
-    def killed_for(self) -> float:
-        """Seconds since a kill of such a canary was heard; 0 if there is none."""
-        heard = [self.engine.killed_at[found.rollout] for found in self._killed()]
-        return self.engine.clock() - min(heard) if heard else 0.0
-
     def _killed(self) -> list[Assignment]:
         lanes = self.engine.snapshot.by_name
         return [one for one in self._canaries() if lanes[one.rollout].gate is KILLED]

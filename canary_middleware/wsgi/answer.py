@@ -11,6 +11,7 @@ from canary_middleware.core.active import active_visit
 from canary_middleware.core.outcomes import OutcomeClass, classify
 from canary_middleware.core.rescue import RAISED, Supersede, Superseded
 from canary_middleware.engine.drilling import UNAVAILABLE, Blow, body_of, pause, wsgi_head
+from canary_middleware.engine.streams import Stream
 from canary_middleware.engine.views import WsgiView
 from canary_middleware.engine.visit import Visit
 from canary_middleware.wsgi.body import Body, SizedBody, close_abandoned, ending
@@ -35,8 +36,8 @@ class Answer:
     """One answer on its way to the server; begins again on stable when the canary is superseded."""
 
     __slots__ = (
-        "_before", "_environ", "_headers", "_middleware", "_pristine", "_server", "superseded",
-        "visit",
+        "_before", "_environ", "_headers", "_middleware", "_pristine", "_server", "_stream",
+        "superseded", "visit",
     )  # fmt: skip
 
     def __init__(
@@ -56,6 +57,7 @@ class Answer:
         self._before = unfinished()
         self.superseded: Supersede | None = None
         self._headers: list[tuple[str, str]] = []
+        self._stream: Stream | None = None
 
     def begin(self) -> Iterable[bytes]:
         """Call the application; the result closes the visit when the server closes it."""
@@ -104,6 +106,8 @@ class Answer:
         visit = self.visit
         visit.finish(classify(visit.status) if kind is None else kind)
         active_visit.set(self._before)
+        if self._stream is not None:
+            self._stream.close()
         if visit.leave is not None:
             visit.leave()
         if self._pristine is not None:
@@ -151,11 +155,16 @@ class Answer:
         raise Superseded  # the rest of the canary's answer: `again` has another one
 
     def cut(self) -> bool:
-        """Whether this is an event stream of a killed canary whose grace is over."""
-        visit = self.visit
-        if not visit.killed() or not is_event_stream(self._headers):
-            return False
-        return visit.killed_for() > visit.engine.settings.kill_grace
+        """Whether this is an event stream whose version lost the visitor, and its time is over.
+
+        Asked of each item of a body: many streams ask for their version when they are under way.
+        """
+        if self._headers:
+            if is_event_stream(self._headers):
+                self._stream = Stream(self.visit)
+                self._stream.open()
+            self._headers = []
+        return self._stream is not None and self._stream.over
 
     def _may_repeat(self) -> bool:
         return self._pristine is not None and self.visit.replayable()

@@ -41,7 +41,7 @@ class Body:
             if iterator is None:
                 iterator = self._iterator = iter(self._body)
             item = next(iterator)
-            if answer.visit.canary and answer.cut():
+            if answer.visit.exposed and answer.cut():
                 raise StopIteration
             if answer.superseded is None:
                 return item

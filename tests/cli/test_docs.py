@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from canary_middleware.cli import app, following
+from canary_middleware.core.records import OpenStreams
 from canary_middleware.core.state import Plan
 from tests.cli.conftest import PLAN, Shell
 
@@ -52,7 +53,8 @@ def test_every_shape_has_the_promised_names(
     monkeypatch.setenv("CANARY_BUCKET_SECRET", SECRET)
     monkeypatch.setenv("CANARY_SECRET_KEYS", SECRET)
     started.declare(Plan("1", "2"), rollout="search", id="p2")
-    started.declare(replace(PLAN, stable="1.4.3", paths=("/orders",)), id="p3")
+    streams = (OpenStreams("checkout", "1.5.0", 2, 2, 3.7),)
+    started.declare(replace(PLAN, stable="1.4.3", paths=("/orders",)), id="p3", streams=streams)
     said = {
         "weight": started("weight", "checkout", "5%", "--json"),
         "token": started("token", "checkout", "canary", "--for", "2h", "--json"),

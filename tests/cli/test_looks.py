@@ -15,6 +15,7 @@ from dataclasses import replace
 import pytest
 
 from canary_middleware.core.model import Memory, Policy
+from canary_middleware.core.records import OpenStreams
 from canary_middleware.core.state import Plan
 from tests.cli.conftest import PLAN, Shell
 from tests.support.redis import connect
@@ -119,7 +120,7 @@ def test_status_has_one_shape_for_machines(started: Shell) -> None:
     shape = started("status", "--json").json
     assert shape.keys() == {
         "namespace", "lineage", "revision", "kill_key", "warnings", "kills", "rollouts", "waiting",
-        "odd", "scopes", "processes",
+        "odd", "scopes", "streams", "processes",
     }  # fmt: skip
     (kill,) = shape["kills"]
     assert kill.keys() == {"scope", "by", "why", "at", "revision", "known"}
@@ -132,10 +133,32 @@ def test_status_has_one_shape_for_machines(started: Shell) -> None:
     assert shape["waiting"] == [{"rollout": "search", "release": "2", "run": "canary start search"}]
     first = shape["processes"][1]
     assert first.keys() == {
-        "id", "host", "pid", "kind", "revision", "behind", "staleness", "in_flight", "at",
-        "kill_file", "declares",
+        "id", "host", "pid", "kind", "revision", "behind", "staleness", "in_flight", "streams",
+        "at", "kill_file", "declares",
     }  # fmt: skip
     assert (first["behind"], first["declares"]) == (True, {"checkout": "1.5.0"})
+
+
+def test_status_sums_what_is_open_and_says_until_when(started: Shell) -> None:
+    old, new = OpenStreams("checkout", "1.4.2", 1), OpenStreams("checkout", "1.5.0", 5, 1, 42.1)
+    last = OpenStreams("search", "2", 2, 2, 599.0)
+    started.declare(id="p1", streams=(old, new))
+    started.declare(id="p2", pid=7, streams=(OpenStreams("checkout", "1.5.0", 4, 1, 3.0), last))
+    text = started("status").out
+    assert "\ncheckout: 1 stream open on 1.4.2\n" in text
+    told = "9 streams open on 1.5.0; 2 of them moving on, ended in 43 s at the latest"
+    assert f"\ncheckout: {told}\n" in text
+    assert "\nsearch: 2 streams still on 2, ended in 10 min at the latest\n" in text
+    processes = [re.split(r"  +", line) for line in table(text, "HOST")]
+    assert [cells[6] for cells in processes] == ["STREAMS", "6", "6"]
+    shape = started("status", "--json").json
+    assert shape["streams"] == [
+        {"rollout": "checkout", "version": "1.4.2", "open": 1, "losing": 0, "within": None},
+        {"rollout": "checkout", "version": "1.5.0", "open": 9, "losing": 2, "within": 42.1},
+        {"rollout": "search", "version": "2", "open": 2, "losing": 2, "within": 599.0},
+    ]
+    counted = {p["id"]: [one["open"] for one in p["streams"]] for p in shape["processes"]}
+    assert counted == {"p1": [1, 5], "p2": [4, 2]}
 
 
 def test_status_names_processes_that_declare_something_else(started: Shell) -> None:

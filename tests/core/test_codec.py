@@ -21,7 +21,7 @@ from canary_middleware.core.codec import (
     encode_report,
     printable,
 )
-from canary_middleware.core.records import Audit, ProcessReport
+from canary_middleware.core.records import Audit, OpenStreams, ProcessReport
 from canary_middleware.core.state import (
     EVERYTHING,
     Cap,
@@ -246,6 +246,13 @@ def test_audit_and_report_survive_the_round_trip() -> None:
     for text in ("", "disk full"):
         killed = replace(report, kill_file=text)
         assert decode_report(encode_report(killed)) == killed
+    streams = (OpenStreams("checkout", "1", 7), OpenStreams("checkout", "2", 3, 2, 4.5))
+    open_there = replace(report, streams=streams)
+    assert decode_report(encode_report(open_there)) == open_there
+    for odd in (b"-1", b"null", b'"3"'):
+        data = encode_report(open_there).replace(b'"open":3', b'"open":' + odd)
+        with pytest.raises(StoreCorruptError, match=r"streams\.1\.open"):
+            decode_report(data)
     for odd in (b"7", b'"\\u001b[2J"'):
         data = encode_report(report).replace(b'"kill_file":null', b'"kill_file":' + odd)
         with pytest.raises(StoreCorruptError, match="kill_file"):

@@ -53,6 +53,7 @@ def test_everything_at_once_with_place_and_hint() -> None:
             max_staleness=wrong("60"),
             poll=120,
             kill_grace=0,
+            drain=float("inf"),
             snapshot_path=wrong(5),
             autostart="5%",
             telemetry=wrong("off"),
@@ -65,7 +66,7 @@ def test_everything_at_once_with_place_and_hint() -> None:
         "rollout 'checkout', ramp", "rollout 'checkout', paths", "rollout 'checkout', methods",
         "rollout 'search', rescue, enabled", "namespace", "secret_keys", "identify",
         "bucket_secret", "vary", "secure", "overrides", "poll", "max_staleness", "kill_grace",
-        "snapshot_path", "autostart", "telemetry", "debug", "clock", "wall", "store",
+        "drain", "snapshot_path", "autostart", "telemetry", "debug", "clock", "wall", "store",
     ]  # fmt: skip
     assert "sesame" not in str(caught.value)
 
@@ -116,8 +117,8 @@ def test_telemetry(telemetry: Any, found: list[str]) -> None:
 @given(
     st.sampled_from(
         ["namespace", "store", "secret_keys", "bucket_secret", "identify", "vary", "secure",
-         "max_staleness", "kill_grace", "poll", "first_load", "snapshot_path", "autostart",
-         "telemetry", "debug", "clock", "wall"]
+         "max_staleness", "kill_grace", "drain", "poll", "first_load", "snapshot_path",
+         "autostart", "telemetry", "debug", "clock", "wall"]
     ),
     st.one_of(
         st.booleans(), st.integers(), st.floats(), st.text(), st.binary(),

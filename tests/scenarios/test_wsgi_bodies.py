@@ -242,6 +242,44 @@ def test_an_event_stream_of_a_killed_canary_ends_after_the_grace(*, late: bool) 
     assert outcomes(canary) == {"canary 2xx": 1}
 
 
+@pytest.mark.parametrize("weight", ["100%", "0%"])
+def test_an_event_stream_that_lost_its_visitor_ends_when_the_time_to_drain_is_over(
+    weight: str,
+) -> None:
+    """On either side; what is undone in time ends nothing, and other bodies are left alone."""
+    now = 100.0
+    canary = facade(weight, settings={"drain": 600, "clock": lambda: now})
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        current("checkout")
+        start_response("200 OK", EVENTS if environ["PATH_INFO"] == "/events" else PLAIN)
+        return Tracked(*[b"event"] * 9)
+
+    def move(weight: int) -> None:
+        verbs.weight(canary.store, "checkout", weight, by="test")
+
+    there, back = (0, 100_000) if weight == "100%" else (100_000, 0)
+    middleware = CanaryMiddleware(app, canary)
+    events: Any = middleware(environ("/events"), ignore)
+    download: Any = middleware(environ("/download"), ignore)
+    assert (next(events), next(download)) == (b"event", b"event")
+    assert sum(found.open for found in canary.engine.streaming()) == 1
+    move(there)
+    now += 599
+    assert next(events) == b"event"
+    move(back)
+    now += 599
+    assert next(events) == b"event"
+    move(there)
+    now += 600
+    assert list(events) == []
+    assert list(download) == [b"event"] * 8
+    events.close()
+    download.close()
+    assert canary.engine.streaming() == ()
+    assert list(outcomes(canary).values()) == [2]
+
+
 def test_a_stream_whose_kill_was_lifted_goes_on() -> None:
     now = 100.0
     canary = facade(settings={"kill_grace": 5, "clock": lambda: now})
