@@ -166,13 +166,12 @@ class Link:
     async def finish(self) -> None:
         """Wait for the end of the closing handshake: the server is the one that disconnects first.
 
-        RFC 6455, section 7.1.1. A server that does not, or does not even answer, is cut.
+        RFC 6455, section 7.1.1. Nobody waits longer for one that does not, or does not even answer.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._terms.close):
                 while not self.ended:
                     await self.read()
-        self._writer.transport.abort()
 
     def close(self, code: int | None, reason: str = "") -> None:
         """Say that we leave, unless one of us has said so before."""

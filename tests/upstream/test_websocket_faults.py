@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -15,7 +16,7 @@ from canary_middleware.errors import ConfigurationError
 from canary_middleware.upstream.address import Origin
 from canary_middleware.upstream.passage import UpstreamBrokenError
 from canary_middleware.upstream.settings import Timeouts
-from canary_middleware.upstream.websocket_link import Terms
+from canary_middleware.upstream.websocket_link import Link, Terms
 from tests.support.servers import free_port
 from tests.upstream.websocket_rig import (
     UVICORN,
@@ -452,6 +453,53 @@ async def test_a_send_that_raises_waits_for_the_code() -> None:
             go.clear()
         await eventually(lambda: len(ends) == 2)
     assert ends == [(1012, "service restart"), (1001, "")]
+
+
+@in_loop
+async def test_nothing_waits_for_the_server_any_more() -> None:
+    hand = Hand()
+    await Site(at(free_port()))(dict(SCOPE), hand.receive, hand.send)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@in_loop
+async def test_an_upstream_that_reads_nothing_does_not_keep_what_was_for_it() -> None:
+    over, sizes = asyncio.Event(), list[int]()
+
+    async def stalled(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await over.wait()
+        size = 0
+        try:
+            while data := await reader.read(MIB):
+                size += len(data)
+        finally:
+            sizes.append(size)
+
+    async with raw(stalled) as port:
+        hand, site = Hand(), Site(at(port), terms=Terms(close=0.2))
+        task = asyncio.ensure_future(site(dict(SCOPE), hand.receive, hand.send))
+        hand.says.put_nowait({"type": "websocket.receive", "bytes": bytes(15 * MIB)})
+        await eventually(lambda: hand.says.empty() and hand.heard)
+        await asyncio.sleep(0.1)
+        task.cancel()
+        await asyncio.wait({task})
+        await asyncio.sleep(0.3)
+        over.set()
+        await eventually(lambda: sizes)
+    assert sizes[0] < 15 * MIB
+
+
+@in_loop
+async def test_nothing_is_kept_of_those_that_are_over() -> None:
+    async with chain(library(echo)) as (site, entry):
+        for _ in range(5):
+            async with client(entry) as socket:
+                await socket.send("x")
+                await socket.recv()
+        await eventually(lambda: len(site.ends) == 5)
+        site.tasks.clear()
+        gc.collect()
+        assert not [thing for thing in gc.get_objects() if isinstance(thing, Link)]
 
 
 @pytest.mark.parametrize(
