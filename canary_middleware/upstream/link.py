@@ -182,7 +182,9 @@ class Link(asyncio.Protocol):
         descriptor = self._transport.get_extra_info("socket").fileno()
         while not exchange.done:
             data = os.read(descriptor, HELD)
-            self._came(exchange.feed(data) if data else exchange.close())
+            if not data:  # after a reset, too: no proof that a body that ends so is whole
+                raise ConnectionResetError
+            self._came(exchange.feed(data))
 
     def pause_writing(self) -> None:
         """The upstream is slower than the client."""
