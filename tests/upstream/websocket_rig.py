@@ -247,3 +247,32 @@ async def ask(port: int) -> bytes:
         return await reader.readuntil(b"\r\n\r\n")
     finally:
         writer.close()
+
+
+SCOPE: Message = {
+    "type": "websocket", "path": "/", "raw_path": b"/", "query_string": b"", "scheme": "ws",
+    "headers": [(b"host", b"shop")], "client": None,
+}  # fmt: skip
+
+
+class Hand:
+    """A server played by hand: what it says and what it heard."""
+
+    def __init__(self) -> None:
+        self.says: asyncio.Queue[Message] = asyncio.Queue()
+        self.heard: list[Message] = []
+        self.lost = False
+        self.says.put_nowait({"type": "websocket.connect"})
+
+    async def receive(self) -> Message:
+        return await self.says.get()
+
+    async def send(self, message: Message) -> None:
+        if self.lost:
+            raise ConnectionAbortedError("ended by somebody else")
+        self.heard.append(message)
+
+
+async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """An origin that neither says nor reads anything."""
+    await asyncio.Event().wait()
