@@ -10,7 +10,9 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from canary_middleware.context import SCOPE_KEY
+from canary_middleware.errors import ConfigurationError, Problem
 from canary_middleware.upstream.address import Origin, parse
+from canary_middleware.upstream.asking import answers
 from canary_middleware.upstream.exchange import Exchange
 from canary_middleware.upstream.framing import NONE, UNKNOWN, BadFramingError, Framing, framing
 from canary_middleware.upstream.headers import BadHeaderError, Client, Trust, outgoing
@@ -80,9 +82,7 @@ class AsgiUpstream:
         self._idle = idle
         self._keep_case = keep_case
         self._probe = probe_target(probe, self.origin)
-        if tls is None and self.origin.scheme == "https":
-            tls = ssl.create_default_context()
-        self._tls = tls
+        self._tls = _tls(tls, self.origin)
         self.health = Health(trial=LONGEST_TRIAL * timeouts.connect)
         self._trouble = Trouble(self.origin)
         self._sites: dict[asyncio.AbstractEventLoop, Site] = {}
@@ -177,6 +177,10 @@ class AsgiUpstream:
             preserve_host=self._preserve_host, tls=self._tls,
         )  # fmt: skip
 
+    def answers(self) -> bool:
+        """As :meth:`ready`, for a thread, over a connection of its own."""
+        return answers(self.origin, self._probe, self._timeouts.connect, self._tls)
+
     async def ready(self) -> bool:
         """Whether the upstream answers its probe now."""
         return await is_ready(self._here(), self.origin, self._probe, self._timeouts.connect)
@@ -194,6 +198,14 @@ class AsgiUpstream:
             if site is not None:
                 site.close()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _tls(given: ssl.SSLContext | None, origin: Origin) -> ssl.SSLContext | None:
+    if origin.scheme == "https":
+        return given or ssl.create_default_context()
+    if given is not None:
+        raise ConfigurationError([Problem("tls", "the URL is not one of https", "write https://")])
+    return None
 
 
 def target(scope: Scope, origin: Origin) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
 from canary_middleware.core.rescue import Superseded
@@ -191,7 +191,7 @@ class Passage:
         self._link.write(self._exchange.head)
         if self._framed:
             self._wanted = self._loop.create_future()
-            self._beside(self._upload())
+            self._beside(self._upload)
         else:
             self._sent = True
         await self._answer()
@@ -209,7 +209,7 @@ class Passage:
         data = self._exchange.head + self._exchange.frame(piece)
         if more:
             self._link.write(data)
-            self._beside(self._upload())
+            self._beside(self._upload)
         else:
             self._link.write(data + self._exchange.finish())
             self._sent_all()
@@ -257,13 +257,13 @@ class Passage:
             pass
         raise GoneError
 
-    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+    def _beside(self, work: Callable[[], Awaitable[None]]) -> None:
         self._task = self._loop.create_task(self._tell(work))
 
-    async def _tell(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _tell(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do something beside the answer; whoever waits for that hears how it failed."""
         try:
-            await work
+            await work()
         except (BrokenUpstreamError, LateError):
             pass  # of the link, which told both
         except (BrokenRequestError, GoneError) as error:
@@ -282,7 +282,7 @@ class Passage:
     def _tick(self) -> None:
         """End what waits for too long; begin to listen for the end of a client who waits."""
         if self._task is None and self._sent:
-            self._beside(self._watch())
+            self._beside(self._watch)
         now, limits = self._loop.time(), self._timeouts
         due = self._begun + limits.total
         late = LateError(504, "it took longer than the whole may take")
