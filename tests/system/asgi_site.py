@@ -15,6 +15,9 @@ SETUP = Setup.read()
 async def site(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
         raise NotImplementedError("no lifespan of its own")
+    if scope["type"] == "websocket":
+        await socket(scope, receive, send)
+        return
     await drain(receive)
     found = page(SETUP, scope["path"], scope["query_string"].decode())
     if found.events:
@@ -41,6 +44,16 @@ async def events(found: Page, send: Send) -> None:
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await asyncio.sleep(found.wait)
     await send({"type": "http.response.body", "body": b""})
+
+
+async def socket(scope: Scope, receive: Receive, send: Send) -> None:
+    """Says what its page is, and then listens."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    found = page(SETUP, scope["path"], scope["query_string"].decode())
+    await send({"type": "websocket.send", "text": found.text.decode()})
+    while (await receive())["type"] != "websocket.disconnect":
+        pass
 
 
 async def broken(scope: Scope, receive: Receive, send: Send) -> None:

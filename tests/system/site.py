@@ -48,6 +48,8 @@ class Setup:
         overrides: ways of carrying override tokens.
         budget: seconds that a request may wait for a claim.
         max_staleness: seconds.
+        kill_grace: seconds.
+        drain: seconds.
         snapshot_path: directory or ``None``.
         heard: file that gets a line with the monotonic time whenever this process heard of a kill.
         orders: file that gets a line whenever an order is executed.
@@ -70,6 +72,8 @@ class Setup:
     overrides: tuple[str, ...] = ()
     budget: float = 0.02
     max_staleness: float | None = 60.0
+    kill_grace: float = 5.0
+    drain: float = 600.0
     snapshot_path: str | None = None
     heard: str | None = None
     orders: str | None = None
@@ -133,6 +137,8 @@ def canary(setup: Setup, app: str) -> Canary:
         secure=setup.secure,
         claim_budget=setup.budget,
         max_staleness=setup.max_staleness,
+        kill_grace=setup.kill_grace,
+        drain=setup.drain,
         snapshot_path=setup.snapshot_path,
         poll=variants.POLLS.get(setup.variant, 0.8),
         wall=lambda: time.time() + setup.wall_shift,

@@ -18,8 +18,9 @@ from canary_middleware.agent import Agent
 from canary_middleware.agent.affinity import asker
 from canary_middleware.core.model import Reason
 from canary_middleware.engine.claims import Claims
+from canary_middleware.engine.streams import Streams
 from canary_middleware.telemetry import Telemetry
-from tests.system import spoiled, spoiled_claims
+from tests.system import spoiled, spoiled_claims, spoiled_streams
 
 __all__ = ["CHOOSERS", "POLLS", "RESCUES", "current", "spoil"]
 
@@ -54,6 +55,10 @@ LEAKS_TIME = "a signature that is compared character by character"
 LOGS_AS_IS = "a middleware that logs paths as they are"
 SHOWS_ERRORS = "a middleware that shows errors to visitors"
 COUNTS_BY_PATH = "telemetry that counts by path"
+FORGETS_STREAMS = "a process that forgets streams that are open"
+WATCHES_CANARIES = "a process that watches streams of canaries only"
+HASTY = "a process that takes every move for a kill"
+SAYS_GOODBYE = "a middleware that closes sockets as if all were said"
 
 
 def at_random(name: str) -> Assignment:
@@ -98,6 +103,11 @@ CLAIMS: Final[Mapping[str, type[Claims]]] = {
     HOARDS: spoiled_claims.Hoarding,
     PLAIN_KEYS: spoiled_claims.Bare,
 }
+STREAMS: Final[Mapping[str, type[Streams]]] = {
+    FORGETS_STREAMS: spoiled_streams.Oblivious,
+    HASTY: spoiled_streams.Hasty,
+    WATCHES_CANARIES: spoiled_streams.OneSided,
+}
 WRAPPERS: Final[Mapping[str, type[spoiled.Around]]] = {
     EVERYBODY_DRAWS: spoiled.WithoutMetadata,
     ASKS_THE_STORE: spoiled.Asking,
@@ -106,6 +116,7 @@ WRAPPERS: Final[Mapping[str, type[spoiled.Around]]] = {
     BELIEVES: spoiled.Believing,
     COOKIE_FIRST: spoiled.CookieFirst,
     FORGETS: spoiled.Forgetful,
+    SAYS_GOODBYE: spoiled_streams.Goodbye,
     LEAKS_TIME: spoiled.Leaking,
     LOGS_AS_IS: spoiled.Logging,
     SHOWS_ERRORS: spoiled.Talkative,
@@ -127,6 +138,8 @@ def spoil(variant: str, canary: Canary, store_url: str) -> None:
         canary.asker = asker(engine, claimer, 1.0)
     if variant in CLAIMS:
         engine.claims = CLAIMS[variant](engine.clock, engine.recorder.count)
+    if variant in STREAMS:
+        engine.streams = STREAMS[variant]()
     if variant == FUSELESS:
         engine.claims.circuit = spoiled_claims.Fuseless()
     if variant == LOYAL:
