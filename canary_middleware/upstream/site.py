@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import random
 import ssl
 from typing import Final
@@ -53,6 +54,8 @@ class Site:
         self._tls = tls
         self._connect_within = connect
         self._idle = idle
+        # Of an address there is only one; and a race that is cancelled may forget its winner.
+        self._stagger = None if _is_address(origin.host) else HAPPY_EYEBALLS
         self._pool: Pool[Link] = Pool(connections, idle, waiting)
         self._tickets: dict[int, asyncio.Future[Reuse[Link] | Open[Link]]] = {}
         self._sweep: asyncio.TimerHandle | None = None
@@ -158,7 +161,7 @@ class Site:
         else:
             _, link = await loop.create_connection(
                 made, origin.host, origin.port, ssl=self._tls, server_hostname=name,
-                happy_eyeballs_delay=HAPPY_EYEBALLS,
+                happy_eyeballs_delay=self._stagger,
             )  # fmt: skip
         return link
 
@@ -184,3 +187,11 @@ class Site:
         self._close(*self._pool.expire(self.loop.time()))
         if self._pool.counts().idle:
             self._sweep = self.loop.call_later(self._idle, self._swept)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
