@@ -47,6 +47,11 @@ async def slow(request: Request) -> Response:
     return StreamingResponse(stream(), media_type="text/plain")
 
 
+async def version(request: Request) -> Response:
+    """An answer that is over at once."""
+    return PlainTextResponse(current("checkout").version)
+
+
 async def socket(connection: WebSocket) -> None:
     """Says its version and waits for the client to say something."""
     await connection.accept()
@@ -67,6 +72,7 @@ app = Starlette(
     routes=[
         Route("/checkout/events", events),
         Route("/checkout/slow", slow),
+        Route("/checkout/version", version),
         WebSocketRoute("/checkout/socket", socket),
         Route("/kill", kill, methods=["POST"]),
     ]

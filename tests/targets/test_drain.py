@@ -12,7 +12,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tests.support.servers import LOCALHOST, Process, free_port
+from tests.support.servers import LOCALHOST, Process, free_port, wait_until
 
 # Not granian: it keeps a close back while the application waits in `receive`, so there the socket
 # ends at the client's next message.
@@ -65,3 +65,32 @@ def test_streams_of_a_killed_canary_end_in_order(server: tuple[int, Process]) ->
     process.wait_log("stream unwound")
     process.wait_log("socket told")
     assert "Traceback" not in process.output()
+
+
+def test_streams_of_an_upstream_end_on_both_sides(tmp_path: Path) -> None:
+    back, front = free_port(), free_port()
+    uvicorn = [sys.executable, "-m", "uvicorn", "--port"]
+    env = {"CANARY_TEST_UPSTREAM": f"http://{LOCALHOST}:{back}"}
+    with (
+        Process([*uvicorn, str(back), "tests.targets.streams:app"], tmp_path / "back.log") as there,
+        Process(
+            [*uvicorn, str(front), "tests.targets.gateway:app"], tmp_path / "front.log", env=env
+        ) as here,
+        ThreadPoolExecutor() as pool,
+    ):
+        there.wait_port(back)
+        here.wait_port(front)
+        wait_until(lambda: fetch(front, "/checkout/version") == b"1.5.0", what="it is ready")
+        with connect(f"ws://{LOCALHOST}:{front}/checkout/socket") as client:
+            assert client.recv() == "1.5.0"
+            events = pool.submit(fetch, front, "/checkout/events")
+            time.sleep(0.5)  # as above
+            assert fetch(front, "/kill", "POST") == b"killed"
+            with pytest.raises(ConnectionClosed) as closed:
+                client.recv(timeout=10)
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1012
+            assert events.result(timeout=10) == b"data: 1.5.0\n\n"
+        there.wait_log("stream unwound")
+        there.wait_log("socket told")
+        assert "Traceback" not in here.output() + there.output()
