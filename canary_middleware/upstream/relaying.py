@@ -46,7 +46,7 @@ class Relay:
 
     __slots__ = (
         "_body", "_client", "_conn", "_data", "_end", "_exchange", "_fresh", "_hint", "_lender",
-        "_repeatable", "_start", "_timeouts", "_unsent", "_until", "whole",
+        "_repeatable", "_start", "_timeouts", "_torn", "_unsent", "_until", "whole",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +72,7 @@ class Relay:
         self._data: list[bytes] = []
         self._fresh = True
         self._unsent = _NOTHING
+        self._torn = False
         self._until = 0.0
         self._end = time.monotonic() + timeouts.total
         self.whole: list[bytes] | None = None
@@ -116,7 +117,7 @@ class Relay:
         return conn
 
     def _answered(self, conn: Connection, asked: bytes) -> Start:
-        self._unsent = memoryview(asked)
+        self._unsent, self._torn = memoryview(asked), False
         while self._start is None:
             self._step(conn)
         return self._start
@@ -173,6 +174,7 @@ class Relay:
         try:
             sent = conn.send(self._unsent, self._by(self._timeouts.idle))
         except OSError:  # closed, but maybe not without a word: that is read next
+            self._torn = True
             self._stop_uploading()
         else:
             self._unsent = self._unsent[sent:]
@@ -209,6 +211,8 @@ class Relay:
 
     def _heard(self, data: bytes) -> None:
         exchange = self._exchange
+        if not data and self._torn:  # the failed write took the reset with it: no proof of an end
+            raise BrokenUpstreamError("it broke off")
         for event in exchange.feed(data) if data else exchange.close():
             self._take(event)
         if exchange.done:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from canary_middleware.context import ENVIRON_KEY
+from canary_middleware.upstream.events import BrokenUpstreamError
 from canary_middleware.upstream.wsgi import WsgiUpstream
 from tests.support.servers import free_port, wait_until
 from tests.upstream.origins import Origin, Peer, silent, text
@@ -219,6 +220,41 @@ def test_an_answer_during_the_upload_ends_the_upload(closes: bool) -> None:
         assert got.status == "413 Content Too Large"
         assert got.read() == b"too large"
         assert time.monotonic() - begun < 2.0
+        assert counts(upstream) == (0, 0, 0, 0)
+
+
+class Late:
+    """A body whose second half comes when the upstream has gone."""
+
+    def __init__(self, gone: threading.Event) -> None:
+        self.gone = gone
+        self.halves = [b"first", b"later"]
+
+    def read(self, size: int) -> bytes:
+        assert size >= 5
+        if len(self.halves) == 1:
+            assert self.gone.wait(5)
+            time.sleep(0.05)  # until the reset has come
+        return self.halves.pop(0)
+
+
+def test_a_reset_that_the_rest_of_an_upload_meets_is_no_good_end() -> None:
+    """The failed write takes it along: what is read next looks like an end in good order."""
+    gone = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.head()
+        peer.body(5)
+        peer.send(b"HTTP/1.0 200 OK\r\n\r\nhalf of it")
+        peer.reset()
+        gone.set()
+
+    with Origin(script) as origin:
+        upstream = WsgiUpstream(origin.url)
+        more: dict[str, Any] = {"CONTENT_LENGTH": "10", "wsgi.input": Late(gone)}
+        got = ask(upstream, method="POST", **more)
+        with pytest.raises(BrokenUpstreamError):
+            got.read()
         assert counts(upstream) == (0, 0, 0, 0)
 
 

@@ -272,6 +272,20 @@ TORN: Final = (
     _torn("upload-closed-in-trailers", CHUNKED, b"5\r\n12345\r\n0\r\nX-A: 1", CLOSE),
     _torn("upload-closed-before-body", CHUNKED, b"", CLOSE),
 )
+UPLOAD: Final = request(
+    path("reset-in-old-beside-upload"),
+    [(b"Content-Length", b"280000")],
+    b"x" * 280_000,
+    method=b"POST",
+)
+RESET_BESIDE: Final = Case(  # the reset is met by what is sent of the rest
+    "reset-in-old-beside-upload",
+    "faults",
+    (UPLOAD[:140_000], Pause(0.3), UPLOAD[140_000:]),
+    (answer(version=b"1.0", body=None), b"12345", Pause(0.1), RESET),
+    Cut(b"12345"),
+    (b"POST",),
+)
 GONE: Final = (
     Case(
         "client-gone-waiting",
@@ -301,4 +315,5 @@ GONE: Final = (
     ),
 )
 
-FAULTS: Final = (*REFUSING, *HANGING, *ENDING, *GARBAGE, *POISONED, *REUSED, *TORN, *GONE)
+BREAKING: Final = (*REFUSING, *HANGING, *ENDING, RESET_BESIDE)
+FAULTS: Final = (*BREAKING, *GARBAGE, *POISONED, *REUSED, *TORN, *GONE)
