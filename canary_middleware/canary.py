@@ -28,6 +28,7 @@ from canary_middleware.errors import ConfigurationError, Problem
 from canary_middleware.stores import Credentials, StateStore, open_store
 from canary_middleware.stores.memory import MemoryStore
 from canary_middleware.stores.quick import place_problems
+from canary_middleware.targets.probing import NO_PROBES, Answers, Prober
 from canary_middleware.telemetry import Telemetry
 
 logger = logging.getLogger("canary_middleware")
@@ -179,6 +180,7 @@ class Canary:
         self.awake = False
         self._lock = Lock()
         self._kinds: list[str] = []
+        self._probers: list[Prober] = []
         self._first_load = first_load
         _forget_at_fork(self)
         if isinstance(self.store, MemoryStore):
@@ -186,13 +188,22 @@ class Canary:
 
     # --- what the shells ask --------------------------------------------------------------------
 
-    def attach(self, kind: str, targets: Mapping[str, object]) -> None:
+    def attach(
+        self, kind: str, targets: Mapping[str, object], probes: Mapping[str, Answers] = NO_PROBES
+    ) -> None:
         """A middleware of this kind ("asgi", "wsgi") serves these targets.
+
+        Args:
+            kind: of server.
+            targets: by rollout.
+            probes: of upstreams; see :class:`~canary_middleware.targets.probing.Prober`.
 
         Raises:
             ConfigurationError: two targets whose scopes overlap.
         """
         self._kinds.append(kind)
+        if probes:
+            self._probers.append(Prober(self.engine, probes))
         problems = validate.overlap_problems([r for r in self.engine.rollouts if r.name in targets])
         if problems:
             raise ConfigurationError(problems)
@@ -230,6 +241,8 @@ class Canary:
                     return
                 self.agent.wait_first_load(self._first_load)
                 atexit.register(self.stop)
+            for prober in self._probers:
+                prober.ensure_started()
             self._announce()
             self.awake = True
 
@@ -237,6 +250,8 @@ class Canary:
         """Stop the agent's threads, close the connections that we opened; a visit begins anew."""
         atexit.unregister(self.stop)
         self.awake = False
+        for prober in self._probers:
+            prober.stop()
         if self.agent is not None:
             self.agent.stop()
         self.asker.stop()
@@ -259,6 +274,7 @@ class Canary:
             kind=lambda: "+".join(sorted(set(self._kinds))) or "python",
             in_flight=self.engine.canaries_running,
             streams=self.engine.streaming,
+            silent=self.engine.silent,
             clock=self._settings.clock,
             wall=self._settings.wall,
         )

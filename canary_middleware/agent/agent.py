@@ -44,6 +44,7 @@ class Agent:
         kind: of application, for reports.
         in_flight: counts the canary requests that are running.
         streams: counts the streams that are open.
+        silent: names the versions that cannot be served now.
         clock: monotonic seconds.
         wall: wall-clock seconds.
 
@@ -62,6 +63,7 @@ class Agent:
         kind: Callable[[], str] = lambda: "python",
         in_flight: Callable[[], int] = lambda: 0,
         streams: Callable[[], tuple[OpenStreams, ...]] = tuple,
+        silent: Callable[[], tuple[tuple[str, str], ...]] = tuple,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -72,6 +74,7 @@ class Agent:
         self._kind = kind
         self._in_flight = in_flight
         self._streams = streams
+        self._silent = silent
         self._clock = clock
         self._wall = wall
         self._lives: dict[int, _Life] = {}
@@ -163,6 +166,7 @@ class Agent:
             in_flight=self._in_flight(),
             kill_file=kill_file,
             streams=self._streams(),
+            silent=self._silent(),
         )
 
 

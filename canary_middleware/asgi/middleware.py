@@ -18,6 +18,7 @@ from canary_middleware.engine.visit import Visit
 from canary_middleware.errors import ConfigurationError, Problem
 from canary_middleware.targets.interface import is_asgi, is_upstream
 from canary_middleware.targets.lifespan import Lifespans, share_lifespan
+from canary_middleware.targets.probing import NO_PROBES, STABLE
 from canary_middleware.targets.replay import fresh
 
 
@@ -46,7 +47,9 @@ class CanaryMiddleware:
         self._targets = {name: _application(target) for name, target in (targets or {}).items()}
         _check(self.app, canary, self._targets)
         self._upstreams = any(map(is_upstream, self._targets.values()))
-        canary.attach("asgi", targets=self._targets)
+        # Targets are ready once their lifespan has started; of stable nobody waits for that.
+        probe = getattr(self.app, "answers", None)
+        canary.attach("asgi", self._targets, {STABLE: probe} if probe else NO_PROBES)
         self._lifespans = Lifespans(self._targets, self._engine)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

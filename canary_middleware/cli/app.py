@@ -72,6 +72,7 @@ def cli() -> None:
 
 for command in (
     demo.demo, changes.start, looks.status, watch.watch, changes.weight, *changes.MOVES,
+    changes.rollback,
     changes.resume, changes.promote, changes.finish, changes.rebase, kill.kill, kill.revive,
     looks.history, explain.explain, drill.drill, affinity.affinity, token.token,
     simulate.simulate,

@@ -33,6 +33,7 @@ from canary_middleware.verbs import Status
 
 _rollout = click.argument("rollout", callback=a_rollout)
 _release = click.option("--release", metavar="LABEL", help="Which canary label.")
+_blindly = click.option("--yes", is_flag=True, help="Although stable does not answer its probe.")
 
 
 @click.command()
@@ -84,12 +85,20 @@ def start(
 @_rollout
 @click.argument("weight", callback=a_weight, metavar="WEIGHT")
 @_release
+@_blindly
 @connected
 @authored
 def weight(
-    connection: Connection, author: Author, rollout: str, weight: int, release: str | None
+    connection: Connection,
+    author: Author,
+    rollout: str,
+    weight: int,
+    release: str | None,
+    yes: bool,
 ) -> None:
     """Set the share of visitors on canary by hand; the ramp pauses."""
+    if not yes:
+        _see_stable(connection, rollout, release, weight)
     _change(connection, author, verbs.weight, rollout, weight=weight, release=release)
 
 
@@ -108,8 +117,42 @@ def _move(verb: Callable[..., Document], text: str) -> click.Command:
 MOVES: Final = (
     _move(verbs.pause, "Stop the ramp at its present weight."),
     _move(verbs.approve, "Enter the step that waits for a person."),
-    _move(verbs.rollback, "Everybody gets stable; the release needs `start --again` then."),
 )
+
+
+@click.command()
+@_rollout
+@_release
+@_blindly
+@connected
+@authored
+def rollback(
+    connection: Connection, author: Author, rollout: str, release: str | None, yes: bool
+) -> None:
+    """Everybody gets stable; the release needs `start --again` then.
+
+    Where stable is another server that does not answer its probe, it needs --yes: it would move
+    everybody there. `kill` never asks.
+    """
+    if not yes:
+        _see_stable(connection, rollout, release, 0)
+    _change(connection, author, verbs.rollback, rollout, release=release)
+
+
+def _see_stable(connection: Connection, rollout: str, release: str | None, weight: int) -> None:
+    """Refuse to send people back to a server that is not there."""
+    with connection.store() as store:
+        found = verbs.status(store)
+    state = found.document.rollouts.get(rollout) if found.document else None
+    entry = state.entries.get(release or state.current or "") if state else None
+    if entry is None or weight >= entry.weight:
+        return
+    silent, declaring = found.silent(rollout, entry.stable)
+    if silent:
+        where = f"in {silent} of {declaring} processes"
+        message = f"{rollout}: stable {entry.stable} does not answer its probe {where}"
+        hint = "start its server first; or go back all the same with --yes"
+        raise VerbRefusedError(message, rollout=rollout, hint=hint)
 
 
 @click.command()

@@ -104,6 +104,7 @@ def _print_status(namespace: str, found: Status, views: Mapping[str, View], now:
         until = f"a rollback is warm until {instant(entry.warm_until)} UTC"
         say(shown(f"{name}: {entry.release} is promoted, {until}"))
     _print_rolled_back(found)
+    _print_silent(found)
     _print_streams(found)
     _print_progress(views, now)
     say()
@@ -127,6 +128,18 @@ def _print_rolled_back(found: Status) -> None:
             stable = f"{entry.stable}, the stable side of {entry.release}, was rolled back"
             served = f"processes of {entry.release} serve it all the same"
             say(paint(shown(f"{rollout.name}: {stable}; {served}"), "yellow"))
+
+
+def _print_silent(found: Status) -> None:
+    for rollout in found.rollouts:
+        entry = rollout.current
+        for label in (entry.release, entry.stable) if entry else ():
+            silent, declaring = found.silent(rollout.name, label)
+            if silent:
+                where = f"{silent} of {declaring} processes"
+                means = "; they serve stable" if entry and label == entry.release else ""
+                text = f"{rollout.name}: {label} does not answer its probe in {where}{means}"
+                say(paint(shown(text), "yellow"))
 
 
 def _print_streams(found: Status) -> None:

@@ -141,7 +141,9 @@ def encode_report(report: ProcessReport) -> bytes:
         StoreError: it would be larger than :data:`MAX_BYTES`.
     """
     plans = {name: plan.plain() for name, plan in report.plans.items()}
-    return _bounded("the report of this process", _dump({**asdict(report), "plans": plans}))
+    silent = [{"rollout": rollout, "version": label} for rollout, label in report.silent]
+    said = {**asdict(report), "plans": plans, "silent": silent}
+    return _bounded("the report of this process", _dump(said))
 
 
 def decode_report(data: bytes) -> ProcessReport:
@@ -152,7 +154,7 @@ def decode_report(data: bytes) -> ProcessReport:
     """
     fields = parse(data, MAX_BYTES, "report").fields(
         "id", "host", "pid", "kind", "revision", "staleness", "plans", "in_flight", "at",
-        "kill_file", "streams",
+        "kill_file", "streams", "silent",
     )  # fmt: skip
     staleness, kill_file = fields["staleness"], fields["kill_file"]
     return ProcessReport(
@@ -167,7 +169,13 @@ def decode_report(data: bytes) -> ProcessReport:
         at=fields["at"].seconds(),
         kill_file=None if kill_file.value is None else kill_file.text(empty=True),
         streams=tuple(map(_streams, fields["streams"].elements())),
+        silent=tuple(map(_version, fields["silent"].elements())),
     )
+
+
+def _version(place: Place) -> tuple[str, str]:
+    fields = place.fields("rollout", "version")
+    return fields["rollout"].text(), fields["version"].text()
 
 
 def _streams(place: Place) -> OpenStreams:

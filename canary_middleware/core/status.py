@@ -66,6 +66,11 @@ class Status:
             found[key] = found[key].joined(one) if key in found else one
         return tuple(found[key] for key in sorted(found))
 
+    def silent(self, rollout: str, label: str) -> tuple[int, int]:
+        """Processes that cannot serve a version now, and those that declare the rollout."""
+        declaring = [process for process in self.processes if rollout in process.plans]
+        return sum((rollout, label) in one.silent for one in declaring), len(declaring)
+
     @property
     def declared(self) -> frozenset[tuple[str, str]]:
         """Rollout and canary label of everything that a process declares."""

@@ -120,6 +120,7 @@ class Engine:
         self.observer: Observer | None = None
         self.drills: Drills | None = None
         self.unready: frozenset[str] = frozenset()
+        self.stable_answers = True
         self.services = Services(
             settings.keys,
             settings.namespace,
@@ -232,6 +233,18 @@ class Engine:
             others = self.unready - {name}
             self.unready = others if ready else others | {name}
             self.plain = self._is_plain()
+
+    def silent(self) -> tuple[tuple[str, str], ...]:
+        """Versions that cannot be served by this process now: rollout and label."""
+        return tuple(
+            (one.name, label)
+            for one in self.rollouts
+            for label, answers in (
+                (one.stable, self.stable_answers),
+                (one.canary, one.name not in self.unready),
+            )
+            if not answers
+        )
 
     def _is_plain(self) -> bool:
         return self.identify is None and not self.services.believes and not self.unready

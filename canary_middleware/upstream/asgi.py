@@ -137,8 +137,11 @@ class AsgiUpstream:
         headers = scope["headers"]
         if not isinstance(headers, list):
             headers = list(headers)
+        version = scope.get("http_version", "1.1")
+        if version == "1.1" and not _has_host(headers):
+            raise RefusedError(400, "no Host (RFC 9112 section 3.2)")
         try:
-            framed = framing(headers, http2=scope.get("http_version", "1.1")[:1] in "23")
+            framed = framing(headers, http2=version[:1] in "23")
             if framed is UNKNOWN:
                 framed, receive = await _looked(receive, self._timeouts.idle)
             host, _ = scope.get("client") or NOBODY
@@ -223,6 +226,11 @@ def target(scope: Scope, origin: Origin) -> bytes:
     if query:
         return b"%b%b?%b" % (origin.prefix, path, query)
     return origin.prefix + path
+
+
+def _has_host(headers: list[tuple[bytes, bytes]]) -> bool:
+    first = bool(headers) and headers[0][0] == b"host"  # as nearly always
+    return first or any(name == b"host" for name, _ in headers)
 
 
 def _expects(scope: Scope) -> bool:

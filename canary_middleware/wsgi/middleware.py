@@ -14,6 +14,7 @@ from canary_middleware.engine.views import WsgiView, wsgi_path
 from canary_middleware.engine.visit import Visit
 from canary_middleware.errors import ConfigurationError, Problem
 from canary_middleware.targets.interface import is_upstream, is_wsgi
+from canary_middleware.targets.probing import STABLE, Answers
 from canary_middleware.targets.replay import replayable
 from canary_middleware.wsgi.answer import Answer
 from canary_middleware.wsgi.calls import App, Environ, StartResponse, keeping, unfinished
@@ -44,7 +45,7 @@ class CanaryMiddleware:
         self._targets = {name: _application(target) for name, target in (targets or {}).items()}
         _check(self.app, canary, self._targets)
         self._upstreams = any(map(is_upstream, self._targets.values()))
-        canary.attach("wsgi", targets=self._targets)
+        canary.attach("wsgi", self._targets, _probes(self.app, self._targets))
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """One request."""
@@ -106,6 +107,12 @@ class CanaryMiddleware:
             if target is not None and visit.expose(lane.name).is_canary:
                 return target
         return self.app
+
+
+def _probes(app: App, targets: Mapping[str, App]) -> dict[str, Answers]:
+    """How to learn whether the other servers are there."""
+    every = {STABLE: app, **targets}
+    return {name: ready for name, one in every.items() if (ready := getattr(one, "ready", None))}
 
 
 def _application(given: App | str) -> App:

@@ -134,7 +134,7 @@ def test_status_has_one_shape_for_machines(started: Shell) -> None:
     first = shape["processes"][1]
     assert first.keys() == {
         "id", "host", "pid", "kind", "revision", "behind", "staleness", "in_flight", "streams",
-        "at", "kill_file", "declares",
+        "silent", "at", "kill_file", "declares",
     }  # fmt: skip
     assert (first["behind"], first["declares"]) == (True, {"checkout": "1.5.0"})
 
