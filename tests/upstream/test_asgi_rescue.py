@@ -85,9 +85,10 @@ def test_what_was_sent_is_not_sent_to_stable_too(front: Front) -> None:
 
 
 BROKEN = {
-    "a body that stalls": (b"Content-Length: 9\r\n\r\npaid", 408),
-    "a coding": (b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400),
-    "a long head": (b"X: " + b"x" * 64 * 1024 + b"\r\n\r\n", 431),
+    "no Host": (b"Content-Length: 0\r\n\r\n", 400),
+    "a body that stalls": (b"Host: a\r\nContent-Length: 9\r\n\r\npaid", 408),
+    "a coding": (b"Host: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400),
+    "a long head": (b"Host: a\r\nX: " + b"x" * 64 * 1024 + b"\r\n\r\n", 431),
     "a Host that is none": (b"Host: a/b\r\n\r\n", 400),
 }
 
