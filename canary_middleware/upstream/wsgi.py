@@ -241,7 +241,8 @@ def _check(environ: Environ) -> None:
     if environ.get("SERVER_PROTOCOL") == "HTTP/1.1" and "HTTP_HOST" not in environ:
         raise RefusedError(400, "no Host (RFC 9112 section 3.2)")
     if asks_for_websocket(environ):
-        raise RefusedError(501, "a WebSocket", "WebSockets are not served here.\n")
+        # No 501, by which a visitor could choose that its version fails.
+        raise RefusedError(400, "a WebSocket", "WebSockets are not served here.\n")
 
 
 def _pieces(environ: Environ, framed: Framing) -> Iterator[bytes]:
