@@ -80,7 +80,9 @@ class Answer:
             if not message.get("more_body"):
                 self.visit.finish(classify(self.visit.status))
             elif self._headers and self.visit.exposed:
-                self._watch()
+                headers, self._headers = self._headers, ()
+                if is_event_stream(headers):
+                    self._watch()
         return self._send(message)
 
     async def _struck(self, blow: Blow, message: Message) -> None:
@@ -99,16 +101,15 @@ class Answer:
         visit.started = True
         if visit.exposed or visit.keeps():
             message = edited(visit, message)
-        self._headers = message.get("headers", ())
-        if visit.exposed:
+        headers = message.get("headers", ())
+        if not visit.exposed:
+            self._headers = headers  # many streams ask for their version when they are under way
+        elif is_event_stream(headers):
             self._watch()
         return message
 
     def _watch(self) -> None:
-        # At the start, or later: many streams ask for their version when they are under way.
-        headers, self._headers = self._headers, ()
-        if is_event_stream(headers):
-            self.stream = watch(self.visit, self._send, LAST_CHUNK)
+        self.stream = watch(self.visit, self._send, LAST_CHUNK)
 
     async def receive(self) -> Message:
         """What the application gets as ``receive``: remembers a small body for a second run."""

@@ -16,7 +16,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
 
 HEADS: Final = asgi_heads()
-ENDED: Final = "the canary was killed and the grace for its open streams is over"
+ENDED: Final = "the rollout has moved on, and the time for open streams of this version is over"
 
 
 def edited(visit: Visit, message: Message) -> Message:

@@ -21,6 +21,9 @@ logger = logging.getLogger("canary_middleware")
 SERVICE_RESTART: Final = 1012
 """WebSocket close code: the client may come back at once (IANA registry, RFC 6455)."""
 
+EVENTS: Final = b"text/event-stream"
+NAME: Final = len(b"content-type")
+
 RESOLUTION: Final = 0.001
 """Seconds by which two monotonic clocks may be apart."""
 
@@ -102,6 +105,7 @@ class OpenStream(Stream):
 def is_event_stream(headers: Any) -> bool:
     """Whether these ASGI headers announce server-sent events."""
     for name, value in headers:
-        if value.startswith(b"text/event-stream") and name.lower() == b"content-type":
+        # The length first: this is asked of every answer of a rollout.
+        if len(name) == NAME and value.startswith(EVENTS) and name.lower() == b"content-type":
             return True
     return False
