@@ -35,6 +35,8 @@ PATIENCE: Final = 1.0
 as RFC 9110 section 10.1.1 asks of clients."""
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """RFC 9110 section 9.2.1."""
+BODILESS: Final = frozenset({204, 304})
+"""Whose length is that of another answer, or none that may be (RFC 9110 section 8.6)."""
 
 
 class UpstreamBrokenError(CanaryError):
@@ -133,10 +135,12 @@ class Passage:
                 await self._pass_on(site)
             else:
                 await self._ask_twice(site)
-        except GoneError:
+        except GoneError as error:
+            if self._uploading and not self.started:  # granian says so of a body it cannot read
+                raise RefusedError(400, "the client's body broke off") from error
             return
         except (BrokenUpstreamError, BrokenRequestError, LateError) as error:
-            raise self._raised or self._failure(error) from error
+            raise self._raised or self._failure(error) from None
         except asyncio.CancelledError:
             if self._late and self._main is not None and not self._main.uncancel():
                 raise ConnectionAbortedError("the client took too long") from None
@@ -340,7 +344,7 @@ class Passage:
 
     async def _begin(self, event: Start) -> None:
         headers = incoming(event.headers, keep_case=self._keep_case)
-        if event.status == 304:  # of the answer that it stands for, while servers look for a body
+        if event.status in BODILESS:  # servers look for a body, whatever the length is of
             headers = [pair for pair in headers if pair[0].lower() != b"content-length"]
         message: Message = {
             "type": "http.response.start",
