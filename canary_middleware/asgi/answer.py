@@ -54,7 +54,7 @@ class Answer:
         self.visit = visit
         self.pristine = pristine
         # A method that may not run twice has a second run only if nothing of it was read.
-        self._keeps = pristine is not None and pristine["method"] in visit.match.replay_methods
+        self._keeps = pristine is not None and visit.may_repeat()
         self.superseded: Supersede | None = None
         self.stream: OpenStream | None = None
         self._receive = receive

@@ -100,7 +100,7 @@ class CanaryMiddleware:
             self._engine.observer.entered(visit)
         if scope["type"] == "websocket":
             return Handshake(visit, send)
-        repeats = scope["method"] in visit.match.replay_methods or self._upstreams
+        repeats = self._upstreams or visit.may_repeat()
         pristine = fresh(scope) if repeats else None
         return Answer(visit, receive, send, pristine)
 

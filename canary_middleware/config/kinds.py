@@ -161,5 +161,5 @@ _AUDIENCE: Final[Mapping[str, Check]] = {"subjects": _texts, "groups": _texts}
 PARTS: Final[Mapping[str, tuple[type[Any], Mapping[str, Check]]]] = {
     "testers": (Audience, _AUDIENCE),
     "denied": (Audience, _AUDIENCE),
-    "rescue": (Rescue, {"methods": _texts, "budget": _anything, "enabled": _flag}),
+    "rescue": (Rescue, {"methods": _texts, "keyed": _texts, "budget": _anything, "enabled": _flag}),
 }

@@ -161,11 +161,15 @@ class Rescue:
         budget: at most this share of the requests being served may be rescues at one time
             (with a floor of 3), after Envoy's and Finagle's retry budgets.
         enabled: ``False`` passes failures through; a kill still supersedes.
+        keyed: prefixes of paths below which a request of any method may run twice if it carries an
+            ``Idempotency-Key`` (draft-ietf-httpapi-idempotency-key-header): the application, or
+            what is behind it, must know a key again that it has seen, in both versions.
     """
 
     methods: Sequence[str] = SAFE_METHODS
     budget: str = "20%"
     enabled: bool = True
+    keyed: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from canary_middleware.core.model import (
     Rollout,
 )
 from canary_middleware.core.pins import pinned
-from canary_middleware.core.scope import Scope
+from canary_middleware.core.scope import Prefixes, Scope
 from canary_middleware.core.state import ACTIVE, Document, Entry, Kill, Phase, Plan
 from canary_middleware.core.weight import FULL, parse_weight
 
@@ -56,6 +56,7 @@ class Track:
     key: bytes = field(repr=False)  # secret: a repr ends up in logs
     draws: Draws
     rescue_methods: frozenset[str]
+    rescue_keyed: Prefixes | None
     rescue_share: int
     prefix: str
     denied: Audience | None
@@ -72,6 +73,7 @@ class Track:
             key=key,
             draws=draws(key),
             rescue_methods=frozenset(rollout.rescue.methods),
+            rescue_keyed=Prefixes.of(rollout.rescue.keyed) if rollout.rescue.keyed else None,
             rescue_share=parse_weight(rollout.rescue.budget),
             prefix=rollout.paths[0],
             denied=rollout.denied or None,
@@ -189,19 +191,22 @@ class Match:
         names: their rollouts.
         shared: those whose places are in the store, which have to be asked for in time.
         replay_methods: methods that at least one of them lets run twice.
+        keyed: whether one of them lets other methods, where the client gives them a key.
     """
 
     lanes: tuple[Lane, ...]
     names: frozenset[str]
     shared: tuple[Lane, ...]
     replay_methods: frozenset[str]
+    keyed: bool
 
     @classmethod
     def of(cls, lanes: tuple[Lane, ...]) -> Match:
         """The match of these lanes."""
         methods = frozenset[str]().union(*(lane.track.rescue_methods for lane in lanes))
         shared = tuple(lane for lane in lanes if lane.shared)
-        return cls(lanes, frozenset(lane.name for lane in lanes), shared, methods)
+        keyed = any(lane.track.rescue_keyed for lane in lanes)
+        return cls(lanes, frozenset(lane.name for lane in lanes), shared, methods, keyed)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -189,6 +189,7 @@ def _audience_problems(audience: Audience, place: str) -> Iterator[Problem]:
 
 def _rescue_problems(rescue: Rescue, place: str) -> Iterator[Problem]:
     yield from method_problems(rescue.methods, f"{place}, methods")
+    yield from _path_problems(rescue.keyed, f"{place}, keyed")
     yield from weight_problems([rescue.budget], f"{place}, budget")
     yield from flag_problems(rescue.enabled, f"{place}, enabled")
 

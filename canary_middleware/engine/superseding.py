@@ -48,10 +48,21 @@ class Superseding(Measured):
         return Supersede.RESCUE if self._place else None
 
     def replayable(self) -> bool:
-        """Whether it may run once more: every canary lane lets the method, or it has not run."""
-        return self.unsent or all(
-            self.view.method in track.rescue_methods for track in self._tracks()
-        )
+        """Whether it may run once more: every canary lane lets it, or it has not run."""
+        return self.unsent or all(self._repeats(track) for track in self._tracks())
+
+    def may_repeat(self) -> bool:
+        """Whether some covered lane lets the request run twice, whatever becomes of it."""
+        match = self.match
+        if self.view.method in match.replay_methods:
+            return True
+        return match.keyed and any(self._repeats(lane.track) for lane in match.lanes)
+
+    def _repeats(self, track: Track) -> bool:
+        if self.view.method in track.rescue_methods:
+            return True
+        keyed = track.rescue_keyed
+        return keyed is not None and keyed.cover(self.view.path) and self.view.keyed()
 
     def _tracks(self) -> list[Track]:
         names = {found.rollout for found in self._canaries()}

@@ -40,6 +40,9 @@ class RequestView(Protocol):
     def cookie(self, name: str) -> str | None:
         """The first cookie of that name, unverified."""
 
+    def keyed(self) -> bool:
+        """Whether the client gives it an Idempotency-Key."""
+
     def cookie_header(self) -> bytes:
         """All Cookie headers as one, raw; ``b""`` if none came."""
 
@@ -121,6 +124,10 @@ class AsgiView:
         values = list(self._values(name.lower().encode("latin-1", "replace")))
         return b", ".join(values).decode("latin-1") if values else None
 
+    def keyed(self) -> bool:
+        """Whether the client gives it an Idempotency-Key; no answer varies by that."""
+        return any(self._values(b"idempotency-key"))
+
     def cookie_header(self) -> bytes:
         """All Cookie headers as one; HTTP/2 may split them (RFC 9113 section 8.2.3)."""
         found = b""
@@ -191,6 +198,10 @@ class WsgiView:
         prefix = "" if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_"
         value: str | None = self.native.get(prefix + key)
         return value
+
+    def keyed(self) -> bool:
+        """Whether the client gives it an Idempotency-Key; no answer varies by that."""
+        return bool(self.native.get("HTTP_IDEMPOTENCY_KEY"))
 
     def cookie_header(self) -> bytes:
         """The Cookie header, raw."""

@@ -98,7 +98,7 @@ class Answer:
         self.visit = self.visit.again(why, WsgiView(pristine))
         # The second run may itself be superseded, by the kill of another rollout.
         self._environ, self.superseded = pristine, None
-        self._pristine = self._middleware.pristine(pristine, self.visit.match)
+        self._pristine = self._middleware.pristine(self.visit)
         return self.begin()
 
     def end(self, kind: OutcomeClass | None = None) -> None:

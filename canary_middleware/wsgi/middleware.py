@@ -83,15 +83,16 @@ class CanaryMiddleware:
             match = found or match
         visit = Visit(engine, match, WsgiView(environ), outer, given)
         watch(environ, visit)
-        pristine = self.pristine(environ, match)
+        pristine = self.pristine(visit)
         if engine.observer is not None:
             engine.observer.entered(visit)
         answer = Answer(self, visit, environ, start_response, pristine)
         return answer.begin()
 
-    def pristine(self, environ: Environ, match: Match) -> Environ | None:
-        """A copy for a second run; ``None`` where there can be none."""
-        if environ["REQUEST_METHOD"] in match.replay_methods:
+    def pristine(self, visit: Visit) -> Environ | None:
+        """A copy of its environ for a second run; ``None`` where there can be none."""
+        environ: Environ = visit.view.native
+        if visit.may_repeat():
             return replayable(environ)
         # Of a method that may not run twice only what no upstream has read gets another run.
         return {**environ} if self._upstreams else None

@@ -26,6 +26,8 @@ from tests.scenarios.words import TEXT, Ask, Expect, Handler, Row
 NO_STORE = {"vary": "Cookie", "cache-control": "no-store"}
 SUPERSEDED = {"canary superseded": 1, "stable 2xx": 1}
 WITH_POST = {"rescue": Rescue(methods=(*SAFE_METHODS, "POST"))}
+KEYED = {"rescue": Rescue(keyed=["/checkout/orders"])}
+KEY = (("idempotency-key", '"8e03978e"'),)
 KEPT = b"k" * MAX_REPLAY
 TOO_LONG = KEPT + b"!"
 A_GET = Ask()
@@ -216,6 +218,38 @@ RESCUES = [
         {"rescues": FLOOR + 1},
     ),
     not_rescued("a POST", Ask(method="POST", body=b"order"), BROKEN),
+    Row(
+        "rescue: a POST with an Idempotency-Key where the rollout knows them",
+        failing_echo,
+        [
+            (
+                Ask("/checkout/orders/7", method="POST", headers=KEY, body=b"order"),
+                Expect(body=b"1:order", headers=NO_STORE),
+            )
+        ],
+        {"canary rescued": 1},
+        {"rescues": 1},
+        rollout=KEYED,
+    ),
+    not_rescued(
+        "a POST without a key",
+        Ask("/checkout/orders", method="POST", body=b"order"), BROKEN, rollout=KEYED,
+    ),
+    not_rescued(
+        "a key that is empty",
+        Ask("/checkout/orders", method="POST", headers=(("idempotency-key", ""),)),
+        BROKEN, rollout=KEYED,
+    ),
+    not_rescued(
+        "a key elsewhere",
+        Ask("/checkout/ordering", method="POST", headers=KEY, body=b"order"),
+        BROKEN, rollout=KEYED,
+    ),
+    not_rescued(
+        "a long POST with a key",
+        Ask("/checkout/orders", method="POST", headers=KEY, body=TOO_LONG),
+        BROKEN, rollout=KEYED,
+    ),
     not_rescued("a long POST", Ask(method="POST", body=TOO_LONG), BROKEN, rollout=WITH_POST),
     not_rescued("disabled", Ask(), BROKEN, rollout={"rescue": Rescue(enabled=False)}),
     not_rescued("no budget", Ask(before=fill_budget), BROKEN, {"rescues_over_budget": 1}),
