@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from http import HTTPStatus
 from time import monotonic
@@ -29,6 +30,9 @@ LONGEST_HEAD: Final = 64 * 1024
 LONGEST_TRIAL: Final = 2.0
 """Connect time-outs after which a silent trial of an unreachable upstream is given up."""
 NOBODY: Final = ("", 0)
+_ABSOLUTE: Final = re.compile(rb"(?i:https?)://[^/?#]*")
+"""What comes before the path in the absolute form (RFC 9112 section 3.2.2), which hypercorn leaves
+as it is."""
 FAILURES: Final = frozenset({502, 503, 504})
 """Statuses of our own that tell of the upstream rather than of the request."""
 
@@ -127,7 +131,9 @@ class AsgiUpstream:
         except RefusedError as error:
             if error.status in FAILURES:
                 self._trouble.failed(error.why, monotonic())
-            await _answer(send, error.status)
+            # What follows on the connection may be the rest of what was refused (RFC 9112, 6.3).
+            ends = error.status < 500 and scope.get("http_version", "1.1")[:1] == "1"
+            await _answer(send, error.status, ends=ends)
         else:
             if self._trouble.active:
                 self._trouble.answered(monotonic())
@@ -222,7 +228,10 @@ def target(scope: Scope, origin: Origin) -> bytes:
     if path[:1] != b"/":
         if path == b"*" and scope.get("method") == "OPTIONS":
             return path
-        raise ValueError("a target that is no path")
+        absolute = _ABSOLUTE.match(path)
+        if absolute is None:
+            raise ValueError("a target that is no path")
+        path = path[absolute.end() :] or b"/"
     if query:
         return b"%b%b?%b" % (origin.prefix, path, query)
     return origin.prefix + path
@@ -260,13 +269,19 @@ async def _looked(receive: Receive, within: float) -> tuple[Framing, Receive]:
     return UNKNOWN, receiving
 
 
-async def _answer(send: Send, status: int) -> None:
-    """A short page that tells nothing of what is behind us."""
+async def _answer(send: Send, status: int, *, ends: bool = False) -> None:
+    """A short page that tells nothing of what is behind us.
+
+    Args:
+        ends: whether the client's connection ends with it.
+    """
     body = f"{HTTPStatus(status).phrase}\n".encode()
     headers: list[tuple[bytes, Any]] = [
         (b"content-type", b"text/plain; charset=utf-8"),
         (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-store"),
     ]
+    if ends:
+        headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
