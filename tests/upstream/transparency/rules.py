@@ -174,6 +174,13 @@ WSGI: Final[Rules] = (
         "WSGI: the server has answered what the client expects (10.1.1)",
         _names(b"expect"),
     ),
+    Rule(
+        REQUEST,
+        HEADER,
+        (MOVED,),
+        "WSGI: what frames a body stands apart, and its place is lost (5.3: no meaning)",
+        _names(b"content-type", b"content-length"),
+    ),
     OLDER,
     *_without_trailers("WSGI", REQUEST, ANSWER),
 )
@@ -200,13 +207,6 @@ GRANIAN: Final[Rules] = (
 )
 GUNICORN: Final[Rules] = (
     *WSGI,
-    Rule(
-        REQUEST,
-        HEADER,
-        (MOVED,),
-        "WSGI: what frames a body stands apart, and its place is lost (5.3: no meaning)",
-        _names(b"content-type", b"content-length"),
-    ),
     *_own("gunicorn", b"date", b"server", changes=(ADDED, REPLACED, MOVED, SPELLED)),
 )
 WAITRESS: Final[Rules] = (
