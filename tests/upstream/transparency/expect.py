@@ -220,11 +220,15 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Torn:
-    """The client breaks off its body: whatever the origin sees must not look complete."""
+    """The client breaks off its body: whatever the origin sees must not look complete.
+
+    Nor is the origin to blame, unless the request met a connection that had just been closed.
+    """
 
     def judge(self, seen: Outcome) -> Verdict:
         wrong = [f"a whole body: {one.body[:60]!r}" for one in seen.requests if one.complete]
-        wrong += [f"status {one.status}" for one in seen.got.finals if one.status in GATEWAY]
+        blamed = [one for one in seen.got.finals if one.status in GATEWAY]
+        wrong += [f"status {one.status}" for one in blamed if seen.requests]
         return Verdict(wrong)
 
 
