@@ -10,7 +10,7 @@ from typing import Final
 
 from canary_middleware.upstream.address import Origin
 from canary_middleware.upstream.health import Health
-from canary_middleware.upstream.link import Link
+from canary_middleware.upstream.link import HELD, Link
 from canary_middleware.upstream.pool import Full, Handed, Open, Pool, Reuse, Wait
 
 HAPPY_EYEBALLS: Final = 0.25
@@ -59,6 +59,7 @@ class Site:
         self._pool: Pool[Link] = Pool(connections, idle, waiting)
         self._tickets: dict[int, asyncio.Future[Reuse[Link] | Open[Link]]] = {}
         self._sweep: asyncio.TimerHandle | None = None
+        self._room = memoryview(bytearray(HELD))
 
     async def take(self, *, trial: bool = False) -> Link:
         """A connection for one exchange; give it back with :meth:`release`.
@@ -153,7 +154,7 @@ class Site:
         origin, loop = self._origin, self.loop
 
         def made() -> Link:
-            return Link(loop, self._lost)
+            return Link(loop, self._room, self._lost)
 
         name = origin.host if self._tls is not None else None
         if origin.unix is not None:
