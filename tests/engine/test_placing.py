@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 
 import pytest
 
@@ -10,6 +11,7 @@ from canary_middleware.core.claims import Ask, Claim, contend
 from canary_middleware.core.model import Memory, Policy
 from canary_middleware.core.state import Document, Plan
 from canary_middleware.core.weight import FULL
+from canary_middleware.engine.streams import Stream
 from canary_middleware.engine.visit import Visit
 from tests.core.control import CHECKOUT, document, entry
 from tests.engine.world import World, world
@@ -118,3 +120,22 @@ def test_a_known_user_who_rises_while_the_store_is_slow_is_kept(process: World) 
     assert all(arrived(process, None, user).expose("checkout").is_canary for user in exposed)
     tell(process, store)
     assert all(arrived(process, store, user).expose("checkout").is_canary for user in exposed)
+
+
+@pytest.mark.parametrize("policy", [Policy.FOLLOW, Policy.KEEP, Policy.SESSION])
+@pytest.mark.parametrize("weight", [0, TENTH, FULL])
+def test_an_open_stream_has_lost_who_would_get_the_other_version_now(
+    process: World, policy: Policy, weight: int
+) -> None:
+    store, streams = Store(), {}
+    process.engine.adopt(state(policy, HALF, 4))
+    for user in USERS:
+        visit = arrived(process, store, user)
+        visit.expose("checkout")
+        streams[user] = Stream(visit)
+        streams[user].open()
+    process.engine.adopt(state(policy, weight, 5))
+    for user, stream in streams.items():
+        now = arrived(process, store, user).expose("checkout")
+        before = stream.visit.exposed["checkout"]
+        assert (stream.ends_at < inf) is (now.cohort is not before.cohort)
