@@ -7,6 +7,7 @@ from importlib import import_module
 
 PARTS = (
     "request_asgi", "request_wsgi", "telemetry", "decision", "measuring", "affinity", "kill",
+    "upstream",
 )  # fmt: skip
 
 
