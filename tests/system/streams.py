@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from canary_middleware import verbs
 from canary_middleware.core.weight import FULL
 from tests.support.servers import LOCALHOST, wait_until
-from tests.system.rig import Rig, Worker
+from tests.system.rig import Rig, Worker, seen
 from tests.system.site import CANARY, STABLE
 
 GRACE, DRAIN = 0.5, 1.5
@@ -38,6 +38,7 @@ class Open:
     """One connection as its client sees it.
 
     Attributes:
+        user: whose it is.
         version: that it said it is of.
         ended: monotonic seconds at which it ended; infinite while it is open.
         end: how.
@@ -45,6 +46,7 @@ class Open:
 
     def __init__(self, kind: str, port: int, user: str) -> None:
         self.kind = kind
+        self.user = user
         self.version = ""
         self.ended = inf
         self.end = "open"
@@ -142,12 +144,19 @@ async def moved(rig: Rig, workers: Sequence[Worker], each: int, threads: int) ->
     assert min(len(losing), len(others)) > len(streams) // 4
     begun = time.monotonic()
     await asyncio.to_thread(verbs.promote, rig.store(), "shop", by="test")
+    heard = partial(all_give, workers, losing[0].user, CANARY)
+    await asyncio.to_thread(wait_until, heard, timeout=DRAIN, what="the promotion is heard")
     late = await opened(workers, 1, 1)
     assert {one.version for one in late} == {CANARY}, "new ones go to the winner at once"
-    seen = await asyncio.to_thread(reported, rig, len(losing), len(others))
+    took = await asyncio.to_thread(reported, rig, len(losing), len(others))
     told = await closed(losing, [*others, *late], begun, DRAIN)
     await left([*streams, *late])
-    return f"U10 promote: {told}, reported in {seen:.2f} s"
+    return f"U10 promote: {told}, reported in {took:.2f} s"
+
+
+def all_give(workers: Sequence[Worker], user: str, version: str) -> bool:
+    """Whether every worker gives this user that version now."""
+    return {seen(worker, user=user) for worker in workers} == {version}
 
 
 def reported(rig: Rig, losing: int, others: int) -> float:
