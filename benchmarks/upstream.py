@@ -4,8 +4,8 @@ Every proxy is a process of its own and all stand at once; the load goes to one 
 round after round, and what a proxy used in a round is what /proc says of it (user and system time
 of all its threads). Origin and client are processes too and are not counted. All of it is loopback
 HTTP/1.1 with 64 keep-alive connections; the origin writes an answer in one piece. The figures are
-of whole servers, so that each ratio holds for that server only: uvicorn with httptools and granian, both
-with one worker and asyncio's event loop; gunicorn with one worker of eight threads.
+of whole servers, so that each ratio holds for that server only: uvicorn with httptools and
+granian, both with one worker and asyncio's event loop; gunicorn with one worker of eight threads.
 
 ``python -m benchmarks.upstream [ROUNDS [PART OF A NAME]]``
 """
