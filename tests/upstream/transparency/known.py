@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+RESCUED: Final = 555
+"""Status that stable answers with in ``serve_gateways.py``, and nobody else does."""
+
 METHOD: Final = "its parser refuses methods that are not registered"
 LOWER_METHOD: Final = "refuses a method in lower case"
 RAW_BYTES: Final = "refuses bytes above ASCII in a target, as RFC 3986 does"

@@ -161,42 +161,32 @@ def _hypercorn(folder: Path, port: int, ports: dict[str, str]) -> list[str]:
 
 ASGI: Final = f"{HERE}.serve_asgi:application"
 WSGI: Final = f"{HERE}.serve_wsgi:application"
+UVICORN: Final = (
+    "uvicorn", "--port", "{port}", "--http", "httptools", "--no-date-header",
+    "--no-server-header", "--no-proxy-headers",
+)  # fmt: skip
+GUNICORN: Final = (
+    "gunicorn", "--bind", "127.0.0.1:{port}", "--worker-class", "gthread", "--threads", "40",
+    "--limit-request-line", "8190", "--limit-request-field_size", "65535",
+    "--forwarded-allow-ips", "192.0.2.1",
+)  # fmt: skip
+GRANIAN: Final = ("granian", "--interface", "asgi", "--port", "{port}")
+WAITRESS: Final = ("waitress", "--listen", "127.0.0.1:{port}", "--threads", "40")
+GATEWAYS: Final = f"{HERE}.serve_gateways"
 PROXIES: Final = {
     proxy.name: proxy
     for proxy in (
         Proxy("nginx", _nginx, rules.NGINX),
+        Proxy("uvicorn", _python(*UVICORN, ASGI), rules.UVICORN),
+        Proxy("uvicorn-gateway", _python(*UVICORN, f"{GATEWAYS}:asgi"), rules.UVICORN),
+        Proxy("uvicorn-canary", _python(*UVICORN, f"{GATEWAYS}:asgi_canary"), rules.UVICORN_CANARY),
+        Proxy("hypercorn", _hypercorn, rules.HYPERCORN),
+        Proxy("granian", _python(*GRANIAN, ASGI), rules.GRANIAN),
+        Proxy("gunicorn", _python(*GUNICORN, WSGI), rules.GUNICORN),
+        Proxy("gunicorn-gateway", _python(*GUNICORN, f"{GATEWAYS}:wsgi"), rules.GUNICORN),
         Proxy(
-            "uvicorn",
-            _python(
-                "uvicorn", "--port", "{port}", "--http", "httptools", "--no-date-header",
-                "--no-server-header", "--no-proxy-headers", ASGI,
-            ),
-            rules.UVICORN,
+            "gunicorn-canary", _python(*GUNICORN, f"{GATEWAYS}:wsgi_canary"), rules.GUNICORN_CANARY
         ),
-        Proxy(
-            "hypercorn",
-            _hypercorn,
-            rules.HYPERCORN,
-        ),
-        Proxy(
-            "granian",
-            _python("granian", "--interface", "asgi", "--port", "{port}", ASGI),
-            rules.GRANIAN,
-        ),
-        Proxy(
-            "gunicorn",
-            _python(
-                "gunicorn", "--bind", "127.0.0.1:{port}", "--worker-class", "gthread",
-                "--threads", "40", "--limit-request-line", "8190",
-                "--limit-request-field_size", "65535", "--forwarded-allow-ips", "192.0.2.1",
-                WSGI,
-            ),
-            rules.GUNICORN,
-        ),
-        Proxy(
-            "waitress",
-            _python("waitress", "--listen", "127.0.0.1:{port}", "--threads", "40", WSGI),
-            rules.WAITRESS,
-        ),
+        Proxy("waitress", _python(*WAITRESS, WSGI), rules.WAITRESS),
     )
-}  # fmt: skip
+}

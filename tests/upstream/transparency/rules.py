@@ -217,3 +217,15 @@ WAITRESS: Final[Rules] = (
     *DECODED_ANSWER,
     *DECODING,
 )
+CANARY: Final[Rules] = tuple(
+    Rule(
+        ANSWER,
+        HEADER,
+        (ADDED, REPLACED, MOVED),
+        "canary_middleware: the cookie of a new visitor, and that caches must not share it",
+        _names(name),
+    )
+    for name in (b"set-cookie", b"vary", b"cache-control", b"expires")
+)
+UVICORN_CANARY: Final[Rules] = (*UVICORN, *CANARY)
+GUNICORN_CANARY: Final[Rules] = (*GUNICORN, *CANARY)

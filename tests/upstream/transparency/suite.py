@@ -29,6 +29,7 @@ class Report:
     proxy: str
     cases: tuple[Case, ...]
     verdicts: dict[str, Verdict]
+    outcomes: Mapping[str, Outcome]
     strangers: tuple[bytes, ...] = ()
 
     @property
@@ -68,7 +69,7 @@ async def judge(
         async with proxy(here.port) as port:
             direct, seen = await directly, await run(cases, here, port)
     verdicts = {case.name: _verdict(case, direct, seen, rules) for case in cases}
-    return Report(name, tuple(cases), verdicts, tuple(here.strangers))
+    return Report(name, tuple(cases), verdicts, seen, tuple(here.strangers))
 
 
 def _verdict(

@@ -10,12 +10,14 @@ from functools import cache
 
 import pytest
 
-from tests.upstream.transparency.known import KNOWN
+from tests.upstream.transparency.known import KNOWN, RESCUED
 from tests.upstream.transparency.proxies import PROXIES
 from tests.upstream.transparency.suite import Report, measure
 from tests.upstream.transparency.table import CASES
 
 COMMON_SERVERS = ("uvicorn", "gunicorn")
+PATHLESS = {"target-asterisk", "method-connect"}
+"""Not of the rollout, whose paths begin with a slash: these are stable's anyway."""
 OTHER_SERVERS = tuple(sorted(KNOWN.keys() - set(COMMON_SERVERS)))
 SERVERS = (
     *COMMON_SERVERS,
@@ -44,6 +46,28 @@ def test_we_score_at_least_as_high_as_nginx(proxy: str) -> None:
     reference, ours = measured("nginx"), measured(proxy)
     print(f"{proxy} {ours.score}, nginx {reference.score} of {len(CASES)}")
     assert ours.score >= reference.score
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("server", COMMON_SERVERS)
+def test_a_gateway_changes_nothing_of_what_is_outside_its_rollout(server: str) -> None:
+    assert measured(f"{server}-gateway").failing == KNOWN[server].keys()
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("server", COMMON_SERVERS)
+def test_a_visitor_on_canary_gets_what_its_upstream_says_or_what_stable_says_instead(
+    server: str,
+) -> None:
+    report = measured(f"{server}-canary")
+    finals = {name: one.got.finals for name, one in report.outcomes.items()}
+    stable = {name for name in finals if [one.status for one in finals[name]] == [RESCUED]}
+    rescued = stable - PATHLESS
+    assert report.failing - KNOWN[server].keys() - PATHLESS == rescued - KNOWN[server].keys()
+    table = {case.name: case for case in CASES}
+    assert {table[name].methods[0] for name in rescued} == {b"GET", b"HEAD"}
+    # Otherwise, whoever sends nonsense would decide which version fails.
+    assert {table[name].group for name in rescued} == {"statuses", "faults"}
 
 
 @pytest.mark.parametrize("proxy", SERVERS)
