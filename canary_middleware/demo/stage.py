@@ -193,6 +193,8 @@ def _measured(document: Document) -> Iterator[str]:
             for kind in ("totals", "written", "folded"):
                 yield f"{kind}:{rollout}:{release}"
             yield f"firsts:{rollout}:{release}:{entry.run}"
+            yield f"entered:{rollout}:{release}:{entry.run}"
+            yield f"entered:{rollout}:{release}:{entry.run}:other"
 
 
 def _environment(url: str, namespace: str, receiver: int, pace: int) -> dict[str, str]:
