@@ -21,14 +21,14 @@ from canary_middleware.upstream.events import (
 from canary_middleware.upstream.exchange import Exchange
 from canary_middleware.upstream.headers import incoming
 from canary_middleware.upstream.settings import Timeouts
-from canary_middleware.upstream.site import Site
+from canary_middleware.upstream.site import LOOK, Site
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-LOOK: Final = 0.1
+LONGEST_LOOK: Final = 2 * LOOK
 """Seconds that an answer may take until we listen whether its client is still there."""
 PATIENCE: Final = 1.0
 """Seconds that an upstream has to say 100 (Continue); then the body goes on its way all the same,
@@ -89,9 +89,9 @@ class Passage:
 
     __slots__ = (
         "_awaiting_client", "_begun", "_exchange", "_expecting", "_framed", "_keep_case", "_late",
-        "_link", "_loop", "_main", "_moved", "_over", "_raised", "_receive", "_scope", "_send",
-        "_sending", "_sent", "_task", "_timeouts", "_timer", "_trailing", "_uploading", "_wanted",
-        "started",
+        "_link", "_looks", "_loop", "_main", "_moved", "_over", "_raised", "_receive", "_scope",
+        "_send", "_sending", "_sent", "_task", "_timeouts", "_timer", "_trailing", "_uploading",
+        "_wanted", "started",
     )  # fmt: skip
 
     def __init__(
@@ -126,7 +126,7 @@ class Passage:
             UpstreamBrokenError: the answer that had begun cannot be completed.
             ConnectionAbortedError: and that is the client's fault.
         """
-        self._loop = site.loop
+        self._loop, self._looks = site.loop, site.looks
         self._main = asyncio.current_task()
         self._begun = self._moved = self._loop.time()
         self._link = await site.take()
@@ -146,6 +146,7 @@ class Passage:
                 raise ConnectionAbortedError("the client took too long") from None
             raise
         finally:
+            self._looks.leave(self)
             if self._timer is not None:
                 self._timer.cancel()
             self._over = True
@@ -188,7 +189,10 @@ class Passage:
     def _use(self) -> None:
         self._link.begin(self._exchange)
         if self._timer is None:
-            self._timer = self._loop.call_later(min(LOOK, self._timeouts.start), self._tick)
+            if self._timeouts.start > LONGEST_LOOK:
+                self._looks.join(self)
+            else:
+                self._timer = self._loop.call_later(self._timeouts.start, self.look)
 
     async def _ask(self) -> None:
         self._use()
@@ -283,7 +287,7 @@ class Passage:
 
     # --- time ------------------------------------------------------------------------------------
 
-    def _tick(self) -> None:
+    def look(self) -> None:
         """End what waits for too long; begin to listen for the end of a client who waits."""
         if self._task is None and self._sent:
             self._beside(self._watch)
@@ -305,7 +309,7 @@ class Passage:
             self._end(late)
             return
         wait = due if not self._sending else min(due, now + limits.idle)
-        self._timer = self._loop.call_at(wait, self._tick)
+        self._timer = self._loop.call_at(wait, self.look)
 
     def _end(self, late: LateError) -> None:
         if self._sending and self._main is not None:

@@ -11,10 +11,14 @@ from typing import Final
 from canary_middleware.upstream.address import Origin
 from canary_middleware.upstream.health import Health
 from canary_middleware.upstream.link import HELD, Link
+from canary_middleware.upstream.looks import Looks
 from canary_middleware.upstream.pool import Full, Handed, Open, Pool, Reuse, Wait
 
 HAPPY_EYEBALLS: Final = 0.25
 """Seconds after which the next address of a name is tried beside the first (RFC 8305)."""
+
+LOOK: Final = 0.1
+"""Seconds between two looks at the exchanges that are not over yet."""
 
 
 class UnreachableError(Exception):
@@ -42,6 +46,10 @@ class Site:
         waiting: most requests that wait for one.
         idle: seconds that a connection is kept without use.
         connect: seconds until a connection stands, or becomes free.
+
+    Attributes:
+        loop: that this belongs to.
+        looks: at exchanges that last.
     """
 
     def __init__(
@@ -49,6 +57,7 @@ class Site:
         connections: int, waiting: int, idle: float, connect: float,
     ) -> None:  # fmt: skip
         self.loop = asyncio.get_running_loop()
+        self.looks = Looks(self.loop.call_later, LOOK)
         self._origin = origin
         self._health = health
         self._tls = tls
