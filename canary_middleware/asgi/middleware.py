@@ -75,7 +75,7 @@ class CanaryMiddleware:
                         await app(scope, receive, send)
                         return
                     visit = Visit(self._engine, match, AsgiView(scope), outer, given)
-                    await self._run(self._first(visit, scope, receive, send), scope, receive)
+                    await self._run(self._first(visit, scope, receive, send), scope)
                     return
             if given is not None and given.line is not None:
                 send = keeping(send, given.line)
@@ -99,16 +99,14 @@ class CanaryMiddleware:
         if self._engine.observer is not None:
             self._engine.observer.entered(visit)
         if scope["type"] == "websocket":
-            return Handshake(visit, send)
+            return Handshake(visit, receive, send, fresh(scope) if self._upstreams else None)
         repeats = self._upstreams or visit.may_repeat()
         pristine = fresh(scope) if repeats else None
         return Answer(visit, receive, send, pristine)
 
-    async def _run(self, answer: Answer | Handshake, scope: Scope, receive: Receive) -> None:
+    async def _run(self, answer: Answer | Handshake, scope: Scope) -> None:
         """Let the application answer; once more on stable, if this canary was superseded."""
         visit = answer.visit
-        if isinstance(answer, Answer):
-            receive = answer.receive
         scope[SCOPE_KEY] = visit
         token = active_visit.set(visit)
         try:
@@ -117,7 +115,7 @@ class CanaryMiddleware:
             if visit.match.shared:
                 await self._canary.asker.settle_async(visit)
             app, scope = self._dispatch(visit, scope) if self._targets else (self.app, scope)
-            await app(scope, receive, answer.send)
+            await app(scope, answer.receive, answer.send)
         except BaseException as error:
             if not answer.survives(error):
                 visit.finish(_ending(error, visit), answer.seconds)
@@ -127,7 +125,7 @@ class CanaryMiddleware:
             active_visit.reset(token)
         if answer.superseded is not None:
             second, scope = answer.again()
-            await self._run(second, scope, second.receive)
+            await self._run(second, scope)
         elif not visit.finished:
             visit.finish(answer.kind, answer.seconds)
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 import ssl
 from http import HTTPStatus
 from time import monotonic
 from typing import Any, Final
-from urllib.parse import quote
 
 from canary_middleware.context import SCOPE_KEY
 from canary_middleware.errors import ConfigurationError, Problem
 from canary_middleware.upstream.address import Origin, parse
 from canary_middleware.upstream.asking import answers
 from canary_middleware.upstream.exchange import Exchange
-from canary_middleware.upstream.framing import NONE, UNKNOWN, BadFramingError, Framing, framing
+from canary_middleware.upstream.framing import NONE, UNKNOWN, BadFramingError, framing
 from canary_middleware.upstream.headers import BadHeaderError, Client, Trust, outgoing
 from canary_middleware.upstream.health import Health
-from canary_middleware.upstream.passage import Message, Passage, Receive, RefusedError, Scope, Send
+from canary_middleware.upstream.passage import Passage, Receive, RefusedError, Scope, Send
 from canary_middleware.upstream.probing import READINESS, probe_target
 from canary_middleware.upstream.readiness import is_ready, until_ready
+from canary_middleware.upstream.scopes import expects, has_host, looked, target
 from canary_middleware.upstream.settings import Timeouts
 from canary_middleware.upstream.site import Site, UnreachableError
 from canary_middleware.upstream.trouble import Trouble
@@ -113,7 +114,7 @@ class AsgiUpstream:
         passage = None
         try:
             exchange, framed, receive = await self._exchange(scope, receive)
-            expecting = framed and _expects(scope)
+            expecting = framed and expects(scope)
             passage = Passage(
                 exchange, scope, receive, send, self._timeouts,
                 framed=framed, keep_case=self._keep_case, expecting=expecting,
@@ -123,9 +124,7 @@ class AsgiUpstream:
                 site = self._here()
             await passage.go(site)
         except UnreachableError as error:
-            visit = scope.get(SCOPE_KEY)
-            if visit is not None:
-                visit.unsent = True
+            _note_unsent(scope)
             self._trouble.failed(error.why, monotonic())
             await _answer(send, error.status)
         except RefusedError as error:
@@ -144,12 +143,12 @@ class AsgiUpstream:
         if not isinstance(headers, list):
             headers = list(headers)
         version = scope.get("http_version", "1.1")
-        if version == "1.1" and not _has_host(headers):
+        if version == "1.1" and not has_host(headers):
             raise RefusedError(400, "no Host (RFC 9112 section 3.2)")
         try:
             framed = framing(headers, http2=version[:1] in "23")
             if framed is UNKNOWN:
-                framed, receive = await _looked(receive, self._timeouts.idle)
+                framed, receive = await looked(receive, self._timeouts.idle)
             host, _ = scope.get("client") or NOBODY
             client = Client(host, scope.get("scheme") or "http")
             sent = outgoing(
@@ -179,11 +178,25 @@ class AsgiUpstream:
         return site
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        from canary_middleware.upstream.websocket import relay  # not every site has WebSockets
+        from canary_middleware.upstream import websocket  # not every site has WebSockets
 
-        await relay(
+        loop = asyncio.get_running_loop()
+
+        def reached(ok: bool) -> None:
+            if ok:
+                self.health.answered()
+            else:
+                self.health.refused(loop.time(), random.random())
+                _note_unsent(scope)
+
+        if self.health.blocked(loop.time()):
+            _note_unsent(scope)
+            await receive()
+            await websocket.refuse(scope, send, 502)
+            return
+        await websocket.relay(
             scope, receive, send, self.origin, timeouts=self._timeouts, trust=self._trust,
-            preserve_host=self._preserve_host, tls=self._tls,
+            preserve_host=self._preserve_host, tls=self._tls, reached=reached,
         )  # fmt: skip
 
     def answers(self) -> bool:
@@ -217,56 +230,11 @@ def _tls(given: ssl.SSLContext | None, origin: Origin) -> ssl.SSLContext | None:
     return None
 
 
-def target(scope: Scope, origin: Origin) -> bytes:
-    """Path and query as they go on the wire: the client's own bytes.
-
-    Raises:
-        ValueError: it is neither a path nor ``*``.
-    """
-    path: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
-    query: bytes = scope.get("query_string") or b""
-    if path[:1] != b"/":
-        if path == b"*" and scope.get("method") == "OPTIONS":
-            return path
-        absolute = _ABSOLUTE.match(path)
-        if absolute is None:
-            raise ValueError("a target that is no path")
-        path = path[absolute.end() :] or b"/"
-    if query:
-        return b"%b%b?%b" % (origin.prefix, path, query)
-    return origin.prefix + path
-
-
-def _has_host(headers: list[tuple[bytes, bytes]]) -> bool:
-    first = bool(headers) and headers[0][0] == b"host"  # as nearly always
-    return first or any(name == b"host" for name, _ in headers)
-
-
-def _expects(scope: Scope) -> bool:
-    return any(
-        name == b"expect" and value.lower() == b"100-continue" for name, value in scope["headers"]
-    )
-
-
-async def _looked(receive: Receive, within: float) -> tuple[Framing, Receive]:
-    """Whether a request of HTTP/2 without a length has a body: its first message tells."""
-    try:
-        async with asyncio.timeout(within):
-            first = await receive()
-    except TimeoutError:
-        raise RefusedError(408, "the client sent nothing of its body") from None
-    if first["type"] == "http.request" and not first.get("body") and not first.get("more_body"):
-        return NONE, receive
-    told = False
-
-    async def receiving() -> Message:
-        nonlocal told
-        if told:
-            return await receive()
-        told = True
-        return first
-
-    return UNKNOWN, receiving
+def _note_unsent(scope: Scope) -> None:
+    """Tell whoever could let stable answer that the upstream has seen nothing."""
+    visit = scope.get(SCOPE_KEY)
+    if visit is not None:
+        visit.unsent = True
 
 
 async def _answer(send: Send, status: int, *, ends: bool = False) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from canary_middleware import Canary, current
+from canary_middleware import Canary, Rescue, current
 from canary_middleware.asgi import CanaryMiddleware
+from canary_middleware.context import SCOPE_KEY
 from canary_middleware.core.active import active_visit
 from tests.scenarios.asgi_driver import http_scope
 from tests.scenarios.facade import facade, kill, outcomes
@@ -189,3 +190,43 @@ def test_targets_serve_sockets_too(canary: Callable[[], Canary], answer: str) ->
     socket = Socket(TEXT, GONE).of(canary(), chat, checkout=target)
     assert socket.sent[1]["text"] == answer
     assert socket.headers().items() >= OURS.items()
+
+
+class Unreachable:
+    """An upstream that nobody can connect to, as :class:`AsgiUpstream` tells of it."""
+
+    is_upstream = True
+
+    def __init__(self, *denial: Message) -> None:
+        self.denial = denial or ({"type": "websocket.close"},)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            raise NotImplementedError
+        assert (await receive())["type"] == "websocket.connect"
+        scope[SCOPE_KEY].unsent = True
+        for message in self.denial:
+            await send(message)
+
+
+DENIED = (
+    {"type": "websocket.http.response.start", "status": 502, "headers": []},
+    {"type": "websocket.http.response.body", "body": b"Bad Gateway"},
+)
+
+
+@pytest.mark.parametrize("denial", [(), DENIED], ids=["closed", "answered"])
+def test_stable_takes_a_socket_that_no_upstream_has_seen(denial: tuple[Message, ...]) -> None:
+    canary = facade()
+    told = Socket(TEXT, GONE).of(canary, chat, checkout=Unreachable(*denial))
+    assert [message["type"] for message in told.sent] == ["websocket.accept", "websocket.send"]
+    assert told.sent[1]["text"] == "1"
+    assert told.headers()[b"cache-control"] == b"no-store"
+    assert outcomes(canary) == {"canary rescued": 1}
+
+
+def test_a_refused_socket_stays_refused_where_rescue_is_off() -> None:
+    canary = facade(rescue=Rescue(enabled=False))
+    told = Socket().of(canary, chat, checkout=Unreachable(*DENIED))
+    assert [message["type"] for message in told.sent] == [one["type"] for one in DENIED]
+    assert outcomes(canary) == {"canary 5xx": 1}
