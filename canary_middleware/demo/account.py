@@ -11,7 +11,7 @@ from canary_middleware.core.records import Audit
 from canary_middleware.core.state import Document, Phase
 from canary_middleware.core.weight import FULL
 from canary_middleware.demo.crowd import Answer, Trouble
-from canary_middleware.demo.words import Part
+from canary_middleware.demo.words import SEARCH, Part
 
 HEARD_WITHIN: Final = 1.0
 """Seconds after which every process has heard of a change, pushes or not."""
@@ -99,6 +99,7 @@ class Account:
         kill: the command that did it.
         revive: the command that lifted it.
         after: time after that.
+        died: when the server of the new search was killed; ``None`` if it never was.
         exported: by telemetry.
     """
 
@@ -111,13 +112,16 @@ class Account:
     kill: Window
     revive: Window
     after: Window
+    died: float | None
     exported: Exported
 
     def changes(self, part: Part) -> Iterator[Window]:
-        """When the weight of a part changed."""
+        """When the weight of a part changed, or stable began to answer for its canary."""
         release = self.releases[part.name]
         for at in (*(scene.time.begun for scene in release.scenes), release.since):
             yield Window(at, at)
+        if part is SEARCH and self.died is not None:
+            yield Window(self.died, self.died)
         yield self.kill
         yield self.revive
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from canary_middleware.cli.drawing import Line, Paper
@@ -16,6 +17,7 @@ from canary_middleware.core.weight import format_weight
 
 _COLOURS: Final = {Phase.PROMOTED: "green", Phase.ROLLED_BACK: "red"}
 _BAR: Final = 12
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Towards(NamedTuple):
@@ -30,18 +32,30 @@ class Towards(NamedTuple):
     guard: str
 
 
-def board(scene: Scene, paper: Paper) -> list[Line]:
-    """Everything that was started, one rollout below the other."""
-    lines = (line for view in scene.views for line in _view(view, scene.at, paper))
+def board(scene: Scene, paper: Paper, notes: Mapping[str, str] = NOTHING) -> list[Line]:
+    """Everything that was started, one rollout below the other.
+
+    Args:
+        scene: what there is to show.
+        paper: where.
+        notes: a further line, by name of the rollout.
+    """
+    lines = (
+        line
+        for view in scene.views
+        for line in _view(view, scene.at, paper, notes.get(view.name, ""))
+    )
     return [Line(cut(text, paper.width).rstrip(), color) for text, color in lines]
 
 
-def _view(view: View, now: float, paper: Paper) -> Iterator[Line]:
+def _view(view: View, now: float, paper: Paper, note: str) -> Iterator[Line]:
     entry = view.entry
     if entry is None:
         return
     yield Line("")
     yield Line(f"  {view.name:<9} {_where(view, now)}", _COLOURS.get(entry.phase, ""))
+    if note:
+        yield Line(f"    {note}")
     if view.trouble:
         yield Line(f"    its totals cannot be read: {view.trouble}", "red")
     for side in view.sides():

@@ -12,8 +12,8 @@ from fastapi.responses import HTMLResponse
 
 from canary_middleware import current, versioned
 from canary_middleware.asgi import CanaryMiddleware
-from canary_middleware.demo.releases import charge, crash
-from canary_middleware.demo.shop import AsgiStamps, Shop
+from canary_middleware.demo.releases import charge
+from canary_middleware.demo.shop import AsgiSearch, AsgiStamps, Shop
 from canary_middleware.demo.words import CHARGES, CHECKOUT, PAY, SEARCH
 
 
@@ -35,12 +35,7 @@ def routes(shop: Shop) -> APIRouter:
         await asyncio.sleep(0.01)
         return shop.page(CHECKOUT.stable, "Pay in three steps.")
 
-    async def new_search() -> str:
-        await asyncio.sleep(0.01)
-        crash()
-
-    @router.get(SEARCH.path, response_class=HTMLResponse)
-    @versioned(SEARCH.name, canary=new_search)
+    @router.get(SEARCH.path, response_class=HTMLResponse)  # the new one is another server
     async def search() -> str:
         await asyncio.sleep(0.01)
         return shop.page(SEARCH.stable, "Two robins and a wren.")
@@ -66,5 +61,7 @@ def create_app(shop: Shop | None = None) -> FastAPI:
     app = FastAPI(title="Bird shop", lifespan=lifespan, openapi_url=None)
     app.include_router(routes(shop))
     app.add_middleware(AsgiStamps, shop=shop)
-    app.add_middleware(CanaryMiddleware, canary=shop.canary)
+    app.add_middleware(
+        CanaryMiddleware, canary=shop.canary, targets={SEARCH.name: AsgiSearch(shop)}
+    )
     return app

@@ -9,8 +9,8 @@ from typing import Any
 from flask import Blueprint, Flask
 
 from canary_middleware import current, versioned
-from canary_middleware.demo.releases import charge, crash
-from canary_middleware.demo.shop import Shop, WsgiStamps
+from canary_middleware.demo.releases import charge
+from canary_middleware.demo.shop import Shop, WsgiSearch, WsgiStamps
 from canary_middleware.demo.words import CHARGES, CHECKOUT, PAY, SEARCH
 from canary_middleware.wsgi import CanaryMiddleware
 
@@ -33,12 +33,7 @@ def routes(shop: Shop) -> Blueprint:
         time.sleep(0.01)
         return shop.page(CHECKOUT.stable, "Pay in three steps.")
 
-    def new_search() -> str:
-        time.sleep(0.01)
-        crash()
-
-    @pages.get(SEARCH.path)
-    @versioned(SEARCH.name, canary=new_search)
+    @pages.get(SEARCH.path)  # the new one is another server
     def search() -> str:
         time.sleep(0.01)
         return shop.page(SEARCH.stable, "Two robins and a wren.")
@@ -59,5 +54,7 @@ def create_app(shop: Shop | None = None) -> Flask:
     app = Flask(__name__)
     app.register_blueprint(routes(shop))
     stamped = WsgiStamps(app.wsgi_app, shop)
-    app.wsgi_app = CanaryMiddleware(stamped, canary=shop.canary)  # type: ignore[method-assign]  # Flask's own way
+    app.wsgi_app = CanaryMiddleware(  # type: ignore[method-assign]  # Flask's own way
+        stamped, canary=shop.canary, targets={SEARCH.name: WsgiSearch(shop)}
+    )
     return app

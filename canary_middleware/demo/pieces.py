@@ -14,6 +14,7 @@ _NEEDED: Final = {
     "uvicorn": "uvicorn",
     "flask": "flask",
     "gunicorn": "gunicorn",
+    "httptools": "httptools",
     "opentelemetry.sdk": "opentelemetry-sdk",
     "opentelemetry.exporter.otlp.proto.http": "opentelemetry-exporter-otlp-proto-http",
     "opentelemetry.proto": "opentelemetry-proto",

@@ -146,6 +146,10 @@ class Processes:
         self._servers.append(server)
         return server
 
+    def kill(self, server: Server) -> None:
+        """SIGKILL for one and all its children, which nobody misses from then on."""
+        self._gone(server, 0.0)
+
     def end(self, *servers: Server) -> None:
         """End those of them that are still there, all at the same time."""
         ending = [server for server in servers if server in self._servers]
@@ -153,9 +157,12 @@ class Processes:
             server.ask_to_end()
         until = time.monotonic() + END_WITHIN
         for server in ending:
-            server.end(max(0.0, until - time.monotonic()))
-            self._reaper.forget(server.group)
-            self._servers.remove(server)
+            self._gone(server, max(0.0, until - time.monotonic()))
+
+    def _gone(self, server: Server, within: float) -> None:
+        server.end(within)
+        self._reaper.forget(server.group)
+        self._servers.remove(server)
 
     async def leave(self, *servers: Server) -> None:
         """As :meth:`end`, without blocking while they finish what runs and flush."""

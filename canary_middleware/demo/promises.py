@@ -42,7 +42,7 @@ def verdicts(account: Account) -> Iterator[Verdict]:
     """All of it, in the order in which it is told."""
     yield from _promoted(account)
     yield from _charged_twice(account)
-    yield from _crashed(account)
+    yield from _died(account)
     yield from _killed(account)
     yield _revived(account)
     yield _faithful(account)
@@ -121,20 +121,23 @@ def _charged_twice(account: Account) -> Iterator[Verdict]:
     )
 
 
-# --- the one that crashes -----------------------------------------------------------------------
+# --- the one whose server dies ------------------------------------------------------------------
 
 
-def _crashed(account: Account) -> Iterator[Verdict]:
-    release = account.releases[SEARCH.name]
-    yield _rolled_back(release, ERRORS, f"{release.since - release.began:.1f} s after its start")
+def _died(account: Account) -> Iterator[Verdict]:
+    release, died = account.releases[SEARCH.name], account.died
+    when = "before its server was killed"
+    if died is not None:
+        when = f"{release.since - died:.1f} s after its server was killed"
+    yield _rolled_back(release, ERRORS, when)
     helped = account.exported.helped.get(SEARCH.name, ())
     booked = account.exported.rescued.get(SEARCH.canary, 0)
     pages = _pages(account, SEARCH)
     seen = sum(1 for _ in account.of(SEARCH.canary))
     yield Verdict(
-        not pages and not seen and 0 < len(helped) == booked,
-        f"its crash met {len(set(helped)):,} visitors, by spans and metrics; "
-        f"{pages:,} of them saw an error page",
+        died is not None and bool(seen) and not pages and 0 < len(helped) == booked,
+        f"its server had given {seen:,} answers; {len(set(helped)):,} visitors came too late and "
+        f"had {release.part.stable}, by spans and metrics; {pages:,} of them saw an error page",
     )
     found = _finding(release, ERRORS)
     events = found.canary.events if found else 0

@@ -1,10 +1,10 @@
-"""The three releases: how each is to go out, and what is wrong with two of them."""
+"""The three releases: how each is to go out, and what is wrong with one of them."""
 
 from __future__ import annotations
 
 import random
 from dataclasses import replace
-from typing import Final, NoReturn
+from typing import Final
 
 from canary_middleware import Guard, Ramp, Rollout, Step, observe
 from canary_middleware.demo.words import CHARGES, CHECKOUT, DOUBLE, PAY, SEARCH, TWICE, Part
@@ -54,8 +54,3 @@ def charge(*, new: bool) -> int:
     for _ in range(times):
         observe(CHARGES)
     return times
-
-
-def crash() -> NoReturn:
-    """The new search, which was built without its index."""
-    raise LookupError("no such index: birds_v2")

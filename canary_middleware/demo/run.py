@@ -31,7 +31,7 @@ COURSE: Final = 4.5
 WRONG: Final = {
     CHECKOUT.name: "nothing is wrong with it",
     PAY.name: f"charges {DOUBLE:.0%} of all orders twice, with clean 200s",
-    SEARCH.name: "crashes on every request",
+    SEARCH.name: "is another server, which dies",
 }
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -127,6 +127,7 @@ class _Demo:
         line(f"  store    {without_password(stage.url)}  namespace {stage.namespace}")
         line(f"  fastapi  http://{LOCALHOST}:{fastapi}  uvicorn, 2 workers")
         line(f"  flask    http://{LOCALHOST}:{flask}  gunicorn, 2 workers")
+        line(f"  search   {stage.search_url}  uvicorn, the new search of both")
         line()
         for part in PARTS:
             line(f"  {part.name:<8} {part.stable} -> {part.canary}  {WRONG[part.name]}")

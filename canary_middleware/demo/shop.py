@@ -22,31 +22,24 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import get_current_span
 
 from canary_middleware import Canary, Rollout
+from canary_middleware.demo.pages import page
 from canary_middleware.demo.releases import rollouts
 from canary_middleware.demo.words import (
-    CANARIES,
-    CHECKOUT,
     DISPATCHED,
     HEARD,
-    PART_OF,
-    SEARCH,
     VISITOR,
     VISITOR_OF_SPAN,
     WORKER,
 )
 from canary_middleware.telemetry import Telemetry
+from canary_middleware.upstream.asgi import AsgiUpstream
+from canary_middleware.upstream.wsgi import WsgiUpstream
 
 KEY: Final = "CANARY_DEMO_KEY"
 PACE: Final = "CANARY_DEMO_PACE"
 NEIGHBOUR: Final = "CANARY_DEMO_NEIGHBOUR"
-
-_PAGE: Final = """<!doctype html><html lang="en"><meta charset="utf-8">
-<meta name="viewport" content="width=device-width"><title>{title}</title>
-<style>body{{font:1.2em sans-serif;margin:4em auto;max-width:32em;padding:0 1em;
-border-top:.6em solid {colour}}}</style>
-<h1>{title}</h1>{body}
-<p>{links}</p>
-"""
+SEARCH_URL: Final = "CANARY_DEMO_SEARCH"
+"""Variables; the last one says where the new search is."""
 
 
 class Shop:
@@ -108,18 +101,7 @@ class Shop:
 
     def page(self, version: str, text: str) -> str:
         """A page that names its version, or none."""
-        colour = "#e8a400" if version in CANARIES else "#2a7a4b"
-        named = f"<p>{PART_OF[version].name} <b>{version}</b></p>" if version else ""
-        title = f"Bird shop ({self.kind})"
-        links = " · ".join(
-            f'<a href="{where}{part.path}">{part.name} {whose}</a>'
-            for where, whose in (
-                ("", "here"),
-                (os.environ.get(NEIGHBOUR, ""), "at the neighbour's"),
-            )
-            for part in (CHECKOUT, SEARCH)
-        )
-        return _PAGE.format(title=title, colour=colour, body=f"<p>{text}</p>{named}", links=links)
+        return page(self.kind, version, text, os.environ.get(NEIGHBOUR, ""))
 
 
 class AsgiStamps:
@@ -164,3 +146,29 @@ class WsgiStamps:
             return start_response(status, [*headers, *stamps], *exc_info)
 
         return self._app(environ, stamped)
+
+
+class AsgiSearch(AsgiUpstream):
+    """The new search; a target is no part of the application, so it gets stamps of its own."""
+
+    def __init__(self, shop: Shop) -> None:
+        super().__init__(os.environ[SEARCH_URL])
+        self._stamped = AsgiStamps(super().__call__, shop)
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        """One connection."""
+        await self._stamped(scope, receive, send)
+
+
+class WsgiSearch(WsgiUpstream):
+    """As :class:`AsgiSearch`, for WSGI."""
+
+    def __init__(self, shop: Shop) -> None:
+        super().__init__(os.environ[SEARCH_URL])
+        self._stamped = WsgiStamps(super().__call__, shop)
+
+    def __call__(
+        self, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
+        """One request."""
+        return self._stamped(environ, start_response)

@@ -1,4 +1,4 @@
-"""The stage: a store, a receiver of telemetry, two shops, and ``canary`` processes."""
+"""The stage: store, receiver of telemetry, two shops, a search, and ``canary`` processes."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ class Setting:
         seconds: duration of each scene after them.
         fastapi: the ASGI shop, as uvicorn's ``--factory`` takes it.
         flask: the WSGI shop, as gunicorn takes it.
+        search: the new search of both, as uvicorn's ``--factory`` takes it.
     """
 
     store: str | None = None
@@ -52,6 +53,7 @@ class Setting:
     seconds: float = 3.5
     fastapi: str = "canary_middleware.demo.fastapi_shop:create_app"
     flask: str = "canary_middleware.demo.flask_shop:create_app()"
+    search: str = "canary_middleware.demo.search_server:create_app"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,8 @@ class Stage:
         receiver: port of the OTLP receiver.
         processes: all servers.
         shops: those two of them.
+        search: the one of them that is the new search of both shops.
+        search_url: where it is.
         env: of every process.
     """
 
@@ -86,6 +90,8 @@ class Stage:
     receiver: int
     processes: Processes
     shops: tuple[Server, Server]
+    search: Server
+    search_url: str
     env: dict[str, str]
 
     async def workers(self) -> set[int]:
@@ -145,8 +151,11 @@ async def build(setting: Setting) -> AsyncIterator[Stage]:
         store = _open(url, namespace)
         stack.callback(store.close)
         ports, receiver = (free_port(), free_port()), free_port()
-        env = _environment(url, namespace, receiver, setting.pace)
+        behind = free_port()
+        search_url = f"http://{LOCALHOST}:{behind}"
+        env = _environment(url, namespace, receiver, setting.pace, search_url)
         listening = processes.start("receiver", _receiver(receiver), env)
+        search = processes.start("search", _uvicorn(setting.search, behind, workers=1), env)
         shops = (
             processes.start("fastapi", _uvicorn(setting.fastapi, ports[0]), _beside(env, ports[1])),
             processes.start("flask", _gunicorn(setting.flask, ports[1]), _beside(env, ports[0])),
@@ -154,9 +163,12 @@ async def build(setting: Setting) -> AsyncIterator[Stage]:
         stack.callback(processes.end, *shops)  # before what they flush to, and report to
         await asyncio.gather(
             listening.listens(receiver),
+            search.listens(behind),
             *(shop.listens(port) for shop, port in zip(shops, ports, strict=True)),
         )
-        yield Stage(store, url, namespace, ports, receiver, processes, shops, env)
+        yield Stage(
+            store, url, namespace, ports, receiver, processes, shops, search, search_url, env
+        )
 
 
 def _open(url: str, namespace: str) -> StateStore:
@@ -197,7 +209,7 @@ def _measured(document: Document) -> Iterator[str]:
             yield f"entered:{rollout}:{release}:{entry.run}:other"
 
 
-def _environment(url: str, namespace: str, receiver: int, pace: int) -> dict[str, str]:
+def _environment(url: str, namespace: str, receiver: int, pace: int, search: str) -> dict[str, str]:
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(_STRANGE)}
     return {
         **inherited,
@@ -212,6 +224,7 @@ def _environment(url: str, namespace: str, receiver: int, pace: int) -> dict[str
         "CANARY_NAMESPACE": namespace,
         "CANARY_DEMO_KEY": secrets.token_urlsafe(32),
         "CANARY_DEMO_PACE": str(pace),
+        "CANARY_DEMO_SEARCH": search,
     }
 
 
@@ -223,10 +236,10 @@ def _receiver(port: int) -> Sequence[str]:
     return [sys.executable, "-m", "canary_middleware.demo.receiver", "--port", str(port)]
 
 
-def _uvicorn(app: str, port: int) -> Sequence[str]:
+def _uvicorn(app: str, port: int, workers: int = WORKERS) -> Sequence[str]:
     return [
         sys.executable, "-m", "uvicorn", "--factory", app, "--host", LOCALHOST, "--port", str(port),
-        "--workers", str(WORKERS), "--log-level", "warning", "--no-access-log",
+        "--workers", str(workers), "--log-level", "warning", "--no-access-log",
         "--timeout-graceful-shutdown", "5",
     ]  # fmt: skip
 

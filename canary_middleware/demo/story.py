@@ -1,4 +1,4 @@
-"""The story: three releases that find their own ends, a kill, a revive, and what it all came to."""
+"""The story: three releases that find their ends, a kill, a revive, and what it all came to."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from canary_middleware.demo.crowd import Crowd
 from canary_middleware.demo.display import Display
 from canary_middleware.demo.processes import LOCALHOST, DemoError
 from canary_middleware.demo.stage import WORKERS, Change, Setting, Stage
-from canary_middleware.demo.words import CHECKOUT, PARTS
+from canary_middleware.demo.words import CHECKOUT, PARTS, SEARCH
 
 READY_WITHIN: Final = 20.0
 EXPORTED_WITHIN: Final = 10.0
@@ -30,6 +30,8 @@ USUAL: Final = 250
 """Answers of each old version; from 200 on their latency is the baseline, and no later one is
 needed.
 """
+SERVED: Final = 10
+"""Answers of the new search until its server is killed."""
 GLANCE: Final = 0.5
 """Seconds between two looks at the store."""
 LINES: Final = 100
@@ -59,6 +61,7 @@ class Story:
         self._setting = setting
         self._board: Board | None = None
         self._told = 0
+        self._died: float | None = None
 
     async def tell(self) -> Account:
         """From the first visitor to the last span.
@@ -91,6 +94,7 @@ class Story:
             kill=_window(kill),
             revive=_window(revive),
             after=after,
+            died=self._died,
             exported=await self._exported(),
         )
 
@@ -139,6 +143,8 @@ class Story:
             if time.monotonic() >= looked + GLANCE:
                 looked = time.monotonic()
                 await self._look(begun)
+            if self._died is None:
+                self._strike(begun)
             if self._board and all(
                 view.entry and view.entry.phase in ENDED for view in self._board.views
             ):
@@ -147,6 +153,17 @@ class Story:
         for text in self._lines():
             self._display.line(text)
         self._board = None
+
+    def _strike(self, begun: float) -> None:
+        """Kill the server of the new search as soon as some visitors have seen it."""
+        if sum(answer.version == SEARCH.canary for answer in self._crowd.answers) < SERVED:
+            return
+        self._died = time.monotonic()
+        self._stage.processes.kill(self._stage.search)
+        told = f"the server of {SEARCH.canary}, {self._stage.search_url}, is killed"
+        self._display.wrapped(
+            f"{self._died - begun:5.1f} s  {SEARCH.name}: {told}", "bold", indent=2, hanging=9
+        )
 
     async def _look(self, begun: float) -> None:
         """What the store says, and the moves that it made since the last look."""
@@ -202,7 +219,9 @@ class Story:
     def _lines(self) -> list[str]:
         display = self._display
         paper = Paper(display.width, display.full, display.empty)
-        lines = board(self._board, paper) if self._board else []
+        gone = ", which has been killed" if self._died is not None else ""
+        notes = {SEARCH.name: f"{SEARCH.canary} is a server at {self._stage.search_url}{gone}"}
+        lines = board(self._board, paper, notes) if self._board else []
         return [display.paint(line.text, line.color) if line.color else line.text for line in lines]
 
     async def _exported(self) -> Exported:

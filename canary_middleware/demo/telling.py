@@ -10,7 +10,7 @@ from canary_middleware.demo.account import Account, Release
 from canary_middleware.demo.display import Display
 from canary_middleware.demo.promises import verdicts
 from canary_middleware.demo.summary import counted, harmed, touched
-from canary_middleware.demo.words import PARTS
+from canary_middleware.demo.words import PARTS, SEARCH
 
 _COLOURS: Final = {Phase.PROMOTED: "green", Phase.ROLLED_BACK: "red"}
 
@@ -21,7 +21,7 @@ def told(account: Account, display: Display) -> bool:
         display.line(text)
     for part in PARTS:
         release = account.releases[part.name]
-        display.wrapped(_end(release), _COLOURS.get(release.phase, "yellow"))
+        display.wrapped(_end(release, account.died), _COLOURS.get(release.phase, "yellow"))
     display.line()
     for text in _counted(account, display):
         display.line(text)
@@ -54,12 +54,14 @@ def _touched(account: Account, display: Display) -> Iterator[str]:
     yield ""
 
 
-def _end(release: Release) -> str:
+def _end(release: Release, died: float | None) -> str:
     """What history says of it, in its own words."""
     said = release.told.sentence() if release.told else f"{release.word}: {release.why}"
     by = f", by {' and '.join(release.guards)}" if release.guards else ""
-    took = release.since - release.began
-    return f"{release.part.name}, {took:.1f} s after its start{by}: {said}"
+    took = f"{release.since - release.began:.1f} s after its start"
+    if release.part is SEARCH and died is not None:
+        took += f", {release.since - died:.1f} s after its server was killed"
+    return f"{release.part.name}, {took}{by}: {said}"
 
 
 def _counted(account: Account, display: Display) -> Iterator[str]:

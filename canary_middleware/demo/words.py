@@ -33,7 +33,7 @@ CHECKOUT: Final = Part("checkout", "1.4.2", "1.5.0")
 PAY: Final = Part("pay", "2.3.1", "2.4.0")
 """The new one charges some orders twice, with clean 200s."""
 SEARCH: Final = Part("search", "3.0.8", "3.1.0")
-"""The new one crashes on every request."""
+"""The new one is a server of its own, which dies."""
 
 PARTS: Final = (CHECKOUT, PAY, SEARCH)
 PART_OF: Final[Mapping[str, Part]] = {
@@ -48,7 +48,7 @@ CHARGES: Final = "charges"
 """What an order observes; and the member of a receipt that says how often it was charged."""
 
 TWICE: Final = "orders-charged-twice"
-"""The guard that is to notice it, and :data:`ERRORS` the one that notices the crash."""
+"""The guard that is to notice it, and :data:`ERRORS` the one that notices a dead server."""
 ERRORS: Final = "errors"
 
 VISITOR: Final = "Demo-Visitor"

@@ -44,6 +44,13 @@ def test_what_was_not_started_or_measured_is_left_out() -> None:
     ]  # fmt: skip
 
 
+def test_a_note_stands_below_its_rollout() -> None:
+    notes = {"checkout": "1.5.0 is a server at http://127.0.0.1:9002", "search": "is not shown"}
+    lines = [line.text for line in board(scene(VIEW), Paper(79, "#", "."), notes)]
+    assert lines[2] == "    1.5.0 is a server at http://127.0.0.1:9002"
+    assert [*lines[:2], *lines[3:]] == drawn(scene(VIEW))
+
+
 def test_why_there_are_no_numbers_is_said() -> None:
     *_, line = board(scene(View("checkout", ENTRY, trouble="of another format")), Paper(79))
     assert line == ("    its totals cannot be read: of another format", "red")
