@@ -270,3 +270,30 @@ def test_one_who_leaves_at_the_moment_of_its_turn_passes_it_on() -> None:
         site.release(link, reusable=True)
 
     in_a_site(silent, work)
+
+
+async def shaken(upstream: AsgiUpstream) -> int:
+    """The status of the answer to a handshake, without a server."""
+    says: asyncio.Queue[Any] = asyncio.Queue()
+    said: asyncio.Queue[Any] = asyncio.Queue()
+    says.put_nowait({"type": "websocket.connect"})
+    scope = request() | {
+        "type": "websocket", "subprotocols": [], "extensions": {"websocket.http.response": {}},
+    }  # fmt: skip
+    await upstream(scope, says.get, said.put)
+    status: int = said.get_nowait()["status"]
+    return status
+
+
+def test_websockets_and_requests_tell_each_other_of_an_upstream_that_refuses() -> None:
+    port = free_port()
+
+    async def both() -> None:
+        for first, second in [(shaken, served), (served, shaken)]:
+            upstream = AsgiUpstream(f"http://127.0.0.1:{port}")
+            assert await first(upstream) == 502
+            with Origin(silent, socket.create_server(("127.0.0.1", port))) as origin:
+                assert await second(upstream) == 502
+                assert not origin.peers
+
+    asyncio.run(both())

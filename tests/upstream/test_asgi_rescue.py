@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from canary_middleware import Canary, Rescue
 from canary_middleware.asgi import CanaryMiddleware
 from canary_middleware.upstream.asgi import AsgiUpstream
 from canary_middleware.upstream.settings import Timeouts
-from tests.scenarios.facade import facade, outcomes
+from tests.scenarios.facade import facade, kill, outcomes
 from tests.support.servers import free_port, wait_until
 from tests.upstream.asgi_rig import Front
 from tests.upstream.origins import Origin, Peer, answering, silent, text
@@ -82,6 +83,47 @@ def test_what_was_sent_is_not_sent_to_stable_too(front: Front) -> None:
         assert front.ask().body == b"stable "
         assert len(origin.heads) == 2
     assert outcomes(canary) == {"canary 5xx": 1, "canary rescued": 1}
+
+
+def test_a_body_that_is_still_coming_reaches_stable_whole(front: Front) -> None:
+    """The canary answers in the middle of it; nothing is lost between the two who read it."""
+
+    def script(peer: Peer) -> None:
+        peer.head()
+        peer.until(b"one\r\n")
+        peer.send(text(b"", status=b"503 Too Soon"))
+
+    canary = facade(rescue=Rescue(methods=("POST",)))
+    with ready(front, script, canary) as origin:
+        for pause in (0.0, 0.05):
+            with contextlib.closing(front.caller()) as caller:
+                caller.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+                caller.send(b"3\r\none\r\n")
+                for piece in (b"two", b"six"):
+                    time.sleep(pause)
+                    caller.send(b"3\r\n%b\r\n" % piece)
+                caller.send(b"0\r\n\r\n")
+                assert caller.answer().body == b"stable onetwosix"
+        assert len(origin.heads) == 2
+    assert outcomes(canary) == {"canary rescued": 2}
+
+
+def test_a_kill_takes_those_along_who_wait_for_the_canary(front: Front) -> None:
+    go_on = threading.Event()
+
+    def script(peer: Peer) -> None:
+        while peer.head():
+            go_on.wait(5)
+            peer.send(OK)
+
+    canary = facade()
+    with ready(front, script, canary) as origin, contextlib.closing(front.caller()) as caller:
+        caller.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        wait_until(lambda: bool(origin.heads))
+        kill(canary)
+        wait_until(lambda: front.ask().body == b"stable ")
+        go_on.set()
+        assert caller.answer().body == b"stable "
 
 
 BROKEN = {
