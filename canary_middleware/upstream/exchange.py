@@ -35,7 +35,7 @@ from canary_middleware.upstream.framing import (
     content_length,
     tokens,
 )
-from canary_middleware.upstream.requesting import check, names_of, write
+from canary_middleware.upstream.requesting import check, write
 
 _END: Final = b"\r\n\r\n"
 _PROTOCOL: Final = b"HTTP/1."
@@ -44,6 +44,7 @@ _ANSWERING: Final = re.compile(
 )
 _FRAMED: Final = frozenset({b"content-length", b"transfer-encoding"})
 _TELLING: Final = _FRAMED | {b"connection"}
+_NONE: Final = Kind.NONE
 _BODILESS: Final = frozenset({204, 304})
 _OVER: Final = End()
 _CHUNK_LINE: Final = 16
@@ -89,14 +90,13 @@ class Exchange:
         *,
         limits: Limits = LIMITS,
     ) -> None:
-        names = names_of(headers)
-        check(names, framing.kind)
-        self.head = write(method, target, headers, framing.kind)
-        self.started = self.done = self.continued = self.surplus = False
+        kind, self._owed = framing
         # Our requests carry Connection only to upgrade, or to close: then this one is the last.
-        self._keep = b"\nconnection\n" not in names
-        self._framing, self._owed = framing
-        self._finished = framing.kind is Kind.NONE
+        self._keep = not check(headers, kind)
+        self.head = write(method, target, headers, kind)
+        self.started = self.done = self.continued = self.surplus = False
+        self._framing = kind
+        self._finished = kind is _NONE
         self._bodiless = method == b"HEAD"
         self._limits = limits
         self._heads = 0

@@ -4,30 +4,61 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from canary_middleware.upstream.framing import Kind
 
 _TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
 _LINE: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [!-~\x80-\xff]+ HTTP/1\.1")
 _BREAKING: Final = b"\r\n\0"
-_CHUNKED: Final = frozenset({Kind.CHUNKED, Kind.UNKNOWN})
+_LENGTH: Final = Kind.LENGTH
+_IN_CHUNKS: Final = (Kind.CHUNKED, Kind.UNKNOWN)
+_USUAL: Final = 1024
+"""Bytes of names up to which a verdict is kept: browsers differ in a few dozen sets of names, and
+what strangers can make us hold is 256 of these."""
 
 
-def names_of(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
-    """The names of a request's headers in lower case, each between two line feeds.
+class _Told(NamedTuple):
+    """What the names of a request's headers say."""
 
-    In one piece, because they are looked at in every request; and apart from the written lines,
-    because HTTP/2 lets through names with a colon in them, which in HTTP/1.1 are other headers.
+    lengths: int
+    coded: bool
+    connection: bool
+
+
+def check(headers: Sequence[tuple[bytes, bytes]], kind: Kind) -> bool:
+    """Refuse names that are none, and headers that contradict what was settled of the body.
+
+    Names are looked at apart from the written lines, because HTTP/2 lets through names with a
+    colon in them, which in HTTP/1.1 are other headers.
+
+    Returns:
+        Whether there is a Connection among them.
 
     Raises:
-        ValueError: a name is no token.
+        ValueError: a name is no token, or there is a Transfer-Encoding or another number of
+            Content-Lengths than the framing wants.
     """
-    names = b"\n%b\n" % b"\n\n".join([name for name, _ in headers]).lower()
+    names = b"\n\n".join([name for name, _ in headers])
+    told = (_told if len(names) <= _USUAL else _told.__wrapped__)(names, len(headers))
+    if told.coded or told.lengths != (kind is _LENGTH):
+        raise ValueError("headers that contradict the framing of the request")
+    return told.connection
+
+
+@lru_cache(maxsize=256)
+def _told(joined: bytes, count: int) -> _Told:
+    """Of so many names. No other names look so: a line feed in one would be one too many."""
+    names = b"\n\n%b\n" % joined.lower()
     ends = names.translate(None, _TOKEN)
-    if headers and (ends != b"\n\n" * len(headers) or b"\n\n\n" in names):
+    if count and (ends != b"\n" + b"\n\n" * count or b"\n\n\n" in names):
         raise ValueError("a header name that is no token")
-    return names
+    return _Told(
+        names.count(b"\ncontent-length\n"),
+        b"\ntransfer-encoding\n" in names,
+        b"\nconnection\n" in names,
+    )
 
 
 def write(
@@ -41,7 +72,7 @@ def write(
     """
     line = b"%b %b HTTP/1.1" % (method, target)
     lines = [line, *map(b": ".join, headers), b"", b""]
-    if kind in _CHUNKED:
+    if kind in _IN_CHUNKS:
         lines.insert(-2, b"Transfer-Encoding: chunked")
     head = b"\r\n".join(lines)
     if len(head) - len(head.translate(None, _BREAKING)) != 2 * (len(lines) - 1):
@@ -49,14 +80,3 @@ def write(
     if not _LINE.fullmatch(line):
         raise ValueError("a method or target that is none")
     return head
-
-
-def check(names: bytes, kind: Kind) -> None:
-    """Refuse headers that say something else of the body than was settled.
-
-    Raises:
-        ValueError: they do.
-    """
-    lengths = 1 if kind is Kind.LENGTH else 0
-    if names.count(b"\ncontent-length\n") != lengths or b"\ntransfer-encoding\n" in names:
-        raise ValueError("headers that contradict the framing of the request")

@@ -120,3 +120,13 @@ def test_headers_that_contradict_the_framing_are_not_written(
 ) -> None:
     with pytest.raises(ValueError, match="contradict"):
         Exchange(b"POST", b"/", headers, framing)
+
+
+@pytest.mark.parametrize("names", [[b""], [b"a\n\nb", b"c"], [b"a\n", b"\nb", b"c"], [b"", b"a"]])
+def test_names_are_judged_anew_where_they_only_look_like_those_seen_before(
+    names: list[bytes],
+) -> None:
+    for seen in ([], [b"a"], [b"a", b"b"], [b"a", b"b", b"c"]):
+        Exchange(b"GET", b"/", [(name, b"v") for name in seen], NONE)
+    with pytest.raises(ValueError, match="no token"):
+        Exchange(b"GET", b"/", [(name, b"v") for name in names], NONE)
