@@ -283,7 +283,9 @@ def test_nobody_is_sent_back_to_a_stable_that_does_not_answer(started: Shell) ->
         assert "--yes" in answer.err
     text = started("status").out
     assert "checkout: 1.4.2 does not answer its probe in 1 of 2 processes\n" in text
-    assert "checkout: 1.5.0 does not answer its probe in 1 of 2 processes; they serve stable" in text
+    assert (
+        "checkout: 1.5.0 does not answer its probe in 1 of 2 processes; they serve stable" in text
+    )
     assert started("weight", "checkout", "60%").code == 0, "forward is no matter of stable"
     assert started("weight", "checkout", "10%", "--yes").code == 0
     assert started("rollback", "checkout", "--yes").code == 0
