@@ -115,6 +115,7 @@ class CanaryMiddleware:
             if visit.match.shared:
                 await self._canary.asker.settle_async(visit)
             app, scope = self._dispatch(visit, scope) if self._targets else (self.app, scope)
+            visit.target = app
             await app(scope, answer.receive, answer.send)
         except BaseException as error:
             if not answer.survives(error):

@@ -18,13 +18,16 @@ class Superseding(Measured):
     Attributes:
         canary: some exposed assignment is canary.
         rescued: this is the second run of a request whose canary failed.
+        target: the application that the whole request was given to, ``None`` before. What an
+            upstream somewhere inside of it has not seen, the application may have acted on.
         unsent: the canary's upstream could not be reached, and nothing of the request was read.
     """
 
-    __slots__ = ("_place", "canary", "rescued", "unsent")
+    __slots__ = ("_place", "canary", "rescued", "target", "unsent")
 
     canary: bool
     rescued: bool
+    target: object
     unsent: bool
     _place: bool
 

@@ -71,6 +71,7 @@ class Visit(Superseding):
         self.finished = False
         self.abandoned = False
         self.rescued = False
+        self.target = None
         self.unsent = False
         self.failed = False
         self.issue = False

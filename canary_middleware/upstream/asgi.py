@@ -124,7 +124,7 @@ class AsgiUpstream:
                 site = self._here()
             await passage.go(site)
         except UnreachableError as error:
-            _note_unsent(scope)
+            self._note_unsent(scope)
             self._trouble.failed(error.why, monotonic())
             await _answer(send, error.status)
         except RefusedError as error:
@@ -164,6 +164,12 @@ class AsgiUpstream:
             raise RefusedError(431, "the head is too long")
         return exchange, framed is not NONE, receive
 
+    def _note_unsent(self, scope: Scope) -> None:
+        """Tell whoever could let stable answer that the upstream has seen nothing."""
+        visit = scope.get(SCOPE_KEY)
+        if visit is not None and visit.target is self:  # else others have seen the request
+            visit.unsent = True
+
     def _here(self) -> Site:
         loop = asyncio.get_running_loop()
         site = self._sites.get(loop)
@@ -187,10 +193,10 @@ class AsgiUpstream:
                 self.health.answered()
             else:
                 self.health.refused(loop.time(), random.random())
-                _note_unsent(scope)
+                self._note_unsent(scope)
 
         if self.health.blocked(loop.time()):
-            _note_unsent(scope)
+            self._note_unsent(scope)
             await receive()
             await websocket.refuse(scope, send, 502)
             return
@@ -228,13 +234,6 @@ def _tls(given: ssl.SSLContext | None, origin: Origin) -> ssl.SSLContext | None:
     if given is not None:
         raise ConfigurationError([Problem("tls", "the URL is not one of https", "write https://")])
     return None
-
-
-def _note_unsent(scope: Scope) -> None:
-    """Tell whoever could let stable answer that the upstream has seen nothing."""
-    visit = scope.get(SCOPE_KEY)
-    if visit is not None:
-        visit.unsent = True
 
 
 async def _answer(send: Send, status: int, *, ends: bool = False) -> None:

@@ -187,7 +187,7 @@ class WsgiUpstream:
             return relay, relay.begin()
         except NoConnectionError as error:
             visit = environ.get(ENVIRON_KEY)
-            if visit is not None and untouched:
+            if visit is not None and visit.target is self and untouched:
                 visit.unsent = True
             raise RefusedError(error.status, error.why) from error
         except LateError as error:

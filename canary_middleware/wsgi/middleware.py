@@ -106,6 +106,7 @@ class CanaryMiddleware:
         for lane in visit.match.lanes if self._targets else ():
             target = self._targets.get(lane.name)
             if target is not None and visit.expose(lane.name).is_canary:
+                visit.target = target
                 return target
         return self.app
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from canary_middleware import Canary, Rescue
+from canary_middleware import Canary, Rescue, Rollout, current
 from canary_middleware.asgi import CanaryMiddleware
 from canary_middleware.upstream.asgi import AsgiUpstream
 from canary_middleware.upstream.settings import Timeouts
@@ -76,6 +76,26 @@ def test_u1_no_budget_bounds_what_never_ran(front: Front) -> None:
             assert set(found) == {b"stable paid"}
 
 
+def test_what_an_application_acted_on_before_it_asked_an_upstream_is_not_repeated(
+    front: Front,
+) -> None:
+    orders = []
+    inside = AsgiUpstream(f"http://127.0.0.1:{free_port()}")
+
+    async def shop(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            orders.append(current("checkout").version)
+            await inside(scope, receive, send)
+
+    canary = facade(more=[Rollout("blog", stable="1", canary="2", paths=["/blog"])])
+    with Origin(silent) as origin:
+        targets = {"blog": AsgiUpstream(origin.url)}
+        with front.serving(CanaryMiddleware(shop, canary, targets)):
+            assert front.ask(method="POST", body=b"paid").status == 502
+    assert orders == ["2"]
+    assert outcomes(canary) == {"canary 5xx": 1}
+
+
 def test_what_was_sent_is_not_sent_to_stable_too(front: Front) -> None:
     canary = facade()
     with ready(front, lambda peer: peer.head(), canary) as origin:
@@ -90,7 +110,7 @@ def test_a_body_that_is_still_coming_reaches_stable_whole(front: Front) -> None:
 
     def script(peer: Peer) -> None:
         peer.head()
-        peer.until(b"one\r\n")
+        peer.until(b"one")  # whatever else came along
         peer.send(text(b"", status=b"503 Too Soon"))
 
     canary = facade(rescue=Rescue(methods=("POST",)))

@@ -30,6 +30,7 @@ def test_a_visit_is_told_that_nothing_was_read(port: int | None, told: bool) -> 
     with Origin(lambda peer: peer.head()) as origin:
         visit = Visit()
         upstream = WsgiUpstream(origin.url if port == 0 else f"http://127.0.0.1:{free_port()}")
+        visit.target = upstream
         body = io.BytesIO(b"hello") if port == 0 else Untouched()
         more: dict[str, Any] = {ENVIRON_KEY: visit, "CONTENT_LENGTH": "5", "wsgi.input": body}
         assert ask(upstream, method="POST", **more).status == "502 Bad Gateway"

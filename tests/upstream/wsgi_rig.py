@@ -83,6 +83,7 @@ def counts(upstream: WsgiUpstream) -> tuple[int, ...]:
 
 
 class Visit:
+    target: object = None
     unsent = False
 
 
