@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from canary_middleware.upstream.events import BrokenUpstreamError, Data, Event
 from canary_middleware.upstream.exchange import Exchange
@@ -107,11 +107,12 @@ class Link(asyncio.BufferedProtocol):
             raise self._error
         return events
 
-    async def coming(self) -> None:
-        """Wait until there is something to take."""
-        if not self._events and self._error is None:
-            self._waiter = self._loop.create_future()
-            await self._waiter
+    def coming(self) -> asyncio.Future[None] | None:
+        """What to wait for until there is something to take; nothing if there is."""
+        if self._events or self._error is not None:
+            return None
+        self._waiter = self._loop.create_future()
+        return self._waiter
 
     def fail(self, error: Exception) -> None:
         """End the connection; whoever waits for it gets this error."""
@@ -129,8 +130,7 @@ class Link(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection stands."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # narrows
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # those of uvloop descend from none
         self.alive = True
 
     def get_buffer(self, _: int) -> memoryview:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any, Final
 
 from canary_middleware.core.rescue import Superseded
@@ -194,7 +194,8 @@ class Passage:
             else:
                 self._timer = self._loop.call_later(self._timeouts.start, self.look)
 
-    async def _ask(self) -> None:
+    def _ask(self) -> Coroutine[Any, Any, None]:
+        """Send the head; what is returned passes the answer on."""
         self._use()
         self._link.write(self._exchange.head)
         if self._framed:
@@ -202,12 +203,25 @@ class Passage:
             self._beside(self._upload)
         else:
             self._sent = True
-        await self._answer()
+        return self._answer()
 
     async def _answer(self) -> None:
-        while not await self._deliver(self._link.take()):
-            await self._link.coming()
-            self._moved = self._loop.time()
+        """One coroutine for all of it, as each more costs at every wake-up."""
+        link, time = self._link, self._loop.time
+        while True:
+            coming = link.coming()
+            if coming is not None:
+                await coming
+            events = link.take()
+            self._moved = time()
+            if events:
+                self._sending = True
+                for message in self._messages(events):
+                    await self._send(message)
+                self._sending = False
+                self._moved = time()
+                if type(events[-1]) is End:
+                    return
 
     # --- up --------------------------------------------------------------------------------------
 
@@ -320,33 +334,30 @@ class Passage:
 
     # --- down ------------------------------------------------------------------------------------
 
-    async def _deliver(self, events: list[Event]) -> bool:
-        """Send what came; whether that was all."""
+    def _messages(self, events: list[Event]) -> list[Message]:
+        """What to send of what came."""
+        messages: list[Message] = []
         body = b""
         for event in events:
             kind = type(event)
             if kind is Data:
                 if body:
-                    await self._say({"type": "http.response.body", "body": body, "more_body": True})
+                    messages.append(_body(body, more=True))
                 body = event.data  # type: ignore[union-attr]
             elif kind is Start:
-                await self._begin(event)  # type: ignore[arg-type]
+                messages.append(self._start(event))  # type: ignore[arg-type]
             elif kind is End:
-                await self._finish(body, events)
-                return True
+                messages.append(_body(body, more=False))
+                if self._trailing:
+                    messages.append(self._trailers(events))
+                return messages
             elif kind is Interim:
-                await self._interim(event)  # type: ignore[arg-type]
+                messages += self._interim(event)  # type: ignore[arg-type]
         if body:
-            await self._say({"type": "http.response.body", "body": body, "more_body": True})
-        return False
+            messages.append(_body(body, more=True))
+        return messages
 
-    async def _say(self, message: Message) -> None:
-        self._sending = True
-        await self._send(message)
-        self._sending = False
-        self._moved = self._loop.time()
-
-    async def _begin(self, event: Start) -> None:
+    def _start(self, event: Start) -> Message:
         headers = incoming(event.headers, keep_case=self._keep_case)
         if event.status in BODILESS:  # servers look for a body, whatever the length is of
             headers = [pair for pair in headers if pair[0].lower() != b"content-length"]
@@ -359,22 +370,24 @@ class Passage:
             self._trailing = any(name.lower() == b"trailer" for name, _ in event.headers)
             message["trailers"] = self._trailing
         self.started = True
-        await self._say(message)
+        return message
 
-    async def _finish(self, body: bytes, events: list[Event]) -> None:
-        await self._say({"type": "http.response.body", "body": body, "more_body": False})
-        if self._trailing:
-            headers = [pair for one in events if isinstance(one, Trailers) for pair in one.headers]
-            sent = incoming(headers, keep_case=self._keep_case)
-            await self._say({"type": "http.response.trailers", "headers": sent})
+    def _trailers(self, events: list[Event]) -> Message:
+        headers = [pair for one in events if isinstance(one, Trailers) for pair in one.headers]
+        sent = incoming(headers, keep_case=self._keep_case)
+        return {"type": "http.response.trailers", "headers": sent}
 
-    async def _interim(self, event: Interim) -> None:
+    def _interim(self, event: Interim) -> list[Message]:
         """Early hints, where the server can pass them on; a 100 is the server's own to say."""
         if event.status == 100 and self._wanted is not None and not self._wanted.done():
             self._wanted.set_result(None)
         if event.status != 103 or self._scope.get("http_version") == "1.0":
-            return
-        if "http.response.early_hint" in (self._scope.get("extensions") or ()):
-            links = [value for name, value in event.headers if name.lower() == b"link"]
-            if links:
-                await self._say({"type": "http.response.early_hint", "links": links})
+            return []
+        if "http.response.early_hint" not in (self._scope.get("extensions") or ()):
+            return []
+        links = [value for name, value in event.headers if name.lower() == b"link"]
+        return [{"type": "http.response.early_hint", "links": links}] if links else []
+
+
+def _body(body: bytes, *, more: bool) -> Message:
+    return {"type": "http.response.body", "body": body, "more_body": more}

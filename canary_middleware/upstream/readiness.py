@@ -64,7 +64,8 @@ async def _asked(link: Link, exchange: Exchange) -> int:
     link.write(exchange.head)
     status = 0
     while not exchange.done:
-        await link.coming()
+        if (coming := link.coming()) is not None:
+            await coming
         for event in link.take():
             if isinstance(event, Start):
                 status = event.status
