@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import random
 import ssl
 from typing import Final
@@ -13,9 +12,7 @@ from canary_middleware.upstream.health import Health
 from canary_middleware.upstream.link import HELD, Link
 from canary_middleware.upstream.looks import Looks
 from canary_middleware.upstream.pool import Full, Handed, Open, Pool, Reuse, Wait
-
-HAPPY_EYEBALLS: Final = 0.25
-"""Seconds after which the next address of a name is tried beside the first (RFC 8305)."""
+from canary_middleware.upstream.racing import race
 
 LOOK: Final = 0.1
 """Seconds between two looks at the exchanges that are not over yet."""
@@ -63,8 +60,7 @@ class Site:
         self._tls = tls
         self._connect_within = connect
         self._idle = idle
-        # Of an address there is only one; and a race that is cancelled may forget its winner.
-        self._stagger = None if _is_address(origin.host) else HAPPY_EYEBALLS
+        self._race = race(self.loop, origin.host)
         self._pool: Pool[Link] = Pool(connections, idle, waiting)
         self._tickets: dict[int, asyncio.Future[Reuse[Link] | Open[Link]]] = {}
         self._sweep: asyncio.TimerHandle | None = None
@@ -171,7 +167,7 @@ class Site:
         else:
             _, link = await loop.create_connection(
                 made, origin.host, origin.port, ssl=self._tls, server_hostname=name,
-                happy_eyeballs_delay=self._stagger,
+                **self._race,
             )  # fmt: skip
         return link
 
@@ -197,11 +193,3 @@ class Site:
         self._close(*self._pool.expire(self.loop.time()))
         if self._pool.counts().idle:
             self._sweep = self.loop.call_later(self._idle, self._swept)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -10,6 +10,7 @@ from typing import Final
 
 from canary_middleware.errors import ConfigurationError, Problem
 from canary_middleware.upstream.address import Origin
+from canary_middleware.upstream.racing import race
 from canary_middleware.upstream.settings import LONGEST
 from canary_middleware.upstream.websocket_exchange import (
     MAX_SIZE,
@@ -22,9 +23,6 @@ from canary_middleware.upstream.websocket_exchange import (
 
 CHUNK: Final = 64 * 1024
 """Bytes read at a time, and bytes that may wait to be written before a writer has to."""
-
-NEXT_ADDRESS: Final = 0.25
-"""Seconds after which the next address of a host is tried beside the first (RFC 8305)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,5 +240,5 @@ async def _connect(
         )
     return await asyncio.open_connection(
         origin.host, origin.port, limit=CHUNK, ssl=secure, server_hostname=name,
-        happy_eyeballs_delay=NEXT_ADDRESS,
+        **race(asyncio.get_running_loop(), origin.host),
     )  # fmt: skip
