@@ -9,7 +9,6 @@ from typing import cast
 from canary_middleware.upstream.link import Link
 from canary_middleware.upstream.racing import race
 
-
 STRANGER = cast("asyncio.AbstractEventLoop", object())
 """As uvloop's loops, which descend from nothing that asyncio runs."""
 
