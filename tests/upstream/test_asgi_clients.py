@@ -14,8 +14,8 @@ from tests.upstream.origins import Origin, Peer, Script, answering, silent, text
 
 OK = text(b"hello")
 QUICK = Timeouts(connect=0.4, start=0.5, idle=0.5, total=1.5)
-SOON = 1.0
-"""Seconds within which an upstream hears that a client has left."""
+SOON = 2.0
+"""Seconds within which an upstream hears that a client has left (U7); tenths where it is quiet."""
 
 
 def left(origin: Origin) -> float:
