@@ -7,11 +7,13 @@ import os
 from collections.abc import Callable
 from typing import Final, cast
 
-from canary_middleware.upstream.events import BrokenUpstreamError, Data, Event
+from canary_middleware.upstream.events import BrokenUpstreamError, Data, End, Event
 from canary_middleware.upstream.exchange import Exchange
 
 HELD: Final = 64 * 1024
 """Bytes of a body that are read ahead of a client who takes them slowly, and then one read."""
+ROOM: Final = 2 * HELD
+"""Bytes of one read, at most: each more is another turn of the loop, for us and for the client."""
 
 
 class Link(asyncio.BufferedProtocol):
@@ -217,7 +219,7 @@ class Link(asyncio.BufferedProtocol):
         for event in events:
             if type(event) is Data:
                 self._held += len(event.data)
-        if self._held > HELD and not self._paused and self.alive:
+        if self._held > HELD and not self._paused and self.alive and type(events[-1]) is not End:
             self._paused = True
             self._transport.pause_reading()
         self._wake()

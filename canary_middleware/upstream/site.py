@@ -9,7 +9,7 @@ from typing import Final
 
 from canary_middleware.upstream.address import Origin
 from canary_middleware.upstream.health import Health
-from canary_middleware.upstream.link import HELD, Link
+from canary_middleware.upstream.link import ROOM, Link
 from canary_middleware.upstream.looks import Looks
 from canary_middleware.upstream.pool import Full, Handed, Open, Pool, Reuse, Wait
 from canary_middleware.upstream.racing import race
@@ -64,7 +64,7 @@ class Site:
         self._pool: Pool[Link] = Pool(connections, idle, waiting)
         self._tickets: dict[int, asyncio.Future[Reuse[Link] | Open[Link]]] = {}
         self._sweep: asyncio.TimerHandle | None = None
-        self._room = memoryview(bytearray(HELD))
+        self._room = memoryview(bytearray(ROOM))
 
     async def take(self, *, trial: bool = False) -> Link:
         """A connection for one exchange; give it back with :meth:`release`.
