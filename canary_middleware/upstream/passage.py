@@ -20,6 +20,7 @@ from canary_middleware.upstream.events import (
 )
 from canary_middleware.upstream.exchange import Exchange
 from canary_middleware.upstream.headers import incoming
+from canary_middleware.upstream.patience import tried
 from canary_middleware.upstream.settings import Timeouts
 from canary_middleware.upstream.site import LOOK, Site
 
@@ -88,10 +89,10 @@ class Passage:
     """
 
     __slots__ = (
-        "_awaiting_client", "_begun", "_exchange", "_expecting", "_framed", "_keep_case", "_late",
-        "_link", "_looks", "_loop", "_main", "_moved", "_over", "_raised", "_receive", "_scope",
-        "_send", "_sending", "_sent", "_task", "_timeouts", "_timer", "_trailing", "_uploading",
-        "_wanted", "started",
+        "_asked", "_begun", "_exchange", "_expecting", "_framed", "_keep_case", "_late", "_link",
+        "_looks", "_loop", "_main", "_moved", "_over", "_raised", "_receive", "_scope", "_send",
+        "_sending", "_sent", "_since", "_task", "_timeouts", "_timer", "_trailing", "_uploading",
+        "_waited", "_wanted", "started",
     )  # fmt: skip
 
     def __init__(
@@ -106,7 +107,7 @@ class Passage:
         self._keep_case = keep_case
         self._expecting = expecting
         self._framed = self._uploading = framed
-        self._awaiting_client = False
+        self._asked = self._waited = 0.0  # when the client was asked for a piece; for how long
         self._sending = False
         self._sent = False
         self._trailing = False
@@ -128,7 +129,7 @@ class Passage:
         """
         self._loop, self._looks = site.loop, site.looks
         self._main = asyncio.current_task()
-        self._begun = self._moved = self._loop.time()
+        self._begun = self._moved = self._since = self._loop.time()
         self._link = await site.take()
         try:
             if self._framed and not self._expecting:
@@ -155,11 +156,12 @@ class Passage:
             site.release(self._link, reusable=self._exchange.reusable)
 
     def _failure(self, error: Exception) -> Exception:
-        status = 502
-        if isinstance(error, LateError):
-            status = error.status
-        elif isinstance(error, BrokenRequestError):
+        status, now = error.status if isinstance(error, LateError) else 502, self._loop.time()
+        asked = now - self._asked if self._asked else 0.0
+        if isinstance(error, BrokenRequestError):
             status = 400
+        elif tried(self._waited + asked, now - self._since):
+            status = 408
         if not self.started:
             return RefusedError(status, str(error))
         return (ConnectionAbortedError if status < 500 else UpstreamBrokenError)(str(error))
@@ -213,13 +215,14 @@ class Passage:
             if coming is not None:
                 await coming
             events = link.take()
-            self._moved = time()
+            self._moved = before = time()
             if events:
                 self._sending = True
                 for message in self._messages(events):
                     await self._send(message)
                 self._sending = False
-                self._moved = time()
+                self._moved = now = time()
+                self._waited += now - before
                 if type(events[-1]) is End:
                     return
 
@@ -262,16 +265,17 @@ class Passage:
             raise LateError(408, "the client sent nothing of its body") from None
 
     async def _piece(self) -> tuple[bytes, bool]:
-        self._awaiting_client = True
+        asked = self._asked = self._loop.time()
         message = await self._receive()
-        self._awaiting_client = False
         self._moved = self._loop.time()
+        self._asked, self._waited = 0.0, self._waited + self._moved - asked
         if message["type"] == "http.disconnect":
             raise GoneError
         return message.get("body", b""), message.get("more_body", False)
 
     def _sent_all(self) -> None:
         self._uploading, self._sent = False, True
+        self._waited, self._since = 0.0, self._loop.time()  # an upload excuses nothing after it
 
     async def _watch(self) -> None:
         """Listen for the end of the client."""
@@ -309,9 +313,9 @@ class Passage:
         due = self._begun + limits.total
         late = LateError(504, "it took longer than the whole may take")
         if not self._sending:
-            if self._awaiting_client or self._uploading:
+            if self._asked or self._uploading:
                 at, status, why = self._moved + limits.idle, 408, "the client sent nothing"
-                if not self._awaiting_client:
+                if not self._asked:
                     status, why = 504, "it took nothing of the body"
             elif not self.started:
                 at, status, why = self._moved + limits.start, 504, "no answer began in time"

@@ -1,0 +1,82 @@
+"""Clients that try an upstream's patience until it gives up: that is no failure of its version.
+
+Many servers end an exchange that makes no progress, as gunicorn does with its whole worker.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.scenarios.facade import facade, outcomes
+from tests.support.servers import wait_until
+from tests.upstream.asgi_rig import Front
+from tests.upstream.origins import Origin, Peer
+from tests.upstream.patience_rig import ASK, GIVES_UP, LARGE, UPLOAD, tires_of_readers
+from tests.upstream.test_asgi_rescue import serving
+
+
+def gives_up(peer: Peer) -> None:
+    """As servers with a time-out for bodies do."""
+    peer.head()
+    peer.sock.settimeout(GIVES_UP)
+    peer.body(10)
+
+
+@pytest.mark.parametrize("expects", [b"", b"Expect: 100-continue\r\n"])
+def test_w17_an_upload_that_an_upstream_tires_of_is_the_clients(
+    front: Front, expects: bytes
+) -> None:
+    canary = facade()
+    with Origin(gives_up) as origin, serving(front, origin.url, canary):
+        caller = front.caller()
+        caller.send(UPLOAD % expects)
+        if expects:
+            caller.until(b"Continue\r\n\r\n")
+        caller.send(b"1")
+        assert caller.answer().status == 408
+        caller.close()
+    assert outcomes(canary) == {"canary 4xx": 1}
+
+
+def test_w17_an_answer_that_nobody_takes_is_no_failure(front: Front) -> None:
+    canary = facade()
+    with Origin(tires_of_readers) as origin, serving(front, origin.url, canary):
+        caller = front.caller()
+        caller.send(ASK)
+        time.sleep(2 * GIVES_UP)
+        while caller.sock.recv(LARGE):
+            pass
+        caller.close()
+        wait_until(lambda: bool(outcomes(canary)), what="the request ends")
+    assert outcomes(canary) == {"canary aborted": 1}
+
+
+def breaks(peer: Peer) -> None:
+    peer.head()
+    peer.body(10)
+
+
+def breaks_later(peer: Peer) -> None:
+    peer.head()
+    peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1")
+    peer.over.wait(GIVES_UP)
+
+
+@pytest.mark.parametrize("script", [breaks, breaks_later])
+def test_an_upstream_that_breaks_off_by_itself_fails(
+    front: Front, script: Callable[[Peer], None]
+) -> None:
+    """Also where its client took its time for the upload before."""
+    canary = facade()
+    with Origin(script) as origin, serving(front, origin.url, canary):
+        caller = front.caller()
+        caller.send(UPLOAD % b"" + b"123456789")
+        time.sleep(GIVES_UP)
+        caller.send(b"0")
+        got = caller.answer()
+        caller.close()
+        assert got.status == 502 or got.cut
+    assert outcomes(canary) in ({"canary 5xx": 1}, {"canary exception": 1})
