@@ -22,7 +22,8 @@ RIPE: Final = 12
 HORIZON: Final = 4
 """Slots in a horizon."""
 UNASKED: Final = 16_384
-"""Entries that wait for the store's word; beyond that they are dropped and counted."""
+"""Entries that wait to be asked about; beyond that they are dropped and counted. As many may wait
+for an answer of the store, and a last question more."""
 
 
 class Entrance(NamedTuple):
@@ -126,8 +127,12 @@ class Tally:
             self._matured(arm, entrance.sight).n += 1
 
     def ask(self, rollout: str, release: str, batch: str) -> list[Question]:
-        """What the store has not answered yet; each stays until :meth:`settle`."""
-        if self.unasked:
+        """What the store has not answered yet; each stays until :meth:`settle`.
+
+        Of a store that refuses them no more is asked than is kept, so that nothing grows for ever.
+        """
+        waiting = sum(len(question.entrances) for question in self.questions)
+        if self.unasked and waiting < UNASKED:
             run, asked = self.gauge.run, tuple(self.unasked)
             self.questions.append(Question(rollout, release, run, batch, asked))
             self.unasked = []

@@ -15,12 +15,29 @@ from canary_middleware.core.state import Period, RolloutState
 from canary_middleware.core.throw import Cell
 from canary_middleware.core.totals import Arm, Slot, bucket_of
 from canary_middleware.core.weight import FULL
+from canary_middleware.engine import tally
 from tests.engine.measured import RUN, Person, booked, entries, measured, person_on
 from tests.engine.world import World
 
 CANARY, STABLE = Cohort.CANARY, Cohort.STABLE
 HALF: Final = FULL // 2
 CELL: Final = Cell(RUN)
+
+# --- a store that refuses ------------------------------------------------------------------------
+
+
+def test_what_a_store_refuses_to_answer_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tally, "UNASKED", 4)
+    made = measured(HALF)
+    measuring = made.engine.measuring
+    for _ in range(30):
+        person_on(made, STABLE).ask()
+        made.time.monotonic += 100.0
+        measuring.book(made.time.monotonic)
+        questions = measuring.questions()  # and nothing comes back
+    assert sum(len(question.entrances) for question in questions) == 4
+    assert made.engine.recorder.events["entries_dropped"] == 30 - 2 * 4
+
 
 # --- observations -------------------------------------------------------------------------------
 
