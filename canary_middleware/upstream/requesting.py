@@ -68,8 +68,11 @@ def write(
 
     Raises:
         ValueError: CR, LF or NUL anywhere, something else than a token as the method, white space
-            or control bytes in the target.
+            or control bytes in the target, or CONNECT in any case.
     """
+    # With a path, too, it makes a tunnel of a connection that others shall use, or ends it.
+    if len(method) == 7 and method.upper() == b"CONNECT":
+        raise ValueError("CONNECT, which is for forward proxies")
     line = b"%b %b HTTP/1.1" % (method, target)
     lines = [line, *map(b": ".join, headers), b"", b""]
     if kind in _IN_CHUNKS:

@@ -65,6 +65,7 @@ def test_s19_redirects_are_the_clients_to_follow(front: Front) -> None:
         (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
         (b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", 400),
+        (b"CONNECT /path HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ],
     ids=lambda value: str(value)[:40],
 )

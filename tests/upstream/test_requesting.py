@@ -98,6 +98,13 @@ def test_only_tokens_are_methods_and_names(method: bytes, target: bytes, name: b
         Exchange(method, target, [HOST, (name, b"v")], NONE)
 
 
+@pytest.mark.parametrize("method", [b"CONNECT", b"connect"])
+@pytest.mark.parametrize("target", [b"/", b"other.example:443"])
+def test_no_tunnel_is_asked_for(method: bytes, target: bytes) -> None:
+    with pytest.raises(ValueError, match="forward proxies"):
+        Exchange(method, target, [HOST], NONE)
+
+
 LENGTH = (b"content-LENGTH", b"5")
 CODING = (b"transfer-ENCODING", b"chunked")
 
