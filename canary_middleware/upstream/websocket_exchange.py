@@ -118,7 +118,7 @@ class WebSocketExchange:
 
     Raises:
         ValueError: the target or a header has bytes that would start a line of their own, or that
-            no header may have.
+            no header may have; or a subprotocol is no token (RFC 6455, section 4.1).
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class WebSocketExchange:
         *,
         max_size: int = MAX_SIZE,
     ) -> None:
-        offer = [Subprotocol(name) for name in subprotocols]
+        offer = [Subprotocol(name) for name in subprotocols if name]
         uri = WebSocketURI(False, "upstream", 80, "/", "")  # it only asks for one; `head` is ours
         self._protocol = ClientProtocol(uri, subprotocols=offer or None, max_size=max_size)
         self._max_size = max_size
@@ -301,6 +301,9 @@ def _head(target: bytes, headers: Headers, key: str, offer: Sequence[str]) -> by
         (b"Sec-WebSocket-Version", b"13"),
     ]
     if offer:
+        # An upstream that chooses such a one is refused, and the client would have chosen that.
+        if not all(_NAME.fullmatch(name.encode("latin-1")) for name in offer):
+            raise ValueError("a subprotocol that is no token")
         lines.append((b"Sec-WebSocket-Protocol", ", ".join(offer).encode("latin-1")))
     if not _TARGET.fullmatch(target):
         raise ValueError("the target of a request has no spaces and no control bytes")

@@ -116,6 +116,13 @@ def test_nothing_starts_a_line_of_its_own(target: bytes, name: bytes, value: byt
         WebSocketExchange(target, [(name, value)])
 
 
+@pytest.mark.parametrize("name", ["a b", "b@d", '"x"', "", "\xe9", "\u20ac"])
+def test_no_upstream_is_offered_a_subprotocol_that_it_could_not_choose(name: str) -> None:
+    """Some servers take all of them; one that an upstream chose was a failure of its version."""
+    with pytest.raises(ValueError, match=r"subprotocol|latin-1"):
+        exchange("v1", name)
+
+
 def test_an_acceptance_tells_headers_and_subprotocol() -> None:
     made = exchange("v1", "v2")
     answer = acceptance(made, b"Set-Cookie: a=1", b"Set-Cookie: b=\xe9",
