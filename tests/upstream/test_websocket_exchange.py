@@ -116,7 +116,7 @@ def test_nothing_starts_a_line_of_its_own(target: bytes, name: bytes, value: byt
         WebSocketExchange(target, [(name, value)])
 
 
-@pytest.mark.parametrize("name", ["a b", "b@d", '"x"', "", "\xe9", "\u20ac"])
+@pytest.mark.parametrize("name", ["a b", "b@d", '"x"', "\xe9", "\u20ac"])
 def test_no_upstream_is_offered_a_subprotocol_that_it_could_not_choose(name: str) -> None:
     """Some servers take all of them; one that an upstream chose was a failure of its version."""
     with pytest.raises(ValueError, match=r"subprotocol|latin-1"):
