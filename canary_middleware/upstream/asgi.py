@@ -187,8 +187,11 @@ class AsgiUpstream:
         from canary_middleware.upstream import websocket  # not every site has WebSockets
 
         loop = asyncio.get_running_loop()
+        told = False
 
         def reached(ok: bool) -> None:
+            nonlocal told
+            told = True
             if ok:
                 self.health.answered()
             else:
@@ -200,10 +203,14 @@ class AsgiUpstream:
             await receive()
             await websocket.refuse(scope, send, 502)
             return
-        await websocket.relay(
-            scope, receive, send, self.origin, timeouts=self._timeouts, trust=self._trust,
-            preserve_host=self._preserve_host, tls=self._tls, reached=reached,
-        )  # fmt: skip
+        try:
+            await websocket.relay(
+                scope, receive, send, self.origin, timeouts=self._timeouts, trust=self._trust,
+                preserve_host=self._preserve_host, tls=self._tls, reached=reached,
+            )  # fmt: skip
+        finally:
+            if not told:  # a handshake that cannot be passed on, or nobody waited for the connect
+                self.health.forgone()
 
     def answers(self) -> bool:
         """As :meth:`ready`, for a thread, over a connection of its own."""

@@ -61,7 +61,7 @@ class Health:
         self._lock = threading.Lock()
 
     def blocked(self, now: float) -> bool:
-        """Whether not to connect now. Who hears no says ``refused`` or ``answered`` next.
+        """Whether not to connect now. Who hears no says ``refused``, ``answered`` or ``forgone``.
 
         Args:
             now: monotonic seconds.
@@ -96,6 +96,16 @@ class Health:
             self._trying = False
             self._until = now + self._backoff.after(self._failures, chance)
             return self._failures == 1
+
+    def forgone(self) -> None:
+        """A connect was broken off: nothing is known of it, and if it was the trial, another is.
+
+        Otherwise clients that leave at once could keep everybody from an upstream that is back.
+        """
+        if self._trying:
+            with self._lock:
+                if self._trying:
+                    self._trying, self._until = False, -math.inf
 
     def answered(self) -> bool:
         """A connect succeeded; whether that ended a time of failures."""

@@ -147,6 +147,7 @@ class Site:
         except BaseException as error:
             self._hand(self._pool.failed())
             if not isinstance(error, (OSError, TimeoutError)):
+                self._health.forgone()
                 raise
             self._health.refused(self.loop.time(), random.random())
             status = 504 if isinstance(error, TimeoutError) else 502

@@ -221,3 +221,16 @@ def test_the_end_does_not_wait_for_a_canary_that_never_came(front: Front) -> Non
             wait_until(lambda: bool(origin.heads))
             begun = time.monotonic()
         assert time.monotonic() - begun < 0.25
+
+
+def test_a_handshake_that_cannot_be_passed_on_takes_nobodys_trial(front: Front) -> None:
+    port = free_port()
+    with serving(front, f"http://127.0.0.1:{port}", canary := facade()):
+        canary.engine.set_ready("checkout", ready=True)
+        assert front.ask().body == b"stable "
+        with Origin(answering(OK), socket.create_server(("127.0.0.1", port))):
+            time.sleep(0.6)  # the first back-off
+            asks = ("Upgrade: websocket", "Connection: upgrade", "Sec-WebSocket-Version: 13")
+            key = f"Sec-WebSocket-Key: {'x' * 22}=="
+            assert front.ask("/", "GET", None, *asks, key, "Host: another").status == 400
+            assert front.ask().body == b"canary"

@@ -53,6 +53,17 @@ def test_exactly_one_trial_passes_and_its_success_opens_the_way_for_all() -> Non
     assert [health.blocked(101.0) for _ in range(5)] == [False] * 5
 
 
+def test_a_trial_that_is_broken_off_leaves_the_next_one_to_try() -> None:
+    health = down(100.0)
+    health.forgone()
+    assert health.blocked(100.1), "it was no trial"
+    for _ in range(3):
+        assert not health.blocked(101.0)
+        health.forgone()
+    assert not health.refused(101.0, 0.0), "of somebody, and already known"
+    assert [health.blocked(at) for at in (101.49, 101.5, 101.5)] == [True, False, True]
+
+
 def test_a_failed_trial_doubles_the_wait() -> None:
     health = down(100.0)
     assert not health.blocked(101.0)
