@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Final, cast
 
-from canary_middleware.upstream.events import BrokenUpstreamError, Data, End, Event
+from canary_middleware.upstream.events import BrokenUpstreamError, End, Event
 from canary_middleware.upstream.exchange import Exchange
 
 HELD: Final = 64 * 1024
@@ -150,7 +150,7 @@ class Link(asyncio.BufferedProtocol):
         except BrokenUpstreamError as error:
             self.fail(error)
             return
-        self._came(events)
+        self._came(events, nbytes)
 
     def eof_received(self) -> None:
         """The upstream will say no more; the transport closes by itself."""
@@ -159,7 +159,7 @@ class Link(asyncio.BufferedProtocol):
             self._drop()
             return
         try:
-            self._came(exchange.close())
+            self._came(exchange.close(), 0)
         except BrokenUpstreamError as error:
             self.fail(error)
         self.alive = False
@@ -196,7 +196,7 @@ class Link(asyncio.BufferedProtocol):
             data = os.read(descriptor, HELD)
             if not data:  # after a reset, too: no proof that a body that ends so is whole
                 raise ConnectionResetError
-            self._came(exchange.feed(data))
+            self._came(exchange.feed(data), len(data))
 
     def pause_writing(self) -> None:
         """The upstream is slower than the client."""
@@ -209,16 +209,14 @@ class Link(asyncio.BufferedProtocol):
 
     # --- private ---------------------------------------------------------------------------------
 
-    def _came(self, events: list[Event]) -> None:
+    def _came(self, events: list[Event], size: int) -> None:
         if not events:
             return
         if self._events:
             self._events += events
         else:
             self._events = events
-        for event in events:
-            if type(event) is Data:
-                self._held += len(event.data)
+        self._held += size
         if self._held > HELD and not self._paused and self.alive and type(events[-1]) is not End:
             self._paused = True
             self._transport.pause_reading()
@@ -230,10 +228,12 @@ class Link(asyncio.BufferedProtocol):
             self._transport.resume_reading()
 
     def _wake(self) -> None:
-        for future in (self._waiter, self._drained):
-            if future is not None and not future.done():
-                future.set_result(None)
+        waiter, drained = self._waiter, self._drained
         self._waiter = self._drained = None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+        if drained is not None and not drained.done():
+            drained.set_result(None)
 
     def _drop(self) -> None:
         if self.alive:

@@ -128,7 +128,7 @@ class Passage:
             ConnectionAbortedError: and that is the client's fault.
         """
         self._loop, self._looks = site.loop, site.looks
-        self._main = asyncio.current_task()
+        self._main = asyncio.current_task(self._loop)
         self._begun = self._moved = self._since = self._loop.time()
         self._link = await site.take()
         try:
