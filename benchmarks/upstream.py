@@ -27,9 +27,9 @@ from typing import NamedTuple, Self
 from benchmarks.measure import ratio_line
 from tests.support.servers import Process, free_port
 
-ROUNDS = 5
+ROUNDS = 9
 SMALL, LARGE = 1_000, 100_000
-REQUESTS = {SMALL: 5_000, LARGE: 2_000}
+REQUESTS = {SMALL: 3_000, LARGE: 1_500}
 SLOW = 10
 """How many times fewer of them for whom is only there for orientation, and takes seconds."""
 THREADS = 8
