@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Self
 
-from canary_middleware.upstream.blocking import ClientLeftError, Connection
+from canary_middleware.errors import CanaryError
+from canary_middleware.upstream.blocking import ClientLeftError, Connection, LateError
 from canary_middleware.upstream.events import (
     BrokenRequestError,
     BrokenUpstreamError,
@@ -19,6 +20,7 @@ from canary_middleware.upstream.events import (
 from canary_middleware.upstream.exchange import Exchange
 from canary_middleware.upstream.headers import incoming
 from canary_middleware.upstream.lending import Lender
+from canary_middleware.upstream.patience import tried
 from canary_middleware.upstream.settings import Timeouts
 
 Hint = Callable[[list[tuple[str, str]]], object]
@@ -45,8 +47,9 @@ class Relay:
     """
 
     __slots__ = (
-        "_body", "_client", "_conn", "_data", "_end", "_exchange", "_fresh", "_hint", "_lender",
-        "_repeatable", "_start", "_timeouts", "_torn", "_unsent", "_until", "whole",
+        "_body", "_client", "_conn", "_data", "_end", "_exchange", "_fresh", "_gave", "_hint",
+        "_lender", "_repeatable", "_since", "_start", "_timeouts", "_torn", "_unsent", "_until",
+        "_waited", "whole",
     )  # fmt: skip
 
     def __init__(
@@ -74,7 +77,9 @@ class Relay:
         self._unsent = _NOTHING
         self._torn = False
         self._until = 0.0
-        self._end = time.monotonic() + timeouts.total
+        self._since = time.monotonic()
+        self._waited = self._gave = 0.0  # for the client; when it was given something
+        self._end = self._since + timeouts.total
         self.whole: list[bytes] | None = None
 
     def begin(self) -> Start:
@@ -85,12 +90,15 @@ class Relay:
             LateError: the upstream did not go on in time.
             ClientLeftError: nobody waits for it any more.
             BrokenUpstreamError: it gave no answer.
-            BrokenRequestError: the client's body broke off.
+            BrokenRequestError: the client's body broke off, or came so slowly that the upstream
+                gave up.
         """
         try:
             start = self._asked()
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if self._tried() and isinstance(error, (BrokenUpstreamError, LateError)):
+                raise BrokenRequestError("the client sent so slowly") from error
             raise
         if self._exchange.done:
             self.whole = self._data
@@ -100,7 +108,7 @@ class Relay:
         conn = self._conn = self._lender.lend(self._end)
         first = b""
         if self._body is not None:
-            first = next(self._body, b"")
+            first = self._piece(self._body) or b""
             if conn.reused and conn.dead():  # while the client took its time
                 conn = self._renewed(conn)
         asked = self._exchange.head + self._exchange.frame(first)
@@ -133,8 +141,11 @@ class Relay:
             LateError: the upstream did not go on in time. As for any other exception after the
                 start of an answer, the server has to cut the connection to the client.
             BrokenUpstreamError: it broke off.
-            BrokenPipeError: the client left, or its body broke off.
+            BrokenPipeError: the client left, took so slowly that the upstream gave up, or its body
+                broke off.
         """
+        if self._gave:
+            self._waited += time.monotonic() - self._gave
         if self._fresh:
             self._fresh = False
             if not self._data and self._conn is not None:
@@ -147,10 +158,12 @@ class Relay:
             except BaseException as error:
                 self.close()
                 # Its client's doing, in words that every server knows.
-                if isinstance(error, (ClientLeftError, BrokenRequestError)):
+                its = isinstance(error, (ClientLeftError, BrokenRequestError))
+                if its or (isinstance(error, CanaryError) and self._tried()):
                     raise BrokenPipeError(errno.EPIPE, str(error)) from error
                 raise
         data, self._data = b"".join(self._data), []
+        self._gave = time.monotonic()
         return data
 
     def close(self) -> None:
@@ -184,13 +197,25 @@ class Relay:
 
     def _read_on(self, conn: Connection, body: Iterator[bytes]) -> None:
         """Take the next piece from the client, which may be slow, and see what came meanwhile."""
-        piece = next(body, None)
+        piece = self._piece(body)
         if piece is None:
             self._body = None
+            # What was waited for until now excuses nothing after it.
+            self._waited, self._since = 0.0, time.monotonic()
             self._unsent = memoryview(self._exchange.finish())
         else:
             self._unsent = memoryview(self._exchange.frame(piece))
             self._overhear(conn)
+
+    def _piece(self, body: Iterator[bytes]) -> bytes | None:
+        asked = time.monotonic()
+        try:
+            return next(body, None)
+        finally:
+            self._waited += time.monotonic() - asked
+
+    def _tried(self) -> bool:
+        return tried(self._waited, time.monotonic() - self._since)
 
     def _overhear(self, conn: Connection) -> None:
         self._hear(conn)

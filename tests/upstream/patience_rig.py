@@ -21,3 +21,21 @@ def tires_of_readers(peer: Peer) -> None:
         peer.sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % LARGE + bytes(LARGE))
     except OSError:
         peer.reset()
+
+
+def tires_of_senders(peer: Peer) -> None:
+    """As servers with a time-out for bodies do."""
+    peer.head()
+    peer.sock.settimeout(GIVES_UP)
+    peer.body(10)
+
+
+def breaks(peer: Peer) -> None:
+    peer.head()
+    peer.body(10)
+
+
+def breaks_later(peer: Peer) -> None:
+    peer.head()
+    peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1")
+    peer.over.wait(GIVES_UP)

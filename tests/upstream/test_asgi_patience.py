@@ -14,15 +14,17 @@ from tests.scenarios.facade import facade, outcomes
 from tests.support.servers import wait_until
 from tests.upstream.asgi_rig import Front
 from tests.upstream.origins import Origin, Peer
-from tests.upstream.patience_rig import ASK, GIVES_UP, LARGE, UPLOAD, tires_of_readers
+from tests.upstream.patience_rig import (
+    ASK,
+    GIVES_UP,
+    LARGE,
+    UPLOAD,
+    breaks,
+    breaks_later,
+    tires_of_readers,
+    tires_of_senders,
+)
 from tests.upstream.test_asgi_rescue import serving
-
-
-def gives_up(peer: Peer) -> None:
-    """As servers with a time-out for bodies do."""
-    peer.head()
-    peer.sock.settimeout(GIVES_UP)
-    peer.body(10)
 
 
 @pytest.mark.parametrize("expects", [b"", b"Expect: 100-continue\r\n"])
@@ -30,7 +32,7 @@ def test_w17_an_upload_that_an_upstream_tires_of_is_the_clients(
     front: Front, expects: bytes
 ) -> None:
     canary = facade()
-    with Origin(gives_up) as origin, serving(front, origin.url, canary):
+    with Origin(tires_of_senders) as origin, serving(front, origin.url, canary):
         caller = front.caller()
         caller.send(UPLOAD % expects)
         if expects:
@@ -52,17 +54,6 @@ def test_w17_an_answer_that_nobody_takes_is_no_failure(front: Front) -> None:
         caller.close()
         wait_until(lambda: bool(outcomes(canary)), what="the request ends")
     assert outcomes(canary) == {"canary aborted": 1}
-
-
-def breaks(peer: Peer) -> None:
-    peer.head()
-    peer.body(10)
-
-
-def breaks_later(peer: Peer) -> None:
-    peer.head()
-    peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1")
-    peer.over.wait(GIVES_UP)
 
 
 @pytest.mark.parametrize("script", [breaks, breaks_later])
