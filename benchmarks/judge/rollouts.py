@@ -25,7 +25,8 @@ SITES = tuple(
     Traffic(visitors=visitors, rates={CHARGES: 0.3, ORDERS: 0.05}) for visitors in (60_000, 6_000)
 )
 """One on which the margins can be proven in three days, and one on which they cannot."""
-DAYS = 3 * 86_400.0
+DAYS = 14 * 86_400.0
+"""The age at which a ramp holds whatever it knows: until then, one may be between two steps."""
 
 
 def healthy(judge: Judge, runs: int) -> Iterator[Line]:
