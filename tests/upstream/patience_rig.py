@@ -37,5 +37,6 @@ def breaks(peer: Peer) -> None:
 
 def breaks_later(peer: Peer) -> None:
     peer.head()
+    peer.body(10)
     peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1")
     peer.over.wait(GIVES_UP)
