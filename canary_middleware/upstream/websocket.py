@@ -18,6 +18,7 @@ from urllib.parse import quote
 from canary_middleware.upstream.address import Origin
 from canary_middleware.upstream.headers import BadHeaderError, Client, Trust, incoming, outgoing
 from canary_middleware.upstream.passage import UpstreamBrokenError
+from canary_middleware.upstream.patience import LONG
 from canary_middleware.upstream.settings import Timeouts
 from canary_middleware.upstream.websocket_exchange import (
     MAX_HEAD,
@@ -45,6 +46,9 @@ T = TypeVar("T")
 GOING_AWAY: Final = 1001
 ABNORMAL: Final = 1006
 """What a server says of a client that went without a close frame (RFC 6455, section 7.1.5)."""
+
+CAUGHT_UP: Final = 0.1
+"""Seconds without a word of the upstream after which nothing of it waits for the client."""
 
 FAREWELL: Final = 1.0
 """Seconds in which a server that refuses our messages has to say how the client left."""
@@ -211,6 +215,7 @@ class Relay:
         self.client = client
         self.send = send
         self.link = link
+        self._kept = 0.0  # seconds for which the upstream waited for the client, of late
 
     async def run(self) -> None:
         """Pass messages on until one side ends, and end the other one."""
@@ -246,11 +251,18 @@ class Relay:
 
     async def _down(self) -> Closed | Broken:
         """From the upstream to the client."""
+        time = asyncio.get_running_loop().time
         while not self.link.ended:
-            for event in await self.link.read():
+            before = time()
+            events = await self.link.read()
+            if time() - before > CAUGHT_UP:
+                self._kept = 0.0
+            for event in events:
                 if isinstance(event, Message):
                     self.link.waiting = True
+                    before = time()
                     await self.send(_sent(event.data))
+                    self._kept += time() - before
                     self.link.waiting = False
                 elif isinstance(event, Closed | Broken):
                     return event
@@ -273,6 +285,9 @@ class Relay:
     async def _follow_upstream(self, end: Closed | Broken) -> None:
         if isinstance(end, Broken):
             await self._end_both(end.code, HTTPStatus(502).phrase)
+            if self._kept >= LONG:  # its pings waited behind what our client did not take
+                logger.info("an upstream gave up on a client that reads slowly: %s", end.why)
+                return
             raise UpstreamBrokenError(end.why)
         await self._end_both(end.code, end.reason)
 

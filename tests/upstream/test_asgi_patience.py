@@ -5,10 +5,12 @@ Many servers end an exchange that makes no progress, as gunicorn does with its w
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 
 import pytest
+from websockets.utils import accept_key
 
 from tests.scenarios.facade import facade, outcomes
 from tests.support.servers import wait_until
@@ -25,6 +27,12 @@ from tests.upstream.patience_rig import (
     tires_of_senders,
 )
 from tests.upstream.test_asgi_rescue import serving
+
+PIECE = 2**20
+SHAKE = b"\r\n".join([
+    b"GET / HTTP/1.1", b"Host: shop", b"Upgrade: websocket", b"Connection: Upgrade",
+    b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", b"", b"",
+])  # fmt: skip
 
 
 @pytest.mark.parametrize("expects", [b"", b"Expect: 100-continue\r\n"])
@@ -54,6 +62,49 @@ def test_w17_an_answer_that_nobody_takes_is_no_failure(front: Front) -> None:
         caller.close()
         wait_until(lambda: bool(outcomes(canary)), what="the request ends")
     assert outcomes(canary) == {"canary aborted": 1}
+
+
+def shakes(peer: Peer) -> None:
+    found = re.search(b"Sec-WebSocket-Key: (.*)", peer.head())
+    if found is None:  # a probe
+        return
+    key = accept_key(found[1].strip().decode()).encode()
+    lines = [b"Upgrade: websocket", b"Connection: Upgrade", b"Sec-WebSocket-Accept: " + key]
+    peer.send(b"\r\n".join([b"HTTP/1.1 101 Switching Protocols", *lines, b"", b""]))
+
+
+def cuts(peer: Peer) -> None:
+    """Without a close frame, and without a reason."""
+    shakes(peer)
+
+
+def tires_of_listeners(peer: Peer) -> None:
+    """As a WebSocket server does whose pings are not answered."""
+    shakes(peer)
+    peer.sock.settimeout(GIVES_UP)
+    message = b"\x82\x7f" + PIECE.to_bytes(8, "big") + bytes(PIECE)
+    try:
+        peer.sock.sendall(message * (LARGE // PIECE))
+    except OSError:
+        peer.reset()
+
+
+@pytest.mark.parametrize(("waits", "ended"), [(2 * GIVES_UP, "1xx"), (0.0, "exception")])
+def test_w17_a_websocket_that_nobody_reads_is_no_failure(
+    front: Front, waits: float, ended: str
+) -> None:
+    canary = facade()
+    script = tires_of_listeners if waits else cuts
+    with Origin(script) as origin, serving(front, origin.url, canary):
+        caller = front.caller()
+        caller.send(SHAKE)
+        caller.until(b"\r\n\r\n")
+        time.sleep(waits)
+        while b"\x88" not in caller.sock.recv(LARGE)[:1] and not outcomes(canary):
+            pass
+        caller.close()
+        wait_until(lambda: bool(outcomes(canary)), timeout=8, what="the socket ends")
+    assert outcomes(canary) == {f"canary {ended}": 1}
 
 
 @pytest.mark.parametrize("script", [breaks, breaks_later])
