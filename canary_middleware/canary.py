@@ -28,7 +28,7 @@ from canary_middleware.errors import ConfigurationError, Problem
 from canary_middleware.stores import Credentials, StateStore, open_store
 from canary_middleware.stores.memory import MemoryStore
 from canary_middleware.stores.quick import place_problems
-from canary_middleware.targets.probing import NO_PROBES, Answers, Prober
+from canary_middleware.targets.probing import Prober, Silence
 from canary_middleware.telemetry import Telemetry
 
 logger = logging.getLogger("canary_middleware")
@@ -189,7 +189,7 @@ class Canary:
     # --- what the shells ask --------------------------------------------------------------------
 
     def attach(
-        self, kind: str, targets: Mapping[str, object], probes: Mapping[str, Answers] = NO_PROBES
+        self, kind: str, targets: Mapping[str, object], probes: Mapping[str, Silence] | None = None
     ) -> None:
         """A middleware of this kind ("asgi", "wsgi") serves these targets.
 

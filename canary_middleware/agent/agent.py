@@ -63,7 +63,7 @@ class Agent:
         kind: Callable[[], str] = lambda: "python",
         in_flight: Callable[[], int] = lambda: 0,
         streams: Callable[[], tuple[OpenStreams, ...]] = tuple,
-        silent: Callable[[], tuple[tuple[str, str], ...]] = tuple,
+        silent: Callable[[], tuple[tuple[str, str, str], ...]] = tuple,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:

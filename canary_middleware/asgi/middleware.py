@@ -18,8 +18,9 @@ from canary_middleware.engine.visit import Visit
 from canary_middleware.errors import ConfigurationError, Problem
 from canary_middleware.targets.interface import is_asgi, is_upstream
 from canary_middleware.targets.lifespan import Lifespans, share_lifespan
-from canary_middleware.targets.probing import NO_PROBES, STABLE
+from canary_middleware.targets.probing import probes_of
 from canary_middleware.targets.replay import fresh
+from canary_middleware.upstream.address import parse
 
 
 class CanaryMiddleware:
@@ -39,17 +40,18 @@ class CanaryMiddleware:
     def __init__(
         self, app: App | str, canary: Canary, targets: Mapping[str, App | str] | None = None
     ) -> None:
-        self.app = _application(app)
+        self.app = _application(app, "app")
         self._canary = canary
         self._engine = canary.engine
         # Configuration only, so it is the same in every snapshot: one look less per request.
         self._below = self._engine.snapshot.below
-        self._targets = {name: _application(target) for name, target in (targets or {}).items()}
+        self._targets = {
+            name: _application(target, f"targets[{name!r}]")
+            for name, target in (targets or {}).items()
+        }
         _check(self.app, canary, self._targets)
         self._upstreams = any(map(is_upstream, self._targets.values()))
-        # Targets are ready once their lifespan has started; of stable nobody waits for that.
-        probe = getattr(self.app, "answers", None)
-        canary.attach("asgi", self._targets, {STABLE: probe} if probe else NO_PROBES)
+        canary.attach("asgi", self._targets, probes_of(self.app, self._targets))
         self._lifespans = Lifespans(self._targets, self._engine)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -152,10 +154,15 @@ def _ending(error: BaseException, visit: Visit) -> OutcomeClass:
     return OutcomeClass.ABORTED if lost or gone else OutcomeClass.EXCEPTION
 
 
-def _application(given: App | str) -> App:
+def _application(given: App | str, place: str) -> App:
     if not isinstance(given, str):
         return given
-    from canary_middleware.upstream.asgi import AsgiUpstream  # an extra
+    parse(given, place)  # whose errors name the place
+    try:
+        from canary_middleware.upstream.asgi import AsgiUpstream  # an extra
+    except ModuleNotFoundError as error:
+        hint = "pip install 'canary-middleware[upstream]'"
+        raise ConfigurationError([Problem(place, f"{error}", hint)]) from error
 
     return AsgiUpstream(given)
 

@@ -27,6 +27,7 @@ from canary_middleware.cli.sentences import sentence
 from canary_middleware.cli.show import print_json, print_json_line, say, shown
 from canary_middleware.core.declared import FIRST_REPORT
 from canary_middleware.core.state import ACTIVE, Document, Entry
+from canary_middleware.core.status import silence
 from canary_middleware.errors import VerbRefusedError
 from canary_middleware.stores import StateStore
 from canary_middleware.verbs import Status
@@ -147,10 +148,8 @@ def _see_stable(connection: Connection, rollout: str, release: str | None, weigh
     entry = state.entries.get(release or state.current or "") if state else None
     if entry is None or weight >= entry.weight:
         return
-    silent, declaring = found.silent(rollout, entry.stable)
-    if silent:
-        where = f"in {silent} of {declaring} processes"
-        message = f"{rollout}: stable {entry.stable} does not answer its probe {where}"
+    if silence := found.silence(rollout, entry.stable):
+        message = f"{rollout}: stable {silence}"
         hint = "start its server first; or go back all the same with --yes"
         raise VerbRefusedError(message, rollout=rollout, hint=hint)
 
@@ -268,8 +267,11 @@ def _do(
             document = verb(store, rollout, by=author.by, why=author.why, **options)
         except VerbRefusedError as error:
             raise unknown(store, connection, rollout) or error from None
-    state = document.rollouts[rollout]
-    return document, state.entries[options["release"] or state.current or ""]
+        state = document.rollouts[rollout]
+        entry = state.entries[options["release"] or state.current or ""]
+        if entry.weight and (silent := silence(store.processes(), rollout, entry.release)):
+            say(f"canary: {shown(f'{rollout}: {silent}')}; stable answers there", err=True)
+    return document, entry
 
 
 def _say(

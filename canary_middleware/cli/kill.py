@@ -25,6 +25,7 @@ from canary_middleware.cli.show import Row, paint, print_json, print_table, say,
 from canary_middleware.core.records import ProcessReport
 from canary_middleware.core.snapshot import SERVING
 from canary_middleware.core.state import ACTIVE, EVERYTHING, Document, Entry, Phase
+from canary_middleware.core.status import silence
 from canary_middleware.core.weight import format_weight
 from canary_middleware.errors import NotPersistedError, StoreError, StoreUnavailableError
 from canary_middleware.stores.protocol import REPORT_LIFE
@@ -192,6 +193,9 @@ def _warn(connection: Connection, scope: str, struck: Document) -> None:
         near = difflib.get_close_matches(scope, known, 1)
         meant = f"; did you mean {shown(near[0])}?" if near else ""
         say(f"canary: nobody knows a rollout {scope} (known: {names}){meant}", err=True)
+    for name, entry in _current(struck, scope):
+        if silent := silence(reports, name, entry.stable):
+            say(f"canary: {shown(f'{name}: {silent}')}", err=True)
     if not reports:
         say(
             f"canary: no process has reported in namespace {connection.namespace} in the last "

@@ -134,12 +134,8 @@ def _print_silent(found: Status) -> None:
     for rollout in found.rollouts:
         entry = rollout.current
         for label in (entry.release, entry.stable) if entry else ():
-            silent, declaring = found.silent(rollout.name, label)
-            if silent:
-                where = f"{silent} of {declaring} processes"
-                means = "; they serve stable" if entry and label == entry.release else ""
-                text = f"{rollout.name}: {label} does not answer its probe in {where}{means}"
-                say(paint(shown(text), "yellow"))
+            if silence := found.silence(rollout.name, label):
+                say(paint(shown(f"{rollout.name}: {silence}"), "yellow"))
 
 
 def _print_streams(found: Status) -> None:

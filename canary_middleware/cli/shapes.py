@@ -127,7 +127,10 @@ def _process(found: Status, process: ProcessReport) -> Shape:
         "staleness": process.staleness,
         "in_flight": process.in_flight,
         "streams": [_streams(one) for one in process.streams],
-        "silent": [{"rollout": name, "version": label} for name, label in process.silent],
+        "silent": [
+            {"rollout": name, "version": label, "why": why or None}
+            for name, label, why in process.silent
+        ],
         "at": process.at,
         "kill_file": process.kill_file,
         "declares": {name: plan.canary for name, plan in process.plans.items()},

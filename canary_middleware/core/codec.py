@@ -141,7 +141,7 @@ def encode_report(report: ProcessReport) -> bytes:
         StoreError: it would be larger than :data:`MAX_BYTES`.
     """
     plans = {name: plan.plain() for name, plan in report.plans.items()}
-    silent = [{"rollout": rollout, "version": label} for rollout, label in report.silent]
+    silent = [dict(zip(("rollout", "version", "why"), one, strict=True)) for one in report.silent]
     said = {**asdict(report), "plans": plans, "silent": silent}
     return _bounded("the report of this process", _dump(said))
 
@@ -173,9 +173,9 @@ def decode_report(data: bytes) -> ProcessReport:
     )
 
 
-def _version(place: Place) -> tuple[str, str]:
-    fields = place.fields("rollout", "version")
-    return fields["rollout"].text(), fields["version"].text()
+def _version(place: Place) -> tuple[str, str, str]:
+    fields = place.fields("rollout", "version", "why")
+    return fields["rollout"].text(), fields["version"].text(), fields["why"].text(empty=True)
 
 
 def _streams(place: Place) -> OpenStreams:

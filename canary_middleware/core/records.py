@@ -82,8 +82,8 @@ class ProcessReport:
         at: wall-clock seconds of the store when it was written; 0 before.
         kill_file: text of the kill file that its host has; ``None`` without one.
         streams: what is open there, by rollout and version.
-        silent: versions that this process cannot serve, because a target did not start or does not
-            answer its probe: rollout and label.
+        silent: versions that do not answer this process, because a target did not start or its
+            server does not answer its probe: rollout, label, and why if that is known.
     """
 
     id: str
@@ -97,4 +97,4 @@ class ProcessReport:
     at: float = 0.0
     kill_file: str | None = None
     streams: tuple[OpenStreams, ...] = ()
-    silent: tuple[tuple[str, str], ...] = ()
+    silent: tuple[tuple[str, str, str], ...] = ()

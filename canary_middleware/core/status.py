@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from canary_middleware.core.declared import Waiting
@@ -66,10 +66,9 @@ class Status:
             found[key] = found[key].joined(one) if key in found else one
         return tuple(found[key] for key in sorted(found))
 
-    def silent(self, rollout: str, label: str) -> tuple[int, int]:
-        """Processes that cannot serve a version now, and those that declare the rollout."""
-        declaring = [process for process in self.processes if rollout in process.plans]
-        return sum((rollout, label) in one.silent for one in declaring), len(declaring)
+    def silence(self, rollout: str, label: str) -> str:
+        """See :func:`silence`."""
+        return silence(self.processes, rollout, label)
 
     @property
     def declared(self) -> frozenset[tuple[str, str]]:
@@ -82,3 +81,19 @@ class Status:
         """Every rollout in the state or in a process."""
         names = {name for name, _ in self.declared}
         return frozenset(names.union(rollout.name for rollout in self.rollouts))
+
+
+def silence(processes: Sequence[ProcessReport], rollout: str, label: str) -> str:
+    """That a version does not answer, where and why, as a sentence; nothing if it does."""
+    declaring = [process for process in processes if rollout in process.plans]
+    silent = [
+        why
+        for process in declaring
+        for name, version, why in process.silent
+        if (name, version) == (rollout, label)
+    ]
+    if not silent:
+        return ""
+    where = f"in {len(silent)} of {len(declaring)} processes"
+    reason = f" ({max(silent)})" if any(silent) else ""
+    return f"{label} does not answer its probe {where}{reason}"

@@ -120,7 +120,7 @@ class Engine:
         self.observer: Observer | None = None
         self.drills: Drills | None = None
         self.unready: frozenset[str] = frozenset()
-        self.stable_answers = True
+        self.silences: Mapping[str, str] = {}
         self.services = Services(
             settings.keys,
             settings.namespace,
@@ -234,17 +234,27 @@ class Engine:
             self.unready = others if ready else others | {name}
             self.plain = self._is_plain()
 
-    def silent(self) -> tuple[tuple[str, str], ...]:
-        """Versions that cannot be served by this process now: rollout and label."""
-        return tuple(
-            (one.name, label)
-            for one in self.rollouts
-            for label, answers in (
-                (one.stable, self.stable_answers),
-                (one.canary, one.name not in self.unready),
-            )
-            if not answers
-        )
+    def tell_silence(self, name: str, why: str) -> None:
+        """Another server does not answer its probe, for this reason; for none, it does.
+
+        Args:
+            name: of the rollout whose target it is; empty for the wrapped application.
+            why: in a few words.
+        """
+        with self._lock:
+            others = {other: said for other, said in self.silences.items() if other != name}
+            self.silences = {**others, name: why} if why else others
+
+    def silent(self) -> tuple[tuple[str, str, str], ...]:
+        """Versions that do not answer now: rollout, label, and why, if that is known."""
+        stable = self.silences.get("")
+        found = []
+        for one in self.rollouts:
+            if stable:
+                found.append((one.name, one.stable, stable))
+            if one.name in self.silences or one.name in self.unready:
+                found.append((one.name, one.canary, self.silences.get(one.name, "")))
+        return tuple(found)
 
     def _is_plain(self) -> bool:
         return self.identify is None and not self.services.believes and not self.unready

@@ -44,6 +44,8 @@ class Superseding(Measured):
         tracks = self._tracks()
         if not all(track.rollout.rescue.enabled for track in tracks):
             return None
+        if "" in self.engine.silences:  # stable is another server, which is not there
+            return None
         if self.unsent:  # it runs once only, so that it adds no load that a budget has to bound
             return Supersede.RESCUE
         share = min(track.rescue_share for track in tracks)

@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from canary_middleware.engine.engine import Engine
 from canary_middleware.targets.interface import is_upstream
-from canary_middleware.upstream.probing import READINESS
 
 logger = logging.getLogger("canary_middleware")
 
@@ -25,8 +24,6 @@ App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 PATIENCE: Final = 10.0
 """Seconds that a start-up waits for targets; a slower one joins when it is ready."""
-BRIEF: Final = 0.25
-"""As long for another server, which nobody starts here."""
 
 
 class TargetLifespan:
@@ -34,7 +31,8 @@ class TargetLifespan:
 
     def __init__(self, name: str, app: App, engine: Engine) -> None:
         self.state: dict[str, Any] = {}
-        self.patience = BRIEF if is_upstream(app) else PATIENCE
+        # Whether another server is ready says its probe, not that its address is known here.
+        self._tells = not is_upstream(app)
         self._name = name
         self._app = app
         self._engine = engine
@@ -43,13 +41,14 @@ class TargetLifespan:
         self._heard = False
         self._answered = False
         self._task = asyncio.create_task(self._run(), name=f"canary target {name}")
-        engine.set_ready(name, ready=False)
+        if self._tells:
+            engine.set_ready(name, ready=False)
         self._messages.put_nowait({"type": "lifespan.startup"})
 
     async def settled(self) -> None:
         """Wait until the target started, failed, or turned out to have no lifespan; in reason."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._settled.wait(), self.patience)
+            await asyncio.wait_for(self._settled.wait(), PATIENCE)
 
     async def stop(self) -> None:
         """Shut the target down and wait for it."""
@@ -62,7 +61,6 @@ class TargetLifespan:
         scope = {
             "type": "lifespan",
             "asgi": {"version": "3.0", "spec_version": "2.0"},
-            "extensions": {READINESS: {}},
             "state": self.state,
         }
         try:
@@ -93,7 +91,8 @@ class TargetLifespan:
 
     def _settle(self, *, ready: bool) -> None:
         self._answered = True
-        self._engine.set_ready(self._name, ready=ready)
+        if self._tells:
+            self._engine.set_ready(self._name, ready=ready)
         self._settled.set()
 
 

@@ -11,16 +11,15 @@ from time import monotonic
 from typing import Any, Final
 
 from canary_middleware.context import SCOPE_KEY
-from canary_middleware.errors import ConfigurationError, Problem
 from canary_middleware.upstream.address import Origin, parse
-from canary_middleware.upstream.asking import answers
+from canary_middleware.upstream.asking import silence
 from canary_middleware.upstream.exchange import Exchange
 from canary_middleware.upstream.framing import NONE, UNKNOWN, BadFramingError, framing
 from canary_middleware.upstream.headers import BadHeaderError, Client, Trust, outgoing
 from canary_middleware.upstream.health import Health
+from canary_middleware.upstream.options import settled
 from canary_middleware.upstream.passage import Passage, Receive, RefusedError, Scope, Send
-from canary_middleware.upstream.probing import READINESS, probe_target
-from canary_middleware.upstream.readiness import is_ready, until_ready
+from canary_middleware.upstream.probing import probe_target
 from canary_middleware.upstream.scopes import expects, has_host, looked, target
 from canary_middleware.upstream.settings import Timeouts
 from canary_middleware.upstream.site import Site, UnreachableError
@@ -59,7 +58,7 @@ class AsgiUpstream:
         tls: for https; by default certificates are verified against the system's authorities.
 
     Raises:
-        ConfigurationError: the URL or a time-out is none.
+        ConfigurationError: the URL is none, or a setting is of another kind or out of bounds.
     """
 
     is_upstream: Final = True
@@ -87,7 +86,9 @@ class AsgiUpstream:
         self._idle = idle
         self._keep_case = keep_case
         self._probe = probe_target(probe, self.origin)
-        self._tls = _tls(tls, self.origin)
+        self._tls = settled(
+            self.origin, timeouts, trust, tls, connections=connections, waiting=waiting, idle=idle
+        )
         self.health = Health(trial=LONGEST_TRIAL * timeouts.connect)
         self._trouble = Trouble(self.origin)
         self._sites: dict[asyncio.AbstractEventLoop, Site] = {}
@@ -106,7 +107,7 @@ class AsgiUpstream:
         elif kind == "websocket":
             await self._websocket(scope, receive, send)
         elif kind == "lifespan":
-            await self._lifespan(scope, receive, send)
+            await self._lifespan(receive, send)
 
     # --- private ---------------------------------------------------------------------------------
 
@@ -212,19 +213,16 @@ class AsgiUpstream:
             if not told:  # a handshake that cannot be passed on, or nobody waited for the connect
                 self.health.forgone()
 
-    def answers(self) -> bool:
-        """As :meth:`ready`, for a thread, over a connection of its own."""
-        return answers(self.origin, self._probe, self._timeouts.connect, self._tls)
+    def silence(self) -> str:
+        """Why the upstream does not answer its probe now; nothing if it does. For a thread."""
+        why = silence(self.origin, self._probe, self._timeouts.connect, self._tls)
+        if not why:
+            self.health.answered()
+        return why
 
-    async def ready(self) -> bool:
-        """Whether the upstream answers its probe now."""
-        return await is_ready(self._here(), self.origin, self._probe, self._timeouts.connect)
-
-    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
         try:
             await receive()
-            if READINESS in (scope.get("extensions") or ()):
-                await until_ready(self._here(), self.origin, self._probe, self._timeouts.connect)
             await send({"type": "lifespan.startup.complete"})
             await receive()
         finally:
@@ -233,14 +231,6 @@ class AsgiUpstream:
             if site is not None:
                 site.close()
         await send({"type": "lifespan.shutdown.complete"})
-
-
-def _tls(given: ssl.SSLContext | None, origin: Origin) -> ssl.SSLContext | None:
-    if origin.scheme == "https":
-        return given or ssl.create_default_context()
-    if given is not None:
-        raise ConfigurationError([Problem("tls", "the URL is not one of https", "write https://")])
-    return None
 
 
 async def _answer(send: Send, status: int, *, ends: bool = False) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
+from http import HTTPStatus
 
 from canary_middleware.upstream.address import Origin
 from canary_middleware.upstream.blocking import Connection, LateError, dial
@@ -12,26 +13,27 @@ from canary_middleware.upstream.exchange import Exchange
 from canary_middleware.upstream.framing import NONE
 
 
-def answers(origin: Origin, path: bytes | None, within: float, tls: ssl.SSLContext | None) -> bool:
-    """Whether the upstream answers its probe now; without one, whether it can be reached.
+def silence(origin: Origin, path: bytes | None, within: float, tls: ssl.SSLContext | None) -> str:
+    """Why the upstream does not answer its probe now; nothing if it does.
 
     Args:
         origin: the upstream.
-        path: of the probe; below 400 is an answer.
+        path: of the probe; below 400 is an answer. Without one a connection is enough.
         within: seconds.
         tls: for https.
     """
     until = time.monotonic() + within
     try:
         conn = Connection(dial(origin, until, tls))
-    except OSError:
-        return False
+    except OSError as error:
+        return f"no connection: {error}"
     try:
-        return path is None or _asked(conn, origin, path, until) < 400
-    except (OSError, LateError, BrokenUpstreamError):
-        return False
+        status = 0 if path is None else _asked(conn, origin, path, until)
+    except (OSError, LateError, BrokenUpstreamError) as error:
+        return f"no answer: {error}"
     finally:
         conn.close()
+    return "" if status < HTTPStatus.BAD_REQUEST else f"it said {status}"
 
 
 def _asked(conn: Connection, origin: Origin, path: bytes, until: float) -> int:

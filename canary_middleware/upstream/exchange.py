@@ -12,7 +12,11 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+try:
+    from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+except ModuleNotFoundError as _missing:
+    _HINT = "upstreams need httptools; run: pip install 'canary-middleware[upstream]'"
+    raise ModuleNotFoundError(_HINT, name=_missing.name) from None
 
 from canary_middleware.upstream.events import (
     LIMITS,

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from canary_middleware.errors import ConfigurationError, Problem
 from canary_middleware.upstream.address import Origin
-
-READINESS: Final = "canary_middleware.readiness"
-"""Extension of the lifespan of a target: its start-up may take as long as it takes."""
 
 
 def probe_target(path: str | None, origin: Origin) -> bytes | None:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from canary_middleware.context import ENVIRON_KEY
 from canary_middleware.upstream.address import Origin, parse
+from canary_middleware.upstream.asking import silence
 from canary_middleware.upstream.blocking import PIECE, ClientLeftError, LateError
 from canary_middleware.upstream.environ import (
     asks_for_websocket,
@@ -29,6 +30,7 @@ from canary_middleware.upstream.framing import NONE, BadFramingError, Framing, K
 from canary_middleware.upstream.headers import BadHeaderError, Trust, incoming, outgoing
 from canary_middleware.upstream.health import Health
 from canary_middleware.upstream.lending import Lender, NoConnectionError
+from canary_middleware.upstream.options import settled
 from canary_middleware.upstream.pool import Counts
 from canary_middleware.upstream.probing import probe_target
 from canary_middleware.upstream.relaying import Relay
@@ -110,14 +112,13 @@ class WsgiUpstream:
         self._preserve_host = preserve_host
         self._trust = trust
         self._probe = probe_target(probe, self.origin)
-        if self.origin.scheme != "https":
-            tls = None
-        elif tls is None:
-            tls = ssl.create_default_context()
+        self._tls = settled(
+            self.origin, timeouts, trust, tls, connections=connections, waiting=waiting, idle=idle
+        )
         self.health = Health(trial=2 * timeouts.connect)
         self._lender = Lender(
             self.origin, timeouts.connect, self.health,
-            limit=connections, idle=idle, waiting=waiting, tls=tls,
+            limit=connections, idle=idle, waiting=waiting, tls=self._tls,
         )  # fmt: skip
         self._trouble = Trouble(self.origin)
 
@@ -154,30 +155,12 @@ class WsgiUpstream:
         """Close the connections that are idle; nothing is passed on afterwards."""
         self._lender.close()
 
-    def ready(self) -> bool:
-        """Whether the upstream answers its probe now; blocks for as long as a connect may take."""
-        until = time.monotonic() + self._timeouts.connect
-        try:
-            conn = self._lender.lend(until)
-        except NoConnectionError:
-            return False
-        if self._probe is None:
-            self._lender.give(conn, reusable=True)
-            return True
-        exchange = Exchange(b"GET", self._probe, [(b"Host", self.origin.authority)], NONE)
-        status = 0
-        try:
-            conn.send(exchange.head, until)
-            while not exchange.done:
-                data = conn.receive(until)
-                for event in exchange.feed(data) if data else exchange.close():
-                    if isinstance(event, Start):
-                        status = event.status
-        except (BrokenUpstreamError, LateError, OSError):
-            return False
-        finally:
-            self._lender.give(conn, reusable=exchange.reusable)
-        return status < HTTPStatus.BAD_REQUEST
+    def silence(self) -> str:
+        """Why the upstream does not answer its probe now; nothing if it does. May wait."""
+        why = silence(self.origin, self._probe, self._timeouts.connect, self._tls)
+        if not why:
+            self.health.answered()
+        return why
 
     # --- private ---------------------------------------------------------------------------------
 

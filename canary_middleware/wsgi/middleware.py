@@ -14,8 +14,9 @@ from canary_middleware.engine.views import WsgiView, wsgi_path
 from canary_middleware.engine.visit import Visit
 from canary_middleware.errors import ConfigurationError, Problem
 from canary_middleware.targets.interface import is_upstream, is_wsgi
-from canary_middleware.targets.probing import STABLE, Answers
+from canary_middleware.targets.probing import probes_of
 from canary_middleware.targets.replay import replayable
+from canary_middleware.upstream.address import parse
 from canary_middleware.wsgi.answer import Answer
 from canary_middleware.wsgi.calls import App, Environ, StartResponse, keeping, unfinished
 
@@ -37,15 +38,18 @@ class CanaryMiddleware:
     def __init__(
         self, app: App | str, canary: Canary, targets: Mapping[str, App | str] | None = None
     ) -> None:
-        self.app = _application(app)
+        self.app = _application(app, "app")
         self._canary = canary
         self._engine = canary.engine
         # Configuration only, so it is the same in every snapshot: one look less per request.
         self._below = self._engine.snapshot.below
-        self._targets = {name: _application(target) for name, target in (targets or {}).items()}
+        self._targets = {
+            name: _application(target, f"targets[{name!r}]")
+            for name, target in (targets or {}).items()
+        }
         _check(self.app, canary, self._targets)
         self._upstreams = any(map(is_upstream, self._targets.values()))
-        canary.attach("wsgi", self._targets, _probes(self.app, self._targets))
+        canary.attach("wsgi", self._targets, probes_of(self.app, self._targets))
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """One request."""
@@ -111,16 +115,15 @@ class CanaryMiddleware:
         return self.app
 
 
-def _probes(app: App, targets: Mapping[str, App]) -> dict[str, Answers]:
-    """How to learn whether the other servers are there."""
-    every = {STABLE: app, **targets}
-    return {name: ready for name, one in every.items() if (ready := getattr(one, "ready", None))}
-
-
-def _application(given: App | str) -> App:
+def _application(given: App | str, place: str) -> App:
     if not isinstance(given, str):
         return given
-    from canary_middleware.upstream.wsgi import WsgiUpstream  # an extra
+    parse(given, place)  # whose errors name the place
+    try:
+        from canary_middleware.upstream.wsgi import WsgiUpstream  # an extra
+    except ModuleNotFoundError as error:
+        hint = "pip install 'canary-middleware[upstream]'"
+        raise ConfigurationError([Problem(place, f"{error}", hint)]) from error
 
     return WsgiUpstream(given)
 

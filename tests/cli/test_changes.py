@@ -275,22 +275,29 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
 
 def test_nobody_is_sent_back_to_a_stable_that_does_not_answer(started: Shell) -> None:
     started("weight", "checkout", "50%")
-    started.declare(id="p2", silent=(("checkout", "1.4.2"), ("checkout", "1.5.0")))
+    started.declare(
+        id="p2", silent=(("checkout", "1.4.2", "no connection"), ("checkout", "1.5.0", ""))
+    )
     for move in (("rollback", "checkout"), ("weight", "checkout", "10%")):
         answer = started(*move)
         assert answer.code == 1
-        assert "checkout: stable 1.4.2 does not answer its probe in 1 of 2 processes" in answer.err
+        where = "1.4.2 does not answer its probe in 1 of 2 processes (no connection)"
+        assert f"checkout: stable {where}" in answer.err
         assert "--yes" in answer.err
     text = started("status").out
-    assert "checkout: 1.4.2 does not answer its probe in 1 of 2 processes\n" in text
+    assert f"checkout: {where}\n" in text
+    assert "checkout: 1.5.0 does not answer its probe in 1 of 2 processes\n" in text
+    forward = started("weight", "checkout", "60%")
+    assert forward.code == 0, "forward is no matter of stable"
     assert (
-        "checkout: 1.5.0 does not answer its probe in 1 of 2 processes; they serve stable" in text
+        "1.5.0 does not answer its probe in 1 of 2 processes; stable answers there" in forward.err
     )
-    assert started("weight", "checkout", "60%").code == 0, "forward is no matter of stable"
     assert started("weight", "checkout", "10%", "--yes").code == 0
     assert started("rollback", "checkout", "--yes").code == 0
 
 
 def test_a_kill_asks_nobody(started: Shell) -> None:
-    started.declare(id="p2", silent=(("checkout", "1.4.2"),))
-    assert started("kill", "checkout").code == 0
+    started.declare(id="p2", silent=(("checkout", "1.4.2", ""),))
+    answer = started("kill", "checkout")
+    assert answer.code == 0
+    assert "checkout: 1.4.2 does not answer its probe in 1 of 2 processes\n" in answer.err

@@ -55,7 +55,7 @@ def test_every_shape_has_the_promised_names(
     started.declare(Plan("1", "2"), rollout="search", id="p2")
     streams = (OpenStreams("checkout", "1.5.0", 2, 2, 3.7),)
     odd = replace(PLAN, stable="1.4.3", paths=("/orders",))
-    started.declare(odd, id="p3", streams=streams, silent=(("checkout", "1.5.0"),))
+    started.declare(odd, id="p3", streams=streams, silent=(("checkout", "1.5.0", "it said 503"),))
     said = {
         "weight": started("weight", "checkout", "5%", "--json"),
         "token": started("token", "checkout", "canary", "--for", "2h", "--json"),

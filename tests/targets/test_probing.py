@@ -20,21 +20,21 @@ class Server:
         self.up = False
         self.asked = threading.Semaphore(0)
 
-    def answers(self) -> bool:
+    def silence(self) -> str:
         self.asked.release()
-        return self.up
+        return "" if self.up else "it said 503"
 
 
 class Site:
     def __init__(self) -> None:
         self.canary, self.stable = Server(), Server()
         self.world: World = world()
-        probes = {"checkout": self.canary.answers, STABLE: self.stable.answers}
+        probes = {"checkout": self.canary.silence, STABLE: self.stable.silence}
         self.prober = Prober(self.world.engine, probes)
 
     @property
     def silent(self) -> set[tuple[str, str]]:
-        return set(self.world.engine.silent())
+        return {(name, label) for name, label, _ in self.world.engine.silent()}
 
 
 @pytest.fixture

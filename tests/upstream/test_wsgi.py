@@ -51,14 +51,21 @@ def test_connections_are_used_again() -> None:
 
 
 def test_readiness_is_a_connection_or_the_answer_to_a_probe() -> None:
-    assert not WsgiUpstream(f"http://127.0.0.1:{free_port()}").ready()
-    answers = [text(b"", status=b"503 Not Yet"), OK, b"rubbish"]
-    with Origin(answering(*answers)) as origin:
+    assert "refused" in WsgiUpstream(f"http://127.0.0.1:{free_port()}").silence()
+    answers = iter([b"", text(b"", status=b"503 Not Yet"), OK, b"rubbish"])
+
+    def once_each(peer: Peer) -> None:
+        if (answer := next(answers)) and peer.head():
+            peer.send(answer)
+
+    with Origin(once_each) as origin:
         upstream = WsgiUpstream(origin.url)
-        assert upstream.ready()
+        assert upstream.silence() == ""
         upstream.close()
         upstream = WsgiUpstream(origin.url + "/base", probe="/healthz")
-        assert [upstream.ready() for _ in answers] == [False, True, False]
+        said = [upstream.silence() for _ in range(3)]
+        assert said[:2] == ["it said 503", ""]
+        assert said[2].startswith("no answer: ")
         assert lines(origin.heads[0])[0] == b"GET /base/healthz HTTP/1.1"
         assert counts(upstream) == (0, 0, 0, 0)
     with pytest.raises(ConfigurationError):
