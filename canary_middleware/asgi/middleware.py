@@ -16,11 +16,10 @@ from canary_middleware.core.rescue import Superseded
 from canary_middleware.engine.views import AsgiView, app_path
 from canary_middleware.engine.visit import Visit
 from canary_middleware.errors import ConfigurationError, Problem
-from canary_middleware.targets.interface import is_asgi, is_upstream
+from canary_middleware.targets.interface import application, is_asgi, is_upstream
 from canary_middleware.targets.lifespan import Lifespans, share_lifespan
 from canary_middleware.targets.probing import probes_of
 from canary_middleware.targets.replay import fresh
-from canary_middleware.upstream.address import parse
 
 
 class CanaryMiddleware:
@@ -40,13 +39,13 @@ class CanaryMiddleware:
     def __init__(
         self, app: App | str, canary: Canary, targets: Mapping[str, App | str] | None = None
     ) -> None:
-        self.app = _application(app, "app")
+        self.app = application(app, "app", _upstream)
         self._canary = canary
         self._engine = canary.engine
         # Configuration only, so it is the same in every snapshot: one look less per request.
         self._below = self._engine.snapshot.below
         self._targets = {
-            name: _application(target, f"targets[{name!r}]")
+            name: application(target, f"targets[{name!r}]", _upstream)
             for name, target in (targets or {}).items()
         }
         _check(self.app, canary, self._targets)
@@ -154,17 +153,10 @@ def _ending(error: BaseException, visit: Visit) -> OutcomeClass:
     return OutcomeClass.ABORTED if lost or gone else OutcomeClass.EXCEPTION
 
 
-def _application(given: App | str, place: str) -> App:
-    if not isinstance(given, str):
-        return given
-    parse(given, place)  # whose errors name the place
-    try:
-        from canary_middleware.upstream.asgi import AsgiUpstream  # an extra
-    except ModuleNotFoundError as error:
-        hint = "pip install 'canary-middleware[upstream]'"
-        raise ConfigurationError([Problem(place, f"{error}", hint)]) from error
+def _upstream(url: str) -> App:
+    from canary_middleware.upstream.asgi import AsgiUpstream  # an extra
 
-    return AsgiUpstream(given)
+    return AsgiUpstream(url)
 
 
 def _check(app: object, canary: Canary, targets: Mapping[str, object]) -> None:

@@ -13,10 +13,9 @@ from canary_middleware.engine.upload import watch
 from canary_middleware.engine.views import WsgiView, wsgi_path
 from canary_middleware.engine.visit import Visit
 from canary_middleware.errors import ConfigurationError, Problem
-from canary_middleware.targets.interface import is_upstream, is_wsgi
+from canary_middleware.targets.interface import application, is_upstream, is_wsgi
 from canary_middleware.targets.probing import probes_of
 from canary_middleware.targets.replay import replayable
-from canary_middleware.upstream.address import parse
 from canary_middleware.wsgi.answer import Answer
 from canary_middleware.wsgi.calls import App, Environ, StartResponse, keeping, unfinished
 
@@ -38,13 +37,13 @@ class CanaryMiddleware:
     def __init__(
         self, app: App | str, canary: Canary, targets: Mapping[str, App | str] | None = None
     ) -> None:
-        self.app = _application(app, "app")
+        self.app = application(app, "app", _upstream)
         self._canary = canary
         self._engine = canary.engine
         # Configuration only, so it is the same in every snapshot: one look less per request.
         self._below = self._engine.snapshot.below
         self._targets = {
-            name: _application(target, f"targets[{name!r}]")
+            name: application(target, f"targets[{name!r}]", _upstream)
             for name, target in (targets or {}).items()
         }
         _check(self.app, canary, self._targets)
@@ -115,17 +114,10 @@ class CanaryMiddleware:
         return self.app
 
 
-def _application(given: App | str, place: str) -> App:
-    if not isinstance(given, str):
-        return given
-    parse(given, place)  # whose errors name the place
-    try:
-        from canary_middleware.upstream.wsgi import WsgiUpstream  # an extra
-    except ModuleNotFoundError as error:
-        hint = "pip install 'canary-middleware[upstream]'"
-        raise ConfigurationError([Problem(place, f"{error}", hint)]) from error
+def _upstream(url: str) -> App:
+    from canary_middleware.upstream.wsgi import WsgiUpstream  # an extra
 
-    return WsgiUpstream(given)
+    return WsgiUpstream(url)
 
 
 def _check(app: object, canary: Canary, targets: Mapping[str, object]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -113,3 +115,24 @@ def test_urls_are_applications_and_stable_may_be_one() -> None:
 def test_a_url_that_is_none_is_refused_where_it_is_written(url: str) -> None:
     with pytest.raises(Exception, match="targets"):
         CanaryMiddleware(stable, facade(), {"checkout": url})
+
+
+MISSING = """
+import sys
+sys.modules["httptools"] = None
+from canary_middleware import Canary, Rollout
+from canary_middleware.{kind} import CanaryMiddleware
+canary = Canary(Rollout("checkout", stable="1", canary="2"), secret_keys=["k" * 32])
+def wsgi(environ, start_response): ...
+async def asgi(scope, receive, send): ...
+CanaryMiddleware({kind}, canary, {{"checkout": "http://127.0.0.1:9002"}})
+"""
+
+
+@pytest.mark.parametrize("kind", ["asgi", "wsgi"])
+def test_without_the_extra_the_error_says_what_to_install(kind: str) -> None:
+    command = [sys.executable, "-c", MISSING.format(kind=kind)]
+    answer = subprocess.run(command, check=False, capture_output=True, text=True)
+    last = answer.stderr.split("ConfigurationError")[-1]
+    assert "targets['checkout']" in last
+    assert "pip install 'canary-middleware[upstream]'" in last
