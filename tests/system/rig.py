@@ -34,6 +34,7 @@ _WAITRESS = "waitress-serve --listen 127.0.0.1:{port} --channel-timeout 300 --th
 
 SERVERS = {
     "uvicorn": ("asgi", f"{_UVICORN} --timeout-graceful-shutdown 5"),
+    "uvicorn h11": ("asgi", f"{_UVICORN} --timeout-graceful-shutdown 5 --http h11"),
     "lazy uvicorn": ("asgi", f"{_UVICORN} --lifespan off"),
     "gunicorn": ("wsgi", f"{_GUNICORN} --worker-class gthread --threads 24"),
     "preloading gunicorn": ("wsgi", f"{_GUNICORN} --preload --workers 2"),
