@@ -153,7 +153,8 @@ def test_the_order_is_that_of_the_words() -> None:
 BOTH = replace(CHECKOUT, testers=ALICES)
 
 
-@pytest.mark.parametrize("found", [*ACTIVE], ids=lambda found: found.value)
+# In the order of the words: a set's own differs from process to process, and so would the ids.
+@pytest.mark.parametrize("found", [f for f in Phase if f in ACTIVE], ids=lambda found: found.value)
 def test_a_tester_reaches_a_started_rollout_at_weight_0(found: Phase) -> None:
     decided = World(document(entry(found, 0)), BOTH).decide()
     assert (decided.reason, decided.cohort) == (Reason.TESTER, Cohort.CANARY)
