@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests.support.alone import turn
 from tests.support.redis import RedisServer, SharedRedis, shared_url
 
 # Examples run while servers and other tests use the same two cores: time says nothing about them.
@@ -19,6 +20,19 @@ settings.load_profile("house")
 # A shell's background job begins with Ctrl-C ignored, and so would all programs that tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Two workers run tests side by side, and those that are marked ``alone`` by themselves.
+
+    The wait counts for no limit: pytest's own begin further inside.
+    """
+    if not hasattr(item.config, "workerinput"):  # no worker of pytest-xdist
+        return (yield)
+    shared = Path(item.config.option.basetemp).parent
+    with turn(shared, alone=item.get_closest_marker("alone") is not None):
+        return (yield)
 
 
 @pytest.fixture

@@ -50,6 +50,7 @@ def test_everybody_hears_of_everything(site: Site) -> None:
     site.all(lambda held: not held.killed, HEARD, "revived")
 
 
+@pytest.mark.alone
 def test_first_load_waits_for_the_state_and_not_for_a_dead_store(
     site: Site, redis_server: RedisServer
 ) -> None:
@@ -97,7 +98,12 @@ def test_stop_takes_a_second_at_most_while_the_server_is_stopped(site: Site) -> 
 
 
 @pytest.mark.parametrize(
-    "value", [b"garbage", b"\xff" * 100, b"x" * 64 * 2**20], ids=["text", "bytes", "64 MB"]
+    "value",
+    [
+        pytest.param(b"garbage", id="text"),
+        pytest.param(b"\xff" * 100, id="bytes"),
+        pytest.param(b"x" * 64 * 2**20, id="64 MB", marks=pytest.mark.alone),
+    ],
 )
 def test_garbage_in_any_key_leaves_the_last_good_state(
     site: Site, caplog: pytest.LogCaptureFixture, value: bytes

@@ -372,6 +372,7 @@ def test_open_store_refuses_what_is_no_store() -> None:
         open_store("redis://host:hunter2/0", "shop")
 
 
+@pytest.mark.alone
 def test_a_url_says_its_own_time_outs(redis_server: RedisServer) -> None:
     store = open_store(f"{redis_server.unix_url}&socket_timeout=0.05", "shop")
     assert isinstance(store, RedisStore)

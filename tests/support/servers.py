@@ -26,10 +26,13 @@ def free_port() -> int:
     """A port that nobody listens on.
 
     Below the usual ephemeral range (32768 and up), so that no outgoing connection of a load test
-    takes it between this call and the server's ``bind``.
+    takes it between this call and the server's ``bind``. Workers of pytest-xdist choose from ports
+    of their own, so that neither takes one that the other has chosen.
     """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     while True:
-        port = random.randrange(15_000, 32_000)
+        port = random.choice(range(15_000 + worker, 32_000, workers))
         if _is_free(port):
             return port
 

@@ -30,6 +30,7 @@ def test_bytes_pass(client: redis.Redis, namespace: str) -> None:
     assert len(client.get(namespace) or b"") == 1_000_000
 
 
+@pytest.mark.alone
 def test_latency_is_added_in_each_direction(proxy: FaultProxy, client: redis.Redis) -> None:
     client.ping()
     proxy.latency = 0.05

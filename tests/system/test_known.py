@@ -18,6 +18,8 @@ from tests.system.known import SHARED, Known, acquainted, crowd, outage
 from tests.system.outage import Fault, flushed, killed, slow, stopped, through
 from tests.system.rig import Rig
 
+pytestmark = pytest.mark.alone
+
 SERVERS = ("uvicorn", "gunicorn")
 SECONDS = 3.1
 USERS = 200

@@ -27,6 +27,8 @@ from tests.system.rig import Rig, start
 from tests.system.site import CANARY, STABLE
 from tests.system.watch import COVERED, Answer, Watch, failures
 
+pytestmark = pytest.mark.alone
+
 SERVERS = ("uvicorn", "gunicorn")
 
 

@@ -26,6 +26,7 @@ def test_r10_flushall_while_ramping(rig: Rig, redis_server: RedisServer) -> None
     print(f"\n{rows.r10(rig, redis_server, servers, 2.0)}")
 
 
+@pytest.mark.alone
 def test_r12_garbage_in_every_key(rig: Rig, redis_server: RedisServer) -> None:
     print(f"\n{garbage.r12(rig, redis_server, garbage.SOME)}")
 

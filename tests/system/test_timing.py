@@ -19,6 +19,8 @@ from tests.system import timing, variants
 from tests.system.rig import Rig, follow
 from tests.system.site import CANARY, KEY, STABLE
 
+pytestmark = pytest.mark.alone
+
 SAMPLES = 5_000
 OVER_HTTP = 1_000
 

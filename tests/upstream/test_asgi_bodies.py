@@ -85,6 +85,7 @@ def test_permission_that_is_refused_is_not_given(front: Front, status: bytes) ->
         wait_until(lambda: not connections(origin.port), timeout=1.0, what=f"{gone} is closed")
 
 
+@pytest.mark.alone
 def test_an_upstream_that_says_nothing_of_permission_gets_the_body_all_the_same(
     front: Front,
 ) -> None:

@@ -24,6 +24,7 @@ def closing(peer: Peer) -> None:
     """The end of a script: nothing more is said."""
 
 
+@pytest.mark.alone
 def test_u1_one_that_refuses_costs_no_time(front: Front) -> None:
     port = free_port()
     with front.serving(AsgiUpstream(f"http://127.0.0.1:{port}")):

@@ -64,6 +64,7 @@ def test_a_unix_socket(tmp_path: Path) -> None:
         dial(parse(f"unix:{path}"), soon(), None)
 
 
+@pytest.mark.alone
 def test_a_refused_connect_is_told_at_once() -> None:
     begun = time.monotonic()
     with pytest.raises(ConnectionRefusedError):
@@ -84,6 +85,7 @@ def full() -> Iterator[int]:
             one.close()
 
 
+@pytest.mark.alone
 def test_a_connect_ends_in_time() -> None:
     with full() as port:
         begun = time.monotonic()

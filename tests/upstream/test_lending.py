@@ -116,6 +116,7 @@ def test_who_waits_too_long_leaves_without_a_trace() -> None:
         loans.close()
 
 
+@pytest.mark.alone
 def test_too_many_are_refused_at_once() -> None:
     with Origin(silent) as origin:
         loans = lender(origin, limit=1, waiting=0)

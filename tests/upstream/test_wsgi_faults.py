@@ -92,6 +92,7 @@ def test_an_origin_that_closes_silently_costs_no_get() -> None:
         upstream.close()
 
 
+@pytest.mark.alone
 def test_one_that_refuses_is_not_tried_for_every_request() -> None:
     upstream = WsgiUpstream(f"http://127.0.0.1:{free_port()}")
     begun = time.monotonic()
@@ -187,6 +188,7 @@ def test_an_answer_that_breaks_off_is_never_complete(
             next(came)
 
 
+@pytest.mark.alone
 def test_time_outs_before_the_start_are_504() -> None:
     with Origin(silent) as origin:
         upstream = WsgiUpstream(origin.url, timeouts=QUICK)

@@ -51,6 +51,7 @@ def opened(app: CanaryMiddleware) -> None:
     wait_until(lambda: said(app)[1] == b"canary", timeout=5)
 
 
+@pytest.mark.alone
 def test_u1_stable_answers_what_an_unreachable_canary_never_saw() -> None:
     canary = facade()
     with Origin(answering(CANARY)) as origin, site(canary, origin.url, timeouts=QUICK) as app:
