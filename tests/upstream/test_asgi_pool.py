@@ -70,11 +70,12 @@ def test_connections_are_used_again_and_left_when_they_grow_old(front: Front) ->
     with front.passing(answering(*[OK] * 30), idle=0.2) as origin:
         assert [front.ask().status for _ in range(20)] == [200] * 20
         assert len(origin.peers) == 1
-        wait_until(lambda: not connections(origin.port), timeout=1)
+        wait_until(lambda: not connections(origin.port), timeout=3)
         assert front.ask().status == 200
         assert len(origin.peers) == 2
 
 
+@pytest.mark.alone
 def test_a_request_that_is_cancelled_leaves_nothing(front: Front) -> None:
     def impatient(upstream: App) -> App:
         async def app(scope: Any, receive: Any, send: Any) -> None:
