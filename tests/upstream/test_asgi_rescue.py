@@ -49,6 +49,7 @@ def ready(front: Front, script: Any, canary: Canary, **options: Any) -> Iterator
         yield origin
 
 
+@pytest.mark.alone
 def test_u1_stable_answers_what_an_unreachable_canary_never_saw(front: Front) -> None:
     canary = facade()
     with ready(front, answering(OK), canary) as origin:
@@ -185,6 +186,7 @@ def test_a_reader_that_stalls_is_no_fault_of_the_canarys(front: Front) -> None:
     assert outcomes(canary) == {"canary aborted": 1}
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("probe", [None, "/healthz"])
 def test_the_arm_opens_once_the_canary_answers_its_probe(front: Front, probe: str | None) -> None:
     asked: list[float] = []
@@ -211,6 +213,7 @@ def test_the_arm_opens_once_the_canary_answers_its_probe(front: Front, probe: st
     assert not outcomes(canary).get("canary rescued")
 
 
+@pytest.mark.alone
 def test_the_end_does_not_wait_for_a_canary_that_never_came(front: Front) -> None:
     def script(peer: Peer) -> None:
         peer.head()
