@@ -26,6 +26,8 @@ _ENDED: Final = (OutcomeClass.EXCEPTION, OutcomeClass.ABORTED)
 """The server answers now; or the client has left, and longer than until now nobody waited."""
 
 IN_TIME, OVERDUE, TIMED_OUT = range(3)
+LONG: Final = 1.0
+"""Seconds of waiting for a client that are nothing out of the ordinary."""
 LARGEST: Final = 1e15
 """What a request can observe of one metric, at most."""
 
@@ -48,8 +50,8 @@ class Measured(Placing):
     """
 
     __slots__ = (
-        "arrivals", "begun", "exposed", "finished", "head", "marks", "measured", "observed",
-        "outer", "overdue", "returned", "slow", "started", "status", "upload",
+        "arrivals", "begun", "crowded", "exposed", "finished", "head", "marks", "measured",
+        "observed", "outer", "overdue", "returned", "slow", "started", "status", "upload",
     )  # fmt: skip
 
     begun: float
@@ -67,6 +69,7 @@ class Measured(Placing):
     upload: Upload | None
     exposed: dict[str, Assignment]
     outer: Visit | None
+    crowded: bool
 
     # --- the throw -------------------------------------------------------------------------------
 
@@ -329,9 +332,24 @@ class Measured(Placing):
         return self.upload
 
     def blamed(self, kind: OutcomeClass) -> OutcomeClass:
-        """The kind of an outcome: no failure where the client left or sent what nobody can read."""
-        broken = self.upload is not None and self.upload.broken
-        return OutcomeClass.ABORTED if broken and kind in FAILED else kind
+        """The kind of an outcome: no failure of a version that somebody else has caused."""
+        excused = kind in FAILED and (self.crowded or self.is_clients())
+        return OutcomeClass.ABORTED if excused else kind
+
+    def is_clients(self) -> bool:
+        """Whether a failure is the client's: it left, sent what nobody can read, or took its time.
+
+        A server that tires of an upload answers 500 or 408 as it likes. Who waited for a body for
+        most of the request, and for long, and has not got all of it, waited for the client.
+        """
+        upload = self.upload
+        if upload is None or upload.broken:
+            return upload is not None
+        if upload.over or not self.view.has_body():
+            return False
+        now = self.engine.clock()
+        waited = upload.waited(now)
+        return waited >= LONG and 2 * waited >= now - self.begun
 
     def _age(self, now: float) -> float:
         """Seconds since the arrival, without those in which the application waited for the body."""

@@ -21,6 +21,8 @@ class Superseding(Measured):
         target: the application that the whole request was given to, ``None`` before. What an
             upstream somewhere inside of it has not seen, the application may have acted on.
         unsent: the canary's upstream could not be reached, and nothing of the request was read.
+            Whether that is so because all our connections to it are in use says ``crowded``: then
+            the version has not failed, whoever holds them.
     """
 
     __slots__ = ("_place", "canary", "rescued", "target", "unsent")
@@ -39,7 +41,7 @@ class Superseding(Measured):
         """
         if self.killed():
             return Supersede.KILL
-        if self.rescued or status < 500 or (self.upload is not None and self.upload.broken):
+        if self.rescued or status < 500 or self.is_clients():
             return None
         tracks = self._tracks()
         if not all(track.rollout.rescue.enabled for track in tracks):

@@ -104,6 +104,7 @@ class Input:
         finally:
             upload.come()
         self._left -= size(found)
+        upload.over = upload.over or (left > 0 >= self._left)
         asked = arguments[0] if whole and arguments else None
         wanted = left if asked is None or asked < 0 else min(asked, left)
         # Only `read` gives all that it is asked for; the others show the end by giving nothing.

@@ -43,6 +43,9 @@ class RequestView(Protocol):
     def keyed(self) -> bool:
         """Whether the client gives it an Idempotency-Key."""
 
+    def has_body(self) -> bool:
+        """Whether the client has announced a body."""
+
     def cookie_header(self) -> bytes:
         """All Cookie headers as one, raw; ``b""`` if none came."""
 
@@ -128,6 +131,11 @@ class AsgiView:
         """Whether the client gives it an Idempotency-Key; no answer varies by that."""
         return any(self._values(b"idempotency-key"))
 
+    def has_body(self) -> bool:
+        """Whether the client has announced a body."""
+        lengths = self._values(b"content-length")
+        return any(one != b"0" for one in lengths) or any(self._values(b"transfer-encoding"))
+
     def cookie_header(self) -> bytes:
         """All Cookie headers as one; HTTP/2 may split them (RFC 9113 section 8.2.3)."""
         found = b""
@@ -202,6 +210,11 @@ class WsgiView:
     def keyed(self) -> bool:
         """Whether the client gives it an Idempotency-Key; no answer varies by that."""
         return bool(self.native.get("HTTP_IDEMPOTENCY_KEY"))
+
+    def has_body(self) -> bool:
+        """Whether the client has announced a body."""
+        length = self.native.get("CONTENT_LENGTH") or "0"
+        return length != "0" or bool(self.native.get("HTTP_TRANSFER_ENCODING"))
 
     def cookie_header(self) -> bytes:
         """The Cookie header, raw."""

@@ -72,7 +72,7 @@ class Visit(Superseding):
         self.abandoned = False
         self.rescued = False
         self.target = None
-        self.unsent = False
+        self.unsent = self.crowded = False
         self.failed = False
         self.issue = False
         self.status = 0
@@ -332,7 +332,8 @@ class Visit(Superseding):
             return
         self.finished = self.abandoned = True
         engine = self.engine
-        kind = OutcomeClass.RESCUED if why is Supersede.RESCUE else OutcomeClass.SUPERSEDED
+        failed = why is Supersede.RESCUE and not self.crowded
+        kind = OutcomeClass.RESCUED if failed else OutcomeClass.SUPERSEDED
         engine.recorder.running.pop(self, None)
         canaries = self._lost(why)
         seconds = engine.clock() - self.begun

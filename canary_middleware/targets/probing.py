@@ -80,7 +80,10 @@ class Prober:
             left.wait(min(book.due(now) for book in self._books.values()))
 
     def _ask(self, name: str, book: Probe) -> None:
-        why = self._probes[name]()
+        try:
+            why = self._probes[name]()
+        except Exception as error:  # noqa: BLE001  # names that nobody can look up, and the unknown
+            why = repr(error)
         before = self._engine.silences.get(name, "")
         book.probed(not why, time.monotonic(), random.random())
         self._engine.tell_silence(name, why)

@@ -70,7 +70,7 @@ class AsgiUpstream:
         timeouts: Timeouts = Timeouts(),  # noqa: B008  # frozen
         preserve_host: bool = True,
         trust: Trust = Trust(),  # noqa: B008  # frozen
-        connections: int = 100,
+        connections: int = 1000,
         waiting: int = 1000,
         idle: float = 30.0,
         probe: str | None = None,
@@ -125,7 +125,7 @@ class AsgiUpstream:
                 site = self._here()
             await passage.go(site)
         except UnreachableError as error:
-            self._note_unsent(scope)
+            self._note_unsent(scope, error.status)
             self._trouble.failed(error.why, monotonic())
             await _answer(send, error.status)
         except RefusedError as error:
@@ -165,11 +165,12 @@ class AsgiUpstream:
             raise RefusedError(431, "the head is too long")
         return exchange, framed is not NONE, receive
 
-    def _note_unsent(self, scope: Scope) -> None:
-        """Tell whoever could let stable answer that the upstream has seen nothing."""
+    def _note_unsent(self, scope: Scope, status: int = 502) -> None:
+        """Tell whoever could let stable answer that the upstream has seen nothing, and why."""
         visit = scope.get(SCOPE_KEY)
-        if visit is not None and visit.target is self:  # else others have seen the request
-            visit.unsent = True
+        if visit is not None:
+            visit.unsent = visit.target is self  # else others have seen the request
+            visit.crowded = status == 503 and (visit.unsent or not visit.canary)
 
     def _here(self) -> Site:
         loop = asyncio.get_running_loop()

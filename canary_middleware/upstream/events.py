@@ -21,7 +21,7 @@ class Limits(NamedTuple):
     """
 
     head: int = 64 * 1024
-    lines: int = 100
+    lines: int = 1000
     trailers: int = 8 * 1024
     chunks: int = 16 * 1024
 

@@ -170,8 +170,10 @@ class WsgiUpstream:
             return relay, relay.begin()
         except NoConnectionError as error:
             visit = environ.get(ENVIRON_KEY)
-            if visit is not None and visit.target is self and untouched:
-                visit.unsent = True
+            if visit is not None:
+                visit.unsent = visit.target is self and untouched
+                crowded = error.status == 503
+                visit.crowded = crowded and (visit.target is self or not visit.canary)
             raise RefusedError(error.status, error.why) from error
         except LateError as error:
             raise RefusedError(504, str(error)) from error

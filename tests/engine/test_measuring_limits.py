@@ -110,6 +110,35 @@ def test_whoever_sends_slowly_makes_nobody_slow() -> None:
     assert [i for i, n in enumerate(found.latency) if n] == [bucket_of(0.1)]
 
 
+@pytest.mark.parametrize(
+    ("waited", "after", "length", "over", "failures"),
+    [
+        (3.0, 0.5, "9", False, 0),
+        (3.0, 0.5, "9", True, 1),  # it had all of it
+        (3.0, 0.5, "0", False, 1),  # there was nothing to wait for
+        (0.9, 0.0, "9", False, 1),  # nothing out of the ordinary
+        (3.0, 3.1, "9", False, 1),  # it took longer than the client
+    ],
+)
+def test_a_server_that_tires_of_a_slow_upload_is_no_failing_version(
+    waited: float, after: float, length: str, over: bool, failures: int
+) -> None:
+    made = measured(HALF)
+    person = person_on(made, CANARY)
+    visit = person.arrive(content_length=length)
+    visit.expose("checkout")
+    visit.listen().wait()
+    made.time.monotonic += waited
+    visit.listen().come()
+    visit.listen().over = over
+    made.time.monotonic += after
+    person.start(visit, 500)
+    visit.finish(OutcomeClass.SERVER_ERROR)
+    kinds = booked(made).seen[CANARY].kinds
+    assert kinds[OutcomeClass.SERVER_ERROR] == failures
+    assert kinds[OutcomeClass.ABORTED] == 1 - failures
+
+
 # --- runs, periods, processes -----------------------------------------------------------------
 
 

@@ -169,7 +169,7 @@ _CHUNKS = [
     b'1;x="\r\n"\r\na\r\n', b"1_0\r\n", b"10000000000000000\r\na", b"0\r\n\n", b"0\n\r\n",
     b"0\r\nT\r\n\r\n", b"0\r\nT: 1\r\n 2\r\n\r\n", b"0\r\nT: \0\r\n\r\n", b"0\r\nT: 1\n\r\n",
     b"0\r\nContent-Length: 1\r\n\r\n", b"0\r\nTransfer-Encoding: chunked\r\n\r\n",
-    b"0\r\nT: " + b"a" * 9000 + b"\r\n\r\n", b"0\r\n" + b"T: 1\r\n" * 101 + b"\r\n",
+    b"0\r\nT: " + b"a" * 9000 + b"\r\n\r\n", b"0\r\n" + b"T: 1\r\n" * 1001 + b"\r\n",
     b"1;" + b"a" * 300_000 + b"\r\nx\r\n0\r\n\r\n",
 ]  # fmt: skip
 

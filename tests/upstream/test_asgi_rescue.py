@@ -237,3 +237,19 @@ def test_a_handshake_that_cannot_be_passed_on_takes_nobodys_trial(front: Front) 
             key = f"Sec-WebSocket-Key: {'x' * 22}=="
             assert front.ask("/", "GET", None, *asks, key, "Host: another").status == 400
             assert front.ask().body == b"canary"
+
+
+def test_connections_that_others_hold_are_no_failure_of_the_canary(front: Front) -> None:
+    def script(peer: Peer) -> None:
+        peer.head()
+        silent(peer)
+
+    canary = facade()
+    patient = Timeouts(connect=0.2, start=9.0, idle=9.0, total=9.0)
+    serving_ = ready(front, script, canary, timeouts=patient, connections=1)
+    with serving_ as origin, contextlib.closing(front.caller()) as caller:
+        wait_until(lambda: canary.engine.silent() == ())
+        caller.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        wait_until(lambda: bool(origin.heads))
+        assert front.ask(method="POST", body=b"paid").body == b"stable paid"
+        assert outcomes(canary) == {"canary superseded": 1}
