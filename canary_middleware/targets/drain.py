@@ -83,7 +83,7 @@ class OpenStream(Stream):
 
     def _wait(self) -> None:
         self._stop()
-        if self.watched and self.ends_at < inf:
+        if self.watched and self.ends_at < inf and not self.ended:
             left = self.ends_at - self.visit.engine.clock()
             if left > RESOLUTION:
                 self._timer = self._loop.call_later(left, self._wait)
@@ -91,8 +91,9 @@ class OpenStream(Stream):
                 self._end()
 
     def _end(self) -> None:
+        # It stays in the book until the request is over: a client that reads nothing holds it up.
         self.ended = True
-        self.close()
+        self._stop()
         self._ending = asyncio.ensure_future(self._say_so())
 
     async def _say_so(self) -> None:
