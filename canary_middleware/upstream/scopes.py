@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 from canary_middleware.upstream.address import Origin
 from canary_middleware.upstream.framing import NONE, UNKNOWN, Framing
@@ -22,7 +22,9 @@ def target(scope: Scope, origin: Origin) -> bytes:
     Raises:
         ValueError: it is neither a path nor ``*``.
     """
-    path: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+    raw, decoded = scope.get("raw_path"), scope["path"]
+    # A middleware that moves a request writes the path alone: what was decided about is passed on.
+    path: bytes = raw if raw and _agrees(raw, decoded) else quote(decoded).encode()
     query: bytes = scope.get("query_string") or b""
     if path[:1] != b"/":
         if path == b"*" and scope.get("method") == "OPTIONS":
@@ -36,6 +38,15 @@ def target(scope: Scope, origin: Origin) -> bytes:
     if query:
         return b"%b%b?%b" % (origin.prefix, path, query)
     return origin.prefix + path
+
+
+def _agrees(raw: bytes, decoded: str) -> bool:
+    """Whether a server can have decoded this path as that."""
+    if raw == decoded.encode("utf-8", "surrogatepass"):
+        return True
+    plain = unquote_to_bytes(raw)
+    readings = (("utf-8", "replace"), ("utf-8", "surrogateescape"), ("latin-1", "strict"))
+    return any(plain.decode(*how) == decoded for how in readings)
 
 
 def has_host(headers: list[tuple[bytes, bytes]]) -> bool:

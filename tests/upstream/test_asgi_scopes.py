@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -20,8 +21,9 @@ Message = dict[str, Any]
 def asked(upstream: AsgiUpstream, *messages: Message, **more: Any) -> list[Message]:
     """Everything that is sent for a request of these messages, after which the client is gone."""
     scope = {
-        "type": "http", "http_version": "1.1", "scheme": "http", "method": "GET", "path": "/",
-        "raw_path": b"/", "query_string": b"", "headers": HOST, "client": ("192.0.2.7", 1), **more,
+        "type": "http", "http_version": "1.1", "scheme": "http", "method": "GET",
+        "path": unquote(more.get("raw_path", b"/").decode("latin-1")), "raw_path": b"/",
+        "query_string": b"", "headers": HOST, "client": ("192.0.2.7", 1), **more,
     }  # fmt: skip
     said: list[Message] = []
     arriving = iter(messages)
@@ -67,6 +69,24 @@ def test_an_absolute_form_names_a_path_and_no_upstream(
     said = asked(AsgiUpstream(origin.url), raw_path=raw, query_string=b"c")
     assert said[0]["status"] == 200
     assert origin.heads[0].split()[1] == sent + b"?c"
+
+
+@pytest.mark.parametrize(
+    ("raw", "path", "sent"),
+    [
+        (b"/tenant/shop%20a", "/shop a", b"/shop%20a"),  # a middleware has moved it
+        (b"/a%2Fb%C3%A9", "/a/b\u00e9", b"/a%2Fb%C3%A9"),
+        (b"/b%E9", "/b\ufffd", b"/b%E9"),
+        (b"/b\xe9", "/b\u00e9", b"/b\xe9"),
+        (b"/b%E9", "/b\u00e9", b"/b%E9"),
+        (b"", "/b", b"/b"),
+    ],
+)
+def test_the_path_that_was_decided_about_is_the_one_that_is_asked_for(
+    origin: Origin, raw: bytes, path: str, sent: bytes
+) -> None:
+    asked(AsgiUpstream(origin.url), raw_path=raw, path=path)
+    assert origin.heads[0].split()[1] == sent
 
 
 @pytest.mark.parametrize("raw", [b"other.example:443", b"ftp://other.example/", b"a/b"])
