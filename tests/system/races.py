@@ -102,6 +102,7 @@ def raced(rig: Rig, label: str, rng: random.Random) -> tuple[Race, float]:
 
     def strike() -> None:
         nonlocal struck
+        wait_until(partial(_on_canary, race), timeout=10, what="the race has begun")
         time.sleep(0.4 + 0.4 * rng.random())
         struck = time.monotonic()
         verbs.kill(rig.store(), by="race")
@@ -111,6 +112,10 @@ def raced(rig: Rig, label: str, rng: random.Random) -> tuple[Race, float]:
 
     race.run(strike)
     return race, struck
+
+
+def _on_canary(race: Race) -> bool:
+    return any(body["version"] == CANARY for _, _, body in race.answers)
 
 
 def _heard_since(worker: Worker, struck: float) -> bool:
