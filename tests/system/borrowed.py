@@ -123,7 +123,8 @@ def resigned(key: str, namespace: str, cookie: str, pin: str) -> str:
         key_derivation="hmac",
         digest_method=hashlib.sha256,
     )
-    fields = [part for part in cookie.split(".")[:-1] if not part.startswith("p")]
+    held = pins(cookie)  # by place as well: an id may begin with the same letter
+    fields = [part for part in cookie.split(".")[:-1] if part not in held]
     return signer.sign(".".join([*fields, pin])).decode()
 
 
