@@ -39,18 +39,23 @@ def test_a_connection_that_is_not_good_any_more_is_closed(answer: bytes) -> None
 
 
 def test_what_comes_on_an_idle_connection_is_nobodys_answer() -> None:
+    taken, spoken = threading.Semaphore(0), threading.Semaphore(0)
+
     def script(peer: Peer) -> None:
         peer.head()
         peer.send(OK)
-        time.sleep(0.05)
+        # Only before anything new is asked: later, nobody could tell it from an answer.
+        taken.acquire(timeout=9)
         peer.send(text(b"POISON"))
+        spoken.release()
         peer.head()
 
     with Origin(script) as origin:
         upstream = WsgiUpstream(origin.url)
         for _ in range(4):
             assert ask(upstream).read() == b"hello"
-            time.sleep(0.1)
+            taken.release()
+            spoken.acquire(timeout=9)
         assert len(origin.peers) == 4
         upstream.close()
 
