@@ -103,6 +103,7 @@ def test_of_processes_that_disagree_about_the_weight_the_first_answer_counts(sho
     old = behind.canary.engine.document
     shop.weigh(0)
     assert one.visit(alice).cohort is Cohort.STABLE
+    behind.lag()
     behind.canary.engine.adopt(old)  # as if the push had not come yet
     assert behind.visit(alice).cohort is Cohort.STABLE
     assert behind.visit(bob).cohort is Cohort.CANARY

@@ -80,6 +80,11 @@ class Process:
         yield Start()
         yield b"done"
 
+    def lag(self) -> None:
+        """Hear nothing any more, by a push or by looking."""
+        assert self.canary.agent is not None
+        self.canary.agent.stop()
+
     def visit(self, browser: Browser) -> Told:
         """One request."""
         if self.asynchronous:

@@ -48,6 +48,7 @@ def visited(
     asyncio.run(story())
 
 
+@pytest.mark.alone
 def test_bad_releases_go_back_and_a_good_one_is_promoted(site: Site) -> None:
     crowd = Crowd(site.ports, [*BAD, "healthy"], rate=120.0)
     ends = {**dict.fromkeys(BAD, Phase.ROLLED_BACK), "healthy": Phase.PROMOTED}
@@ -74,6 +75,7 @@ def test_bad_releases_go_back_and_a_good_one_is_promoted(site: Site) -> None:
     assert "proven up to the margins" in promotion.why
 
 
+@pytest.mark.alone
 def test_a_canary_that_blocks_the_loop_is_taken_off_without_blame(site: Site) -> None:
     crowd = Crowd(site.ports, ["blocking"], rate=30.0)
 

@@ -46,6 +46,8 @@ def serving(front: Front, url: str, canary: Canary, **options: Any) -> Any:
 @contextlib.contextmanager
 def ready(front: Front, script: Any, canary: Canary, **options: Any) -> Iterator[Origin]:
     with Origin(script) as origin, serving(front, origin.url, canary, **options):
+        # On a busy machine the first answer to a probe may come after the start.
+        wait_until(lambda: canary.engine.silent() == ())
         yield origin
 
 
