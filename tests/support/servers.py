@@ -10,12 +10,16 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Self
 
 from tests.support.reaper import kill_group, reaper
 
 LOCALHOST = "127.0.0.1"
+
+_choosing = Lock()
+_given: set[int] = set()
 
 
 class NotReadyError(AssertionError):
@@ -27,14 +31,17 @@ def free_port() -> int:
 
     Below the usual ephemeral range (32768 and up), so that no outgoing connection of a load test
     takes it between this call and the server's ``bind``. Workers of pytest-xdist choose from ports
-    of their own, so that neither takes one that the other has chosen.
+    of their own, and none is given twice, so that nobody takes one that another has chosen and
+    not yet bound: where many servers start side by side that happened.
     """
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    while True:
-        port = random.choice(range(15_000 + worker, 32_000, workers))
-        if _is_free(port):
-            return port
+    with _choosing:
+        while True:
+            port = random.choice(range(15_000 + worker, 32_000, workers))
+            if port not in _given and _is_free(port):
+                _given.add(port)
+                return port
 
 
 def _is_free(port: int) -> bool:

@@ -45,6 +45,7 @@ class Sdk:
     processor: SpanProcessor | None = field(default_factory=CanarySpanProcessor)
 
     def __post_init__(self) -> None:
+        self.kept: list[Canary] = []
         self.exporter = InMemorySpanExporter()
         self.tracers = TracerProvider(shutdown_on_exit=False)
         if self.processor is not None:
@@ -118,9 +119,12 @@ def canary(
 ) -> Canary:
     """A canary, on ``memory://`` unless told otherwise, that reports to ``sdk``."""
     telemetry = telemetry or Telemetry(sdk.tracers, sdk.meters)
-    return Canary(
-        *(rollouts or (CHECKOUT,)), secret_keys=[KEY], autostart=weight, telemetry=telemetry, **how
-    )
+    rollouts = rollouts or (CHECKOUT,)
+    made = Canary(*rollouts, secret_keys=[KEY], autostart=weight, telemetry=telemetry, **how)
+    # A meter holds engines weakly, and a test often keeps no more than the response: without
+    # this the garbage collector may take the numbers away between two looks at them.
+    sdk.kept.append(made)
+    return made
 
 
 def attributes(span: ReadableSpan) -> Mapping[str, object]:

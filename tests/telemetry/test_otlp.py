@@ -27,6 +27,7 @@ class Exporting(Sdk):
     """The user's SDK, exporting to a receiver."""
 
     def __init__(self, url: str, processor: SpanProcessor | None) -> None:
+        self.kept = []
         self.tracers = TracerProvider(shutdown_on_exit=False)
         if processor is not None:
             self.tracers.add_span_processor(processor)
