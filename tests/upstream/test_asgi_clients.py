@@ -14,7 +14,7 @@ from tests.upstream.origins import Origin, Peer, Script, answering, silent, text
 
 OK = text(b"hello")
 QUICK = Timeouts(connect=0.4, start=0.5, idle=0.5, total=1.5)
-SOON = 2.0
+SOON = 1.0
 """Seconds within which an upstream hears that a client has left (U7); tenths where it is quiet."""
 
 
@@ -41,6 +41,7 @@ def flooding(peer: Peer) -> None:
         peer.sock.sendall(b"x" * 65536)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("script", "sent"),
     [
@@ -73,6 +74,7 @@ def test_a_client_that_leaves_after_its_answer_costs_no_connection(front: Front)
         assert len(origin.peers) == 1
 
 
+@pytest.mark.alone
 def test_a_body_that_stalls_is_the_clients_408(front: Front) -> None:
     with front.passing(waiting, timeouts=QUICK) as origin:
         for body in (b"", b"paid"):
@@ -85,6 +87,7 @@ def test_a_body_that_stalls_is_the_clients_408(front: Front) -> None:
         assert not front.lines
 
 
+@pytest.mark.alone
 def test_an_upstream_that_takes_nothing_is_a_504(front: Front) -> None:
     with front.passing(silent, timeouts=QUICK), contextlib.closing(front.caller()) as caller:
         caller.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n")
@@ -98,6 +101,7 @@ def test_an_upstream_that_takes_nothing_is_a_504(front: Front) -> None:
         assert time.monotonic() - begun < 1.5
 
 
+@pytest.mark.alone
 def test_a_client_that_takes_nothing_is_cut_when_the_whole_is_over(front: Front) -> None:
     with front.passing(flooding, timeouts=QUICK) as origin:
         with contextlib.closing(front.caller()) as caller:
