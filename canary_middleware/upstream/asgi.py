@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 import ssl
 from http import HTTPStatus
 from time import monotonic
@@ -30,9 +29,6 @@ LONGEST_HEAD: Final = 64 * 1024
 LONGEST_TRIAL: Final = 2.0
 """Connect time-outs after which a silent trial of an unreachable upstream is given up."""
 NOBODY: Final = ("", 0)
-_ABSOLUTE: Final = re.compile(rb"(?i:https?)://[^/?#]*")
-"""What comes before the path in the absolute form (RFC 9112 section 3.2.2), which hypercorn leaves
-as it is."""
 FAILURES: Final = frozenset({502, 503, 504})
 """Statuses of our own that tell of the upstream rather than of the request."""
 

@@ -13,7 +13,7 @@ from canary_middleware.upstream.passage import Message, Receive, RefusedError, S
 
 _ABSOLUTE: Final = re.compile(rb"(?i:https?)://[^/?#]*")
 """What comes before the path in the absolute form (RFC 9112 section 3.2.2), which hypercorn leaves
-as it is."""
+as it is, and other servers where a WebSocket is asked for."""
 
 
 def target(scope: Scope, origin: Origin) -> bytes:

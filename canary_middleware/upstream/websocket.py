@@ -13,12 +13,12 @@ import ssl
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple, TypeVar
-from urllib.parse import quote
 
 from canary_middleware.upstream.address import Origin
 from canary_middleware.upstream.headers import BadHeaderError, Client, Trust, incoming, outgoing
 from canary_middleware.upstream.passage import UpstreamBrokenError
 from canary_middleware.upstream.patience import LONG
+from canary_middleware.upstream.scopes import target
 from canary_middleware.upstream.settings import Timeouts
 from canary_middleware.upstream.websocket_exchange import (
     MAX_HEAD,
@@ -151,15 +151,7 @@ def _exchange(
     given = list(scope["headers"])  # it may be a generator
     headers = outgoing(given, client, origin, preserve_host=preserve_host, trust=trust)
     offer = scope.get("subprotocols") or ()
-    return WebSocketExchange(_target(scope, origin), headers, offer, max_size=terms.max_size)
-
-
-def _target(scope: Scope, origin: Origin) -> bytes:
-    path: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
-    if path[:1] != b"/":
-        raise ValueError("a target that is no path")
-    query: bytes = scope.get("query_string") or b""
-    return origin.prefix + path + (b"?" + query if query else b"")
+    return WebSocketExchange(target(scope, origin), headers, offer, max_size=terms.max_size)
 
 
 class ClientSide:

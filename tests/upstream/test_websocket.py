@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from tests.support.servers import LOCALHOST
 from tests.support.tls import issue
 from tests.upstream.websocket_rig import (
     UVICORN,
+    Message,
     Site,
     ask,
+    at,
     chain,
     client,
     closed,
@@ -138,6 +141,57 @@ async def test_what_the_origin_is_asked_and_what_its_acceptance_says(kind: str) 
     assert headers.get_all("Set-Cookie") == ["a=1; Path=/", "b=2"]
     assert headers["X-Name"] == "gr\u00fc\u00df"
     assert len(headers.get_all("Sec-WebSocket-Accept")) == 1
+
+
+def noting(paths: list[str]) -> Callable[[ServerConnection, Request], None]:
+    """A check of an origin that notes what it is asked for."""
+    return lambda _, request: paths.append(request.path)
+
+
+@servers
+@in_loop
+async def test_the_path_that_was_decided_about_is_the_one_that_is_asked_for(kind: str) -> None:
+    asked: list[str] = []
+    async with library(echo, process_request=noting(asked)) as port:
+        site = Site(at(port, "/base"))
+
+        async def moving(scope: Message, receive: Any, send: Any) -> None:
+            """A mount that takes its own part off the path, and off nothing else."""
+            await site({**scope, "path": scope["path"].removeprefix("/tenant")}, receive, send)
+
+        async with front(moving, kind) as entry:
+            for path in ("/tenant/a%20b?x=%2F", "/tenant/caf%C3%A9", "/other/a%2Fb"):
+                async with client(entry, path):
+                    pass
+    assert asked == ["/base/a%20b?x=%2F", "/base/caf%C3%A9", "/base/other/a%2Fb"]
+
+
+@servers
+@in_loop
+async def test_an_absolute_form_names_a_path_and_no_upstream(kind: str) -> None:
+    asked: list[str] = []
+    forms = {
+        b"http://other.example:81/a%2Fb?x=1": "/base/a%2Fb?x=1",
+        b"HTTPS://other.example": "/base/",
+        b"/http://other.example/": "/base/http://other.example/",
+    }
+    async with chain(library(echo, process_request=noting(asked)), kind, prefix="/base") as (
+        _,
+        entry,
+    ):
+        for form in forms:
+            assert (await ask(entry, form)).startswith(b"HTTP/1.1 101 ")
+    assert asked == [*forms.values()]
+
+
+@servers
+@pytest.mark.parametrize("form", [b"*", b"ftp://other.example/", b"a/b"])
+@in_loop
+async def test_what_is_no_path_goes_nowhere(kind: str, form: bytes) -> None:
+    asked: list[str] = []
+    async with chain(library(echo, process_request=noting(asked)), kind) as (_, entry):
+        assert (await ask(entry, form)).startswith(b"HTTP/1.1 400 ")
+    assert not asked
 
 
 @in_loop

@@ -306,8 +306,8 @@ async def test_nothing_waits_for_the_server_any_more() -> None:
     ("change", "status"),
     [
         ({"headers": [(b"host", b"a"), (b"host", b"b")]}, 400),
-        ({"raw_path": b"/a b"}, 400),
-        ({"raw_path": b"http://metadata/"}, 400),
+        ({"path": "/a b", "raw_path": b"/a b"}, 400),
+        ({"path": "ftp://metadata/", "raw_path": b"ftp://metadata/"}, 400),
         ({"headers": [(b"host", b"a"), (b"x", b"x" * 65_536)]}, 431),
     ],
 )

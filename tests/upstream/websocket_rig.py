@@ -236,11 +236,12 @@ async def closed(socket: ClientConnection | ServerConnection) -> tuple[int | Non
     return socket.close_code, socket.close_reason
 
 
-async def ask(port: int) -> bytes:
+async def ask(port: int, target: bytes = b"/") -> bytes:
     """The head of what a handshake by hand is answered."""
     reader, writer = await asyncio.open_connection(LOCALHOST, port)
     writer.write(
-        b"GET / HTTP/1.1\r\nHost: shop\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"GET " + target + b" HTTP/1.1\r\nHost: shop\r\n"
+        b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
     )
     try:
