@@ -11,14 +11,13 @@ from typing import Any, Final
 
 from canary_middleware.context import SCOPE_KEY
 from canary_middleware.upstream.address import Origin, parse
-from canary_middleware.upstream.asking import silence
+from canary_middleware.upstream.asking import probe_target, silence
 from canary_middleware.upstream.exchange import Exchange
 from canary_middleware.upstream.framing import NONE, UNKNOWN, BadFramingError, framing
 from canary_middleware.upstream.headers import BadHeaderError, Client, Trust, outgoing
 from canary_middleware.upstream.health import Health
 from canary_middleware.upstream.options import settled
 from canary_middleware.upstream.passage import Passage, Receive, RefusedError, Scope, Send
-from canary_middleware.upstream.probing import probe_target
 from canary_middleware.upstream.scopes import expects, has_host, looked, target
 from canary_middleware.upstream.settings import Timeouts
 from canary_middleware.upstream.site import Site, UnreachableError

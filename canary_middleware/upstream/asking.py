@@ -1,4 +1,4 @@
-"""One probe of an upstream over a connection of its own, for a thread that may wait."""
+"""What an upstream is asked to learn whether it is ready, and one such probe, for a thread."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ssl
 import time
 from http import HTTPStatus
 
+from canary_middleware.errors import ConfigurationError, Problem
 from canary_middleware.upstream.address import Origin
 from canary_middleware.upstream.blocking import Connection, LateError, dial
 from canary_middleware.upstream.events import BrokenUpstreamError, Start
@@ -13,12 +14,28 @@ from canary_middleware.upstream.exchange import Exchange
 from canary_middleware.upstream.framing import NONE
 
 
+def probe_target(path: str | None, origin: Origin) -> bytes | None:
+    """The target of a probe as it goes on the wire; ``None`` if a connection is enough.
+
+    Raises:
+        ConfigurationError: it is no path.
+    """
+    if path is None:
+        return None
+    if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path:
+        hint = "write it as in a URL, such as /healthz"
+        raise ConfigurationError([Problem("probe", f"{path!r} is no path", hint)])
+    return origin.prefix + path.encode("ascii")
+
+
 def silence(origin: Origin, path: bytes | None, within: float, tls: ssl.SSLContext | None) -> str:
     """Why the upstream does not answer its probe now; nothing if it does.
 
+    It is asked over a connection of its own, and waits.
+
     Args:
         origin: the upstream.
-        path: of the probe; below 400 is an answer. Without one a connection is enough.
+        path: of :func:`probe_target`; below 400 is an answer.
         within: seconds.
         tls: for https.
     """

@@ -66,11 +66,8 @@ class Site:
         self._sweep: asyncio.TimerHandle | None = None
         self._room = memoryview(bytearray(ROOM))
 
-    async def take(self, *, trial: bool = False) -> Link:
+    async def take(self) -> Link:
         """A connection for one exchange; give it back with :meth:`release`.
-
-        Args:
-            trial: try to open one even where that failed just now.
 
         Raises:
             UnreachableError: there is none, nor will there be in time.
@@ -83,7 +80,7 @@ class Site:
                 granted = await self._turn(granted.ticket)
             if isinstance(granted, Open):
                 self._close(*granted.overdue)
-                return await self._open(trial=trial)
+                return await self._open()
             if granted.conn.alive:  # else it died on its way to us, which the book knows
                 return granted.conn
 
@@ -136,9 +133,8 @@ class Site:
         else:
             self._hand(self._pool.failed())
 
-    async def _open(self, *, trial: bool = False) -> Link:
-        now = self.loop.time()
-        if self._health.blocked(now) and not trial:
+    async def _open(self) -> Link:
+        if self._health.blocked(self.loop.time()):
             self._hand(self._pool.failed())
             raise UnreachableError(502, "it refused connections just now")
         try:

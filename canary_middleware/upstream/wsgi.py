@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from canary_middleware.context import ENVIRON_KEY
 from canary_middleware.upstream.address import Origin, parse
-from canary_middleware.upstream.asking import silence
+from canary_middleware.upstream.asking import probe_target, silence
 from canary_middleware.upstream.blocking import PIECE, ClientLeftError, LateError
 from canary_middleware.upstream.environ import (
     asks_for_websocket,
@@ -32,7 +32,6 @@ from canary_middleware.upstream.health import Health
 from canary_middleware.upstream.lending import Lender, NoConnectionError
 from canary_middleware.upstream.options import settled
 from canary_middleware.upstream.pool import Counts
-from canary_middleware.upstream.probing import probe_target
 from canary_middleware.upstream.relaying import Relay
 from canary_middleware.upstream.settings import Timeouts
 from canary_middleware.upstream.trouble import Trouble
