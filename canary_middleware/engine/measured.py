@@ -5,16 +5,15 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from canary_middleware.core.bucket import IDENTIFIED, threshold
-from canary_middleware.core.cookie import NOBODY, pin_tag
+from canary_middleware.core.bucket import threshold
 from canary_middleware.core.gauge import Gauge
 from canary_middleware.core.model import Assignment, Cohort
 from canary_middleware.core.outcomes import OutcomeClass, classify
 from canary_middleware.core.routing import Drawn, bucket_of
 from canary_middleware.core.snapshot import Lane
 from canary_middleware.core.throw import Interval, Sight
-from canary_middleware.engine.placing import Placing
 from canary_middleware.engine.sighting import DROPPED, FAILED, OPEN, WAITING, Arrival, Event
+from canary_middleware.engine.sights import Sighted
 from canary_middleware.engine.upload import Upload
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ LARGEST: Final = 1e15
 """What a request can observe of one metric, at most."""
 
 
-class Measured(Placing):
+class Measured(Sighted):
     """What a visit leaves in the ledgers.
 
     Attributes:
@@ -40,8 +39,6 @@ class Measured(Placing):
         head: seconds until the answer started; negative before.
         arrivals: throws of the coin that this request made, or ``None``.
         returned: rollouts in which this was not the visitor's first request of the period.
-        marks: by rollout, what the visitor had counted for before this request, where its cookie
-            says more now; or ``None``.
         observed: sums of declared metrics by name, or ``None``.
         overdue: how long the answer has not started: past the gate, past the time-out.
         upload: what the client has to do with it; ``None`` while nobody has asked for the body.
@@ -50,8 +47,8 @@ class Measured(Placing):
     """
 
     __slots__ = (
-        "arrivals", "begun", "crowded", "exposed", "finished", "head", "marks", "measured",
-        "observed", "outer", "overdue", "returned", "slow", "started", "status", "upload",
+        "arrivals", "begun", "crowded", "exposed", "finished", "head", "measured", "observed",
+        "outer", "overdue", "returned", "slow", "started", "status", "upload",
     )  # fmt: skip
 
     begun: float
@@ -61,7 +58,6 @@ class Measured(Placing):
     status: int
     arrivals: list[Arrival] | None
     returned: set[str] | None
-    marks: dict[str, int] | None
     observed: dict[str, float] | None
     overdue: int
     slow: float
@@ -157,54 +153,18 @@ class Measured(Placing):
         self.returned.add(name)
         self._mark(gauge, sight, gauge.returned)
 
-    # --- cookie ----------------------------------------------------------------------------------
+    # --- what came of it -------------------------------------------------------------------------
 
-    def _sight(self, gauge: Gauge) -> Sight | None:
-        known = self._known
-        return None if known is None else known.cookie.sight(self._sight_tag(gauge))
-
-    def _sight_tag(self, gauge: Gauge) -> str:
-        """Two users of one browser have a sight each."""
-        known, visitor = self._known, self._visitor
-        if known is None or visitor is None:
-            return gauge.tag
-        binding = self.engine.visitors.binding(visitor)
-        if known.cookie.binding in ("", binding):
-            return gauge.tag
-        return pin_tag(gauge.key, gauge.rollout, gauge.lineage, gauge.run, binding)
-
-    def _keep_sight(self, gauge: Gauge, sight: Sight) -> bool:
-        """Write it into the cookie; without room the visitor is not measured there."""
-        known = self._known
-        if known is None:
-            if self._visitor is None or not self._may_draw():
-                return False
-            known = self.engine.visitors.draw()
-            known = known.rewritten(known.cookie.bound(NOBODY))
-            self._known = known
-        cookie = known.cookie.sighted(self._sight_tag(gauge), sight)
-        if cookie is None:
-            self.engine.recorder.count("sight_no_room")
-            return False
-        self._known = known.rewritten(cookie)
-        self.issue = True
-        return True
-
-    def _by_subject(self) -> bool:
-        """Whether the coin belongs to the subject and not to the cookie."""
-        visitor, known = self._visitor, self._known
-        if visitor is None:
-            return False
-        if known is None:
-            return True
-        return known.cookie.binding not in ("", self.engine.visitors.binding(visitor))
-
-    def _unit(self, gauge: Gauge) -> int:
-        """Keyed hash of whose coin it is."""
-        visitor, known = self._visitor, self._known
-        if visitor is not None and self._by_subject():
-            return gauge.unit(IDENTIFIED, visitor.subject)
-        return gauge.unit(*known.drawn) if known is not None else 0
+    def answer(self, status: int) -> None:
+        """The answer starts."""
+        self.head = start = self._age(self.engine.clock())
+        if self.arrivals is not None:
+            kind = self.blamed(classify(status))
+            for arrival in self.arrivals:
+                if arrival.kind in (OPEN, WAITING):
+                    arrival.start, arrival.kind = start, kind
+        if self.observed is not None or status >= 500:
+            self._seen_now()
 
     def _seen_now(self) -> None:
         """Before the cookie is written: what this answer counts for, so that it counts once."""
@@ -219,14 +179,6 @@ class Measured(Placing):
                 continue
             self._mark(gauge, sight, self._bits(gauge))
 
-    def _mark(self, gauge: Gauge, sight: Sight, bits: int) -> None:
-        """Keep what the visitor counts for from now on, and remember what it was until now."""
-        if bits & ~sight.seen:
-            if self.marks is None:
-                self.marks = {}
-            self.marks.setdefault(gauge.rollout, sight.seen)
-            self._keep_sight(gauge, sight._replace(seen=sight.seen | bits))
-
     def _bits(self, gauge: Gauge) -> int:
         bits = gauge.failures if self.blamed(classify(self.status)) in FAILED else 0
         for name, total in (self.observed or {}).items():
@@ -234,19 +186,6 @@ class Measured(Placing):
                 if watch.hit(total) is not None:
                     bits |= 1 << watch.bit
         return bits
-
-    # --- what came of it -------------------------------------------------------------------------
-
-    def answer(self, status: int) -> None:
-        """The answer starts."""
-        self.head = start = self._age(self.engine.clock())
-        if self.arrivals is not None:
-            kind = self.blamed(classify(status))
-            for arrival in self.arrivals:
-                if arrival.kind in (OPEN, WAITING):
-                    arrival.start, arrival.kind = start, kind
-        if self.observed is not None or status >= 500:
-            self._seen_now()
 
     def observe(self, metric: str, value: float) -> None:
         """Add to a declared metric of this request; see :func:`canary_middleware.observe`."""
@@ -310,13 +249,6 @@ class Measured(Placing):
             )
             if event.failed or event.slow or event.again or declared:
                 engine.measuring.happened(event)
-
-    def _before(self, gauge: Gauge) -> Sight | None:
-        """The sight as it was when the request came, for the sake of what it counts for now."""
-        sight, marks = self._sight(gauge), self.marks or {}
-        if sight is None or gauge.rollout not in marks:
-            return sight
-        return sight._replace(seen=marks[gauge.rollout])
 
     def drilled(self, one: Assignment) -> None:
         """Count the visitor of an exposure that a drill hit, apart from all that is evidence."""
