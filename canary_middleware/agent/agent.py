@@ -198,9 +198,7 @@ class _Life:
         while not stopping.is_set():
             try:
                 run()
-            # A process whose listener died of a bug would never hear of a kill again, so whatever
-            # it was, it is told and the thread goes on.
-            except Exception:
+            except Exception:  # whatever it was: a listener that died of a bug hears no kill again
                 logger.exception("the agent failed and goes on")
                 stopping.wait(GO_ON_AFTER)
 

@@ -208,8 +208,7 @@ class Leading:
         what = f"judging {name}"
         try:
             done = self._look(document, name, entry, leads)
-        except Exception as error:
-            # Whatever it is about this release, the others have to be judged all the same.
+        except Exception as error:  # whatever it is, the other releases have to be judged
             logger.debug("%s", what, exc_info=error)
             self._count("error_judge")
             self._troubles.begin(what, repr(error))

@@ -118,7 +118,7 @@ class CanaryMiddleware:
             app, scope = self._dispatch(visit, scope) if self._targets else (self.app, scope)
             visit.target = app
             await app(scope, answer.receive, answer.send)
-        except BaseException as error:
+        except BaseException as error:  # a cancellation, too, ends the request
             if not answer.survives(error):
                 visit.finish(_ending(error, visit), answer.seconds)
                 raise

@@ -97,8 +97,7 @@ class Input:
         upload.wait()
         try:
             found = read(*arguments)
-        # Each server has errors of its own for a body that breaks off, and all are passed on.
-        except Exception:
+        except Exception:  # each server has errors of its own for a body that breaks off
             upload.broken = True
             raise
         finally:

@@ -127,8 +127,7 @@ class Batched:
             raise
         except StoreError:
             raise
-        # The request goes on whatever was stumbled over.
-        except Exception as error:
+        except Exception as error:  # the request goes on whatever was stumbled over
             raise StoreUnavailableError(stumbled(error)) from error
         finally:
             alone.withdrawn()
@@ -156,8 +155,7 @@ class Batched:
         except asyncio.CancelledError:
             fail(sent, "the store was not asked to the end")
             raise
-        # Requests wait for this task: whatever it stumbled over must not leave them waiting.
-        except Exception as error:  # noqa: BLE001  # it is logged by `stumbled`
+        except Exception as error:  # noqa: BLE001  # whatever it was, requests wait for this task
             fail(sent, stumbled(error))
         else:
             at = 0

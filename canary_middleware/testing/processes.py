@@ -131,6 +131,5 @@ def _play(opener: bytes, task: Task, number: int, line: Line, pipe: Any) -> None
             pipe.send((task(store, number, line), ""))
         finally:
             store.close()
-    # Whatever it is, it is told where it can be read.
-    except Exception:  # noqa: BLE001  # as the line above says
+    except Exception:  # noqa: BLE001  # whatever it is, it is told where it can be read
         pipe.send((None, traceback.format_exc()))

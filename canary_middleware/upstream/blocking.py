@@ -142,7 +142,7 @@ def dial(origin: Origin, until: float, tls: ssl.SSLContext | None) -> socket.soc
         # The handshake has a time-out as a whole.
         sock.settimeout(_left(until))
         return tls.wrap_socket(sock, server_hostname=origin.host, suppress_ragged_eofs=False)
-    except BaseException:
+    except BaseException:  # an interrupt, too, leaves no open socket behind
         sock.close()
         raise
 
@@ -152,7 +152,7 @@ def _unix(path: str, until: float) -> socket.socket:
     try:
         sock.settimeout(_left(until))
         sock.connect(path)
-    except BaseException:
+    except BaseException:  # as in dial()
         sock.close()
         raise
     return sock

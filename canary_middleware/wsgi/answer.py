@@ -68,7 +68,7 @@ class Answer:
             if visit.match.shared:
                 self._middleware.settle(visit)
             body = self._middleware.dispatch(visit)(self._environ, self._start)
-        except BaseException as error:
+        except BaseException as error:  # whatever it is, it ends the request
             if not self.survives(error):
                 self.end(ending(error, visit))
                 raise

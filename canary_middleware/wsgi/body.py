@@ -51,7 +51,7 @@ class Body:
                 self._over = True
                 answer.visit.finish(classify(answer.visit.status))
                 raise
-        except BaseException as error:
+        except BaseException as error:  # whatever it is, it ends the request
             if not answer.survives(error):
                 self._over = True
                 answer.visit.finish(ending(error, answer.visit))
