@@ -18,8 +18,6 @@ logger = logging.getLogger("canary_middleware")
 
 STABLE: Final = ""
 """Stands for the wrapped application, beside the names of rollouts."""
-
-
 BRIEF: Final = 0.25
 """Seconds that a start waits for the first answers, so that a canary that is there gets the first
 visitors too."""
@@ -39,7 +37,8 @@ class Prober:
 
     From then on it is passive health that decides: a target that stops answering is superseded
     request by request, and its failures count. All are asked again and again, for whoever reads the
-    status or wants to move everybody.
+    status or wants to move everybody. One is asked at a time, so a probe that hangs makes no second
+    one, and holds the others up no longer than a connect may take.
 
     Args:
         engine: of the process.

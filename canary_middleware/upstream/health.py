@@ -1,4 +1,4 @@
-"""What an upstream that cannot be reached costs: hardly anything; and whether one is ready; pure.
+"""What an upstream that cannot be reached costs: hardly anything; and when to ask one; pure.
 
 Clock and chance are passed in.
 """
@@ -118,26 +118,20 @@ class Health:
 
 
 class Probe:
-    """Readiness: what the probes of one upstream told, and when the next one is due.
-
-    For one prober; others may read ``ready`` and ask ``fresh`` at any time.
+    """Readiness: when the next probe of one upstream is due. For one prober.
 
     Args:
         base: seconds until the second probe of an upstream that does not answer.
-        cap: most seconds between two probes; also those after one that was answered.
-
-    Attributes:
-        ready: whether the latest probe was answered; not before the first.
+        cap: most seconds between two probes; also those after one that was answered, as what is
+            known of an upstream is that old when everybody is sent there.
     """
 
-    __slots__ = ("_backoff", "_due", "_failures", "_since", "ready")
+    __slots__ = ("_backoff", "_due", "_failures")
 
-    def __init__(self, base: float = 0.5, cap: float = 10.0) -> None:
+    def __init__(self, base: float = 0.5, cap: float = 3.0) -> None:
         self._backoff = Backoff(base, cap)
         self._failures = 0
         self._due = -math.inf
-        self._since = -math.inf
-        self.ready = False
 
     def due(self, now: float) -> float:
         """Seconds until the next probe; 0 when it is due.
@@ -147,35 +141,14 @@ class Probe:
         """
         return max(0.0, self._due - now)
 
-    def fresh(self, now: float, age: float) -> bool:
-        """Whether it is ready and its latest answer is at most so many seconds old.
-
-        Args:
-            now: monotonic seconds.
-            age: seconds; before a move back that was planned, less than between two probes.
-        """
-        return self.ready and now - self._since <= age
-
-    def hurry(self) -> None:
-        """Somebody needs to know: the next probe is due now."""
-        self._due = -math.inf
-
-    def probed(self, ok: bool, now: float, chance: float) -> bool:
+    def probed(self, ok: bool, now: float, chance: float) -> None:
         """A probe is over.
 
         Args:
             ok: whether it was answered well.
-            now: monotonic seconds.
+            now: monotonic seconds at its end, so that probes that hang are spaced too.
             chance: evenly in [0, 1).
-
-        Returns:
-            Whether ``ready`` changed: worth a line in a log.
         """
-        changed = ok is not self.ready
-        self.ready = ok
         self._failures = 0 if ok else self._failures + 1
-        if ok:
-            self._since = now
         wait = self._backoff.cap if ok else self._backoff.after(self._failures, chance)
         self._due = now + wait
-        return changed

@@ -9,8 +9,11 @@ import pytest
 
 from canary_middleware.core.model import Reason
 from canary_middleware.targets.probing import STABLE, Prober
+from canary_middleware.upstream.asgi import AsgiUpstream
+from canary_middleware.upstream.settings import Timeouts
 from tests.engine.world import World, world
 from tests.support.servers import wait_until
+from tests.upstream.origins import Origin, Peer
 
 
 class Server:
@@ -73,3 +76,30 @@ def test_one_thread_and_none_after_the_end(site: Site) -> None:
     assert len(mine()) == 1
     site.prober.stop()
     wait_until(lambda: not mine())
+
+
+def test_one_that_hangs_has_one_probe_at_a_time_and_keeps_nobody_from_the_others() -> None:
+    under_way = [0]
+
+    def hanging(peer: Peer) -> None:
+        peer.head()
+        peer.head()  # until the other side has had enough
+
+    def silence() -> str:
+        under_way.append(under_way[-1] + 1)
+        why = upstream.silence()
+        under_way.append(under_way[-1] - 1)
+        return why
+
+    made, other = world(), Server()
+    with Origin(hanging) as origin:
+        upstream = AsgiUpstream(origin.url, probe="/healthz", timeouts=Timeouts(connect=0.1))
+        prober = Prober(made.engine, {STABLE: silence, "checkout": other.silence})
+        prober.ensure_started()
+        for _ in range(3):
+            assert other.asked.acquire(timeout=10)
+        wait_until(lambda: len(under_way) > 6, what="it was asked three times")
+        prober.stop()
+        silent = {label: why for _, label, why in made.engine.silent()}
+    assert max(under_way) == 1
+    assert silent["1"] == "no answer: the upstream kept us waiting"

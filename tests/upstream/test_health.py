@@ -116,17 +116,11 @@ def test_of_many_threads_one_makes_the_trial() -> None:
         assert passes(down(100.0), threads=8) == 1
 
 
-def test_nothing_is_ready_before_its_probe_was_answered() -> None:
-    probe = Probe(base=0.5, cap=10.0)
-    assert not probe.ready
-    assert probe.due(0.0) == 0.0
-    assert not probe.probed(ok=False, now=0.0, chance=0.0)
-    assert not probe.ready
-    assert probe.probed(ok=True, now=1.0, chance=0.0)
-    assert probe.ready
+def test_the_first_probe_is_due_at_once() -> None:
+    assert Probe().due(0.0) == 0.0
 
 
-def test_probes_come_at_once_then_more_and_more_seldom() -> None:
+def test_probes_of_one_that_is_silent_come_at_once_then_more_and_more_seldom() -> None:
     probe = Probe(base=0.5, cap=10.0)
     waits = []
     for _ in range(7):
@@ -135,26 +129,23 @@ def test_probes_come_at_once_then_more_and_more_seldom() -> None:
     assert waits == [0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
     assert probe.due(104.0) == 1.0
     assert probe.due(105.5) == 0.0
+
+
+def test_an_answer_is_followed_by_the_longest_wait_and_ends_the_back_off() -> None:
+    probe = Probe(base=0.5, cap=10.0)
+    for _ in range(7):
+        probe.probed(ok=False, now=100.0, chance=0.0)
     probe.probed(ok=True, now=100.0, chance=0.0)
     assert probe.due(100.0) == 10.0
     probe.probed(ok=False, now=110.0, chance=0.0)
     assert probe.due(110.0) == 0.25
 
 
-def test_one_that_stops_answering_is_ready_no_more() -> None:
+@given(st.lists(st.booleans(), min_size=1), st.floats(0, 1, exclude_max=True))
+def test_every_upstream_is_asked_again_within_three_seconds(
+    answers: list[bool], chance: float
+) -> None:
     probe = Probe()
-    probe.probed(ok=True, now=0.0, chance=0.0)
-    assert probe.probed(ok=False, now=10.0, chance=0.0)
-    assert not probe.ready
-    assert not probe.fresh(10.0, 60.0)
-
-
-def test_a_move_back_that_was_planned_asks_for_a_fresh_answer() -> None:
-    probe = Probe(base=0.5, cap=10.0)
-    assert not probe.fresh(0.0, 1.0)
-    probe.probed(ok=True, now=100.0, chance=0.0)
-    assert probe.fresh(101.0, 1.0)
-    assert not probe.fresh(101.1, 1.0)
-    assert probe.due(102.0) == 8.0
-    probe.hurry()
-    assert probe.due(102.0) == 0.0
+    for ok in answers:
+        probe.probed(ok=ok, now=100.0, chance=chance)
+        assert 0.25 <= probe.due(100.0) <= 3.0
