@@ -7,7 +7,6 @@ does not send them, a cache key without the version, a decision whose cookie is 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ import pytest
 
 from tests.integrations.pages import PAGES
 from tests.support.clients import IMAGE, Response, Visitor
+from tests.support.nginx import configured
 from tests.support.servers import Process, free_port
 
 ROOT = Path(__file__).parents[2]
@@ -44,31 +44,6 @@ OPEN = ("/checkout/public", "/checkout/forever", "/checkout/shared")
 OUTSIDE = ("/static/app.css", "/about")
 KEEP = "proxy_cache_lock on; proxy_cache_valid any 60s;"
 DEAF = f"{KEEP} proxy_ignore_headers Cache-Control Set-Cookie Vary;"
-MAIN = """
-{user}
-daemon off;
-pid {folder}/nginx.pid;
-worker_processes 2;
-events {{ worker_connections 512; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    include {folder}/site.conf;
-}}
-"""
-
-
-def nginx_binary() -> str:
-    found = shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
-    if found is None:
-        pytest.fail(
-            "!!! nginx is not installed, and this test is about it: apt-get install -y nginx"
-        )
-    return found
 
 
 def replaced(text: str, changes: Mapping[str, str]) -> str:
@@ -99,11 +74,9 @@ def nginx(conf: str, folder: Path, changes: Mapping[str, str]) -> Iterator[int]:
     """Debian's nginx with one of our files, as an ordinary process on a free port."""
     port, cache = free_port(), "shop" if conf == "cache.conf" else "canary"
     own = {"listen 8080": f"listen 127.0.0.1:{port}", f"/var/cache/nginx/{cache}": f"{folder}/kept"}
-    (folder / "site.conf").write_text(replaced((FOLDER / conf).read_text(), {**own, **changes}))
-    # Its workers would give up root for somebody who may not enter a private directory.
-    user = "user root;" if os.geteuid() == 0 else ""
-    (folder / "nginx.conf").write_text(MAIN.format(folder=folder, user=user))
-    command = [nginx_binary(), "-p", str(folder), "-e", "stderr", "-c", f"{folder}/nginx.conf"]
+    site = replaced((FOLDER / conf).read_text(), {**own, **changes})
+    # Workers share what is kept; one alone would not show it.
+    command = configured(folder, site, workers=2)
     with Process(command, folder / "nginx.log") as server:
         server.wait_port(port)
         yield port

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import socket
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.support.nginx import configured
 from tests.support.servers import Process, free_port
 from tests.upstream.transparency import rules
 from tests.upstream.transparency.compare import Rules
@@ -26,19 +26,6 @@ from tests.upstream.transparency.compare import Rules
 ROOT: Final = Path(__file__).parents[3]
 HERE: Final = "tests.upstream.transparency"
 NGINX: Final = """
-{user}
-daemon off;
-pid {folder}/nginx.pid;
-worker_processes 1;
-events {{ worker_connections 1024; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-
     upstream origin {{ server 127.0.0.1:{origin} max_fails=0; keepalive 64; }}
     upstream dead   {{ server 127.0.0.1:{dead} max_fails=0; }}
     upstream full   {{ server 127.0.0.1:{full} max_fails=0; }}
@@ -79,7 +66,6 @@ http {{
         location /dead/ {{ proxy_pass http://dead; }}
         location /full/ {{ proxy_connect_timeout 300ms; proxy_pass http://full; }}
     }}
-}}
 """
 
 
@@ -129,18 +115,8 @@ def _full() -> Iterator[int]:
 
 
 def _nginx(folder: Path, port: int, ports: dict[str, str]) -> list[str]:
-    user = "user root;" if os.geteuid() == 0 else ""
     lower = {name.lower(): value for name, value in ports.items()}
-    text = NGINX.format(folder=folder, port=port, user=user, **lower)
-    (folder / "nginx.conf").write_text(text)
-    return [_nginx_binary(), "-p", str(folder), "-e", "stderr", "-c", f"{folder}/nginx.conf"]
-
-
-def _nginx_binary() -> str:
-    found = shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
-    if found is None:
-        raise AssertionError("!!! nginx is the reference of this suite: apt-get install -y nginx")
-    return found
+    return configured(folder, NGINX.format(port=port, **lower))
 
 
 def _python(*words: str) -> Callable[[Path, int, dict[str, str]], list[str]]:
