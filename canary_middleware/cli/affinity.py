@@ -13,12 +13,13 @@ from canary_middleware import claims, verbs
 from canary_middleware.claims import Count, Placed
 from canary_middleware.cli import whom
 from canary_middleware.cli.connection import Author, Connection, a_rollout, authored, connected
-from canary_middleware.cli.show import Row, ago, print_json, print_table, say
+from canary_middleware.cli.show import Row, print_json, print_table, say
 from canary_middleware.core.claims import claim_key
 from canary_middleware.core.model import Cohort, Memory
 from canary_middleware.core.snapshot import Lane
 from canary_middleware.core.state import Plan
 from canary_middleware.errors import VerbRefusedError
+from canary_middleware.overview.wording import ago
 from canary_middleware.stores import StateStore
 
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{22}")

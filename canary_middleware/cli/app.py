@@ -21,7 +21,7 @@ from canary_middleware.cli import (
     watch,
 )
 from canary_middleware.cli.following import INTERRUPTED
-from canary_middleware.cli.show import say, shown
+from canary_middleware.cli.show import say
 from canary_middleware.errors import (
     CanaryError,
     ConfigurationError,
@@ -31,6 +31,7 @@ from canary_middleware.errors import (
     StoreError,
     VerbRefusedError,
 )
+from canary_middleware.overview.wording import shown
 
 REFUSED: Final = 1
 USAGE: Final = 2

@@ -10,7 +10,6 @@ from typing import Any, Final
 import click
 
 from canary_middleware import verbs
-from canary_middleware.cli import shapes
 from canary_middleware.cli.connection import (
     Author,
     Connection,
@@ -21,14 +20,16 @@ from canary_middleware.cli.connection import (
     connected,
 )
 from canary_middleware.cli.following import follow
-from canary_middleware.cli.gathering import measured
-from canary_middleware.cli.scene import View
-from canary_middleware.cli.sentences import sentence
-from canary_middleware.cli.show import print_json, print_json_line, say, shown
+from canary_middleware.cli.show import print_json, print_json_line, say
 from canary_middleware.core.declared import FIRST_REPORT
 from canary_middleware.core.state import ACTIVE, Document, Entry
 from canary_middleware.core.status import silence
 from canary_middleware.errors import VerbRefusedError
+from canary_middleware.overview import shapes
+from canary_middleware.overview.gathering import measured
+from canary_middleware.overview.scene import View
+from canary_middleware.overview.sentences import sentence
+from canary_middleware.overview.wording import shown
 from canary_middleware.stores import StateStore
 from canary_middleware.verbs import Status
 

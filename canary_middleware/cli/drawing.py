@@ -7,16 +7,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from canary_middleware.cli.scene import Bake, Scene, Side, View, bake, drilling
-from canary_middleware.cli.show import ago, aligned, cut, instant, shown, width_of
-from canary_middleware.core.evidence import Told, read
+from canary_middleware.cli.show import aligned, cut, width_of
+from canary_middleware.core.evidence import Told
 from canary_middleware.core.guards import QUANTILES, Action, Guard, Metric
 from canary_middleware.core.records import Audit
 from canary_middleware.core.state import Entry, Phase
 from canary_middleware.core.telling import lasting, latency
 from canary_middleware.core.verdict import Finding, Share
 from canary_middleware.core.weight import format_weight
-from canary_middleware.errors import StoreCorruptError
+from canary_middleware.overview.scene import Bake, Scene, Side, View, bake, drilling
+from canary_middleware.overview.wording import (
+    ago,
+    instant,
+    number,
+    percent,
+    shown,
+    standing,
+    told_of,
+    totals,
+)
 
 _PHASES: Final[Mapping[Phase, str]] = {
     Phase.PROMOTED: "green", Phase.FINISHED: "green", Phase.ROLLED_BACK: "red",
@@ -87,7 +96,7 @@ def _processes(scene: Scene) -> str:
     if not scene.reports:
         return "no process reports"
     behind = f", {scene.behind} of them behind" if scene.behind else ""
-    return f"{_number(scene.reports, 'process', 'processes')} reporting{behind}"
+    return f"{number(scene.reports, 'process', 'processes')} reporting{behind}"
 
 
 def draw_view(view: View, now: float, paper: Paper) -> Iterator[Line]:
@@ -262,34 +271,10 @@ def _words(view: View, told: Told | None, now: float, paper: Paper) -> Iterator[
         yield from paper.wrapped(standing(told), indent="  ")
 
 
-def standing(told: Told) -> str:
-    """How many were measured, and what that says."""
-    canary, stable = told.verdict.visitors
-    return f"{canary:,} canary and {stable:,} stable {told.unit} measured; {told.standing()}"
-
-
-def totals(processes: int, age: float | None) -> str:
-    """Whose numbers these are, and how old."""
-    if age is None:
-        return "no process ships totals now"
-    whose = _number(processes, "process", "processes")
-    return f"totals of {whose}, {'' if processes == 1 else 'the oldest '}{ago(age)} old"
-
-
 def _last(line: Audit, now: float) -> str:
     head = f"{ago(now - line.at)} ago: {line.action} by {line.by}"
     words = told_of(line)
     return f"{head}: {words}" if words else head
-
-
-def told_of(line: Audit) -> str:
-    """Why something was done: the reason given, else what its evidence says."""
-    if line.why or not line.evidence:
-        return line.why
-    try:
-        return read(line.evidence).sentence()
-    except StoreCorruptError:
-        return "its evidence cannot be read"
 
 
 def _time(seconds: float | None) -> str:
@@ -298,13 +283,3 @@ def _time(seconds: float | None) -> str:
 
 def _part(count: int, of: int) -> str:
     return f"{count:,} ({percent(count / of)})" if of else f"{count:,}"
-
-
-def percent(share: float) -> str:
-    """Two digits: ``"0.81%"``, ``"12%"``."""
-    points = 100 * share
-    return f"{points:.0f}%" if points >= 9.95 else f"{points:.2g}%"
-
-
-def _number(count: int, one: str, many: str) -> str:
-    return f"{count:,} {one if count == 1 else many}"

@@ -22,7 +22,7 @@ from canary_middleware.cli.connection import (
 )
 from canary_middleware.cli.following import INTERRUPTED
 from canary_middleware.cli.rehearsing import Rehearsal, Result, Way
-from canary_middleware.cli.show import print_json, say, shown
+from canary_middleware.cli.show import print_json, say
 from canary_middleware.core.command import Command
 from canary_middleware.core.drill import LONGEST, Drill, Fault
 from canary_middleware.core.duration import format_duration
@@ -34,6 +34,7 @@ from canary_middleware.core.state import Entry, Verb
 from canary_middleware.core.transitions import apply
 from canary_middleware.core.weight import FULL, format_weight
 from canary_middleware.errors import VerbRefusedError
+from canary_middleware.overview.wording import shown
 from canary_middleware.stores import StateStore
 
 DETECTED: Final = 0

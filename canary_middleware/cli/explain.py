@@ -9,12 +9,13 @@ import click
 
 from canary_middleware import claims, verbs
 from canary_middleware.cli.connection import Connection, a_rollout, connected
-from canary_middleware.cli.show import print_json, say, shown
+from canary_middleware.cli.show import print_json, say
 from canary_middleware.cli.whom import Asked, carrying, identified, lane_of
 from canary_middleware.core.claims import claim_key
 from canary_middleware.core.model import Assignment, Policy
 from canary_middleware.core.routing import Place, Trace, route
 from canary_middleware.core.snapshot import Lane
+from canary_middleware.overview.wording import shown
 from canary_middleware.stores import StateStore
 from canary_middleware.stores.protocol import Affinity
 

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from typing import Final
 
 from canary_middleware import verbs
-from canary_middleware.cli import shapes
 from canary_middleware.cli.connection import Connection
-from canary_middleware.cli.drawing import told_of
-from canary_middleware.cli.scene import ENDED
-from canary_middleware.cli.show import instant, print_json_line, say, shown
+from canary_middleware.cli.show import print_json_line, say
 from canary_middleware.core.duration import format_duration
 from canary_middleware.core.records import Audit
 from canary_middleware.core.state import EVERYTHING, Document, Entry, Phase, Verb
 from canary_middleware.core.weight import format_weight
 from canary_middleware.errors import StoreError
+from canary_middleware.overview import shapes
+from canary_middleware.overview.scene import ENDED
+from canary_middleware.overview.wording import instant, shown, told_of
 from canary_middleware.stores import StateStore
 
 PROMOTED: Final = 0

@@ -11,7 +11,6 @@ from typing import Final
 import click
 
 from canary_middleware import verbs
-from canary_middleware.cli import shapes
 from canary_middleware.cli.connection import (
     Author,
     Connection,
@@ -20,14 +19,16 @@ from canary_middleware.cli.connection import (
     authored,
     connected,
 )
-from canary_middleware.cli.sentences import sentence
-from canary_middleware.cli.show import Row, paint, print_json, print_table, say, shown
+from canary_middleware.cli.show import Row, paint, print_json, print_table, say
 from canary_middleware.core.records import ProcessReport
 from canary_middleware.core.snapshot import SERVING
 from canary_middleware.core.state import ACTIVE, EVERYTHING, Document, Entry, Phase
 from canary_middleware.core.status import silence
 from canary_middleware.core.weight import format_weight
 from canary_middleware.errors import NotPersistedError, StoreError, StoreUnavailableError
+from canary_middleware.overview import shapes
+from canary_middleware.overview.sentences import sentence
+from canary_middleware.overview.wording import shown
 from canary_middleware.stores.protocol import REPORT_LIFE
 
 _GLANCE = 0.5

@@ -11,18 +11,19 @@ from typing import Final
 import click
 
 from canary_middleware import verbs
-from canary_middleware.cli import shapes
 from canary_middleware.cli.connection import Connection, a_rollout, connected
-from canary_middleware.cli.gathering import view
-from canary_middleware.cli.progress import evidence, progress
-from canary_middleware.cli.scene import View
-from canary_middleware.cli.show import Row, ago, instant, paint, print_json, print_table, say, shown
+from canary_middleware.cli.show import Row, paint, print_json, print_table, say
 from canary_middleware.core.declared import FIRST_REPORT
 from canary_middleware.core.drift import Odd, listed
 from canary_middleware.core.records import Audit, OpenStreams, ProcessReport
 from canary_middleware.core.state import ACTIVE, EVERYTHING, Entry, Kill, Phase
 from canary_middleware.core.weight import format_weight
 from canary_middleware.errors import StoreCorruptError
+from canary_middleware.overview import shapes
+from canary_middleware.overview.gathering import view
+from canary_middleware.overview.progress import evidence, progress
+from canary_middleware.overview.scene import View
+from canary_middleware.overview.wording import ago, instant, shown
 from canary_middleware.stores import StateStore
 from canary_middleware.stores.protocol import REPORT_LIFE
 from canary_middleware.verbs import RolloutStatus, Status

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from canary_middleware import verbs
-from canary_middleware.cli.show import say, shown
+from canary_middleware.cli.show import say
 from canary_middleware.core.controller import AFTERMATH
 from canary_middleware.core.drill import DRILLED, Drill
 from canary_middleware.core.effects import BREACH
@@ -20,6 +20,7 @@ from canary_middleware.core.state import Document, Entry, Phase, Verb
 from canary_middleware.core.totals import Seen
 from canary_middleware.errors import StoreCorruptError, StoreError, VerbRefusedError
 from canary_middleware.measures import NO_TOTALS, Measured, MeasuredStore, Reader
+from canary_middleware.overview.wording import shown
 from canary_middleware.stores import StateStore
 
 EVERY: Final = 0.2

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 import sys
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
 
-LONGEST: Final = 600
-"""Characters of any one text from the store; a reason has 500 at most."""
+from canary_middleware.overview.wording import clean, shown
+
 _GAP: Final = "  "
 _NARROWEST: Final = 8
-_UNITS: Final = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"))
-
-
-def shown(text: str) -> str:
-    """Text from elsewhere: what could move a cursor or start a line is escaped."""
-    clipped = text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in clipped)
 
 
 def say(text: str = "", *, err: bool = False) -> None:
@@ -37,24 +28,13 @@ def say(text: str = "", *, err: bool = False) -> None:
 
 def print_json(value: Any) -> None:
     """Print for machines: one object, ASCII only."""
-    say(json.dumps(_clean(value), indent=2))
+    say(json.dumps(clean(value), indent=2))
 
 
 def print_json_line(value: Any) -> None:
     """The same on one line, for a stream of objects; it is out at once."""
-    say(json.dumps(_clean(value)))
+    say(json.dumps(clean(value)))
     sys.stdout.flush()
-
-
-def _clean(value: Any) -> Any:
-    if isinstance(value, str):
-        return shown(value)
-    if isinstance(value, Mapping):
-        return {shown(name): _clean(member) for name, member in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_clean(member) for member in value]
-    # JSON has no infinity.
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def paint(text: str, color: str) -> str:
@@ -62,19 +42,6 @@ def paint(text: str, color: str) -> str:
     if not color or not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         return text
     return click.style(text, fg=color)
-
-
-def ago(seconds: float) -> str:
-    """A duration in its largest unit."""
-    for size, unit in _UNITS:
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{max(0, int(seconds))} s"
-
-
-def instant(at: float) -> str:
-    """A wall-clock time as people write it, in UTC."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,13 @@ import click
 
 from canary_middleware.cli import supposing
 from canary_middleware.cli.connection import Connection, a_duration, a_rollout, connected
-from canary_middleware.cli.show import Row, print_json, print_table, say, shown
+from canary_middleware.cli.show import Row, print_json, print_table, say
 from canary_middleware.core.duration import format_duration
 from canary_middleware.core.guards import Guard
 from canary_middleware.core.state import Plan
 from canary_middleware.core.telling import lasting
 from canary_middleware.core.weight import format_weight
+from canary_middleware.overview.wording import shown
 from canary_middleware.simulation.course import End, moving
 from canary_middleware.simulation.forecast import RUNS, Bad, Forecast, Good, forecast
 from canary_middleware.simulation.picture import about, svg

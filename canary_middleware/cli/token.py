@@ -11,7 +11,7 @@ import click
 from canary_middleware import verbs
 from canary_middleware.cli.changes import known_rollouts
 from canary_middleware.cli.connection import Connection, a_rollout, connected
-from canary_middleware.cli.show import instant, print_json, say
+from canary_middleware.cli.show import print_json, say
 from canary_middleware.config import Configuration
 from canary_middleware.core.cookie import CookieFormat
 from canary_middleware.core.duration import parse_duration
@@ -34,6 +34,7 @@ from canary_middleware.errors import (
     StoreError,
     VerbRefusedError,
 )
+from canary_middleware.overview.wording import instant
 from canary_middleware.verbs import Status
 
 _GLANCE: Final = 0.5

@@ -8,15 +8,16 @@ from typing import Final
 
 import click
 
-from canary_middleware.cli import shapes
 from canary_middleware.cli.changes import unknown
 from canary_middleware.cli.connection import Connection, a_rollout, connected
 from canary_middleware.cli.drawing import draw
-from canary_middleware.cli.gathering import Readings, gather
-from canary_middleware.cli.scene import Scene
 from canary_middleware.cli.screen import Screen, is_live, paper
-from canary_middleware.cli.show import ago, paint, print_json_line, say
+from canary_middleware.cli.show import paint, print_json_line, say
 from canary_middleware.errors import StoreCorruptError, StoreError
+from canary_middleware.overview import shapes
+from canary_middleware.overview.gathering import Readings, gather
+from canary_middleware.overview.scene import Scene
+from canary_middleware.overview.wording import ago
 from canary_middleware.stores import StateStore
 
 NOT_PROMOTED: Final = 1

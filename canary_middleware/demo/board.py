@@ -7,13 +7,13 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from canary_middleware.cli.drawing import Line, Paper
-from canary_middleware.cli.scene import Scene, Side, View, bake
 from canary_middleware.cli.show import cut
 from canary_middleware.core.guards import Action
 from canary_middleware.core.state import Phase
 from canary_middleware.core.telling import lasting, latency
 from canary_middleware.core.verdict import Finding
 from canary_middleware.core.weight import format_weight
+from canary_middleware.overview.scene import Scene, Side, View, bake
 
 _COLOURS: Final = {Phase.PROMOTED: "green", Phase.ROLLED_BACK: "red"}
 _BAR: Final = 12

@@ -10,10 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from canary_middleware import verbs
-from canary_middleware.cli.drawing import Paper, told_of
-from canary_middleware.cli.gathering import gather
-from canary_middleware.cli.scene import ENDED
-from canary_middleware.cli.scene import Scene as Board
+from canary_middleware.cli.drawing import Paper
 from canary_middleware.core.records import Audit
 from canary_middleware.demo.account import Account, Exported, Release, Window, release_of
 from canary_middleware.demo.board import board
@@ -23,6 +20,10 @@ from canary_middleware.demo.display import Display
 from canary_middleware.demo.processes import LOCALHOST, DemoError
 from canary_middleware.demo.stage import WORKERS, Change, Setting, Stage
 from canary_middleware.demo.words import CHECKOUT, PARTS, SEARCH
+from canary_middleware.overview.gathering import gather
+from canary_middleware.overview.scene import ENDED
+from canary_middleware.overview.scene import Scene as Board
+from canary_middleware.overview.wording import told_of
 
 READY_WITHIN: Final = 20.0
 EXPORTED_WITHIN: Final = 10.0

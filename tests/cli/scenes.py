@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from canary_middleware.cli.scene import Numbers, Scene, View
 from canary_middleware.core.evidence import evidence_of
 from canary_middleware.core.guards import Action, Guard
 from canary_middleware.core.model import Cohort
@@ -15,6 +14,7 @@ from canary_middleware.core.records import Audit
 from canary_middleware.core.state import Entry, Period, Phase, Plan
 from canary_middleware.core.totals import Seen
 from canary_middleware.core.verdict import Decision, Finding, Share, Verdict
+from canary_middleware.overview.scene import Numbers, Scene, View
 
 NOW = 1_795_230_537.0
 GUARDS = (

@@ -7,10 +7,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from canary_middleware.cli import following, shapes
+from canary_middleware.cli import following
 from canary_middleware.cli.drawing import Paper, draw
-from canary_middleware.cli.progress import progress
-from canary_middleware.cli.show import instant
+from canary_middleware.overview import shapes
+from canary_middleware.overview.progress import progress
+from canary_middleware.overview.wording import instant
 from tests.cli.scenes import NOW, ROLLED_BACK, VIEW, WHY, scene
 
 TEXT = (Path(__file__).parents[2] / "docs" / "watch.md").read_text()

@@ -7,15 +7,16 @@ from dataclasses import replace
 
 import pytest
 
-from canary_middleware.cli.drawing import Line, Paper, draw, percent
-from canary_middleware.cli.progress import evidence, progress
-from canary_middleware.cli.scene import Scene, View, bake
+from canary_middleware.cli.drawing import Line, Paper, draw
 from canary_middleware.cli.show import width_of
 from canary_middleware.core.drill import Drill, Fault
 from canary_middleware.core.evidence import evidence_of
 from canary_middleware.core.records import Audit
 from canary_middleware.core.state import Entry, Kill, Period, Phase
 from canary_middleware.core.verdict import Decision, Share
+from canary_middleware.overview.progress import evidence, progress
+from canary_middleware.overview.scene import Scene, View, bake
+from canary_middleware.overview.wording import percent
 from tests.cli.scenes import (
     ENDED,
     ENTRY,

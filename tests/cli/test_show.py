@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canary_middleware.cli.show import LONGEST, Row, ago, instant, print_json, print_table, shown
+from canary_middleware.cli.show import Row, print_json, print_table
+from canary_middleware.overview.wording import LONGEST, ago, instant, shown
 
 
 @given(st.text())

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from canary_middleware.cli.drawing import Paper
-from canary_middleware.cli.scene import Scene, View
 from canary_middleware.core.state import Phase
 from canary_middleware.demo.board import board
+from canary_middleware.overview.scene import Scene, View
 from tests.cli.scenes import ENDED, ENTRY, NUMBERS, VIEW, scene
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from canary_middleware.cli.scene import Scene, View
-from canary_middleware.cli.shapes_measured import measured, ramp
 from canary_middleware.core.drift import SCOPE, Odd, Scoped
 from canary_middleware.core.records import Audit, OpenStreams, ProcessReport
 from canary_middleware.core.state import EVERYTHING, Document, Entry, Kill, Phase
 from canary_middleware.core.weight import format_weight
+from canary_middleware.overview.scene import Scene, View
+from canary_middleware.overview.shapes_measured import measured, ramp
 from canary_middleware.verbs import Status
 
 Shape = Mapping[str, Any]

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from canary_middleware.cli.drawing import percent, standing, told_of, totals
-from canary_middleware.cli.scene import View, bake, drilling
-from canary_middleware.cli.show import ago
 from canary_middleware.core.effects import step_above
 from canary_middleware.core.evidence import Told, read
 from canary_middleware.core.records import Audit
@@ -15,6 +12,8 @@ from canary_middleware.core.telling import lasting
 from canary_middleware.core.verdict import Finding
 from canary_middleware.core.weight import format_weight
 from canary_middleware.errors import StoreCorruptError
+from canary_middleware.overview.scene import View, bake, drilling
+from canary_middleware.overview.wording import ago, percent, standing, told_of, totals
 
 
 def progress(view: View, now: float) -> Iterator[str]:

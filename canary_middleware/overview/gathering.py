@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from canary_middleware import measures, verbs
-from canary_middleware.cli.scene import Numbers, Scene, View
 from canary_middleware.core.records import Audit
 from canary_middleware.core.state import Entry, Phase
 from canary_middleware.errors import StoreError, StoreUnavailableError
 from canary_middleware.measures import Measured, MeasuredStore, Reader
+from canary_middleware.overview.scene import Numbers, Scene, View
 from canary_middleware.stores import StateStore
 from canary_middleware.verbs import Status
 

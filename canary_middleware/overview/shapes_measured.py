@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from canary_middleware.cli.scene import QUANTILES, Side, View, bake
 from canary_middleware.core.evidence import evidence_of
 from canary_middleware.core.state import Entry
 from canary_middleware.core.telling import LONGEST
 from canary_middleware.core.weight import format_weight
+from canary_middleware.overview.scene import QUANTILES, Side, View, bake
 
 Shape = Mapping[str, Any]
 

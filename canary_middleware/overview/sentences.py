@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from canary_middleware.cli.show import shown
 from canary_middleware.core.model import Policy
 from canary_middleware.core.state import Entry, Phase, RolloutState
 from canary_middleware.core.weight import FULL, format_weight
+from canary_middleware.overview.wording import shown
 
 
 def sentence(rollout: str, state: RolloutState, entry: Entry) -> str:
