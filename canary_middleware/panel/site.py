@@ -1,0 +1,40 @@
+"""What all routes of a panel share: the store, and the threads in which it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final, ParamSpec, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from canary_middleware.stores import StateStore
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+ASKED_AT_ONCE: Final = 8
+"""Questions to the store at one time; the others wait, so that no flood of visitors of the panel
+takes the threads of an application that it is mounted in."""
+
+
+class Site:
+    """One namespace, as a panel sees it.
+
+    Args:
+        store: holds the control state. Blocking; asked in threads only.
+        namespace: its name, for people.
+    """
+
+    def __init__(self, store: StateStore, namespace: str) -> None:
+        self.store = store
+        self.namespace = namespace
+        self._limiter: anyio.CapacityLimiter | None = None
+
+    async def ask(self, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run something that blocks on the store in a thread; what it raises comes through."""
+        if self._limiter is None:  # a limiter belongs to the event loop that made it
+            self._limiter = anyio.CapacityLimiter(ASKED_AT_ONCE)
+        call = partial(question, *args, **kwargs)
+        return await anyio.to_thread.run_sync(call, limiter=self._limiter)
