@@ -132,6 +132,7 @@ class Agent:
             count=self._count,
             claiming=claiming,
             measuring=measuring,
+            silent=self._silent,
         )
         listener = Listener(
             self._store,

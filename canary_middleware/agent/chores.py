@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from threading import Event
 from typing import Final
 
@@ -47,6 +47,7 @@ class Chores:
         count: counts a rare event; see docs/telemetry.md.
         claiming: tells the store of claims, or ``None`` for a store without them.
         measuring: ships what was counted, judges and acts, or ``None``.
+        silent: names the versions that cannot be served now; see ``ProcessReport.silent``.
     """
 
     def __init__(
@@ -64,8 +65,10 @@ class Chores:
         count: Callable[[str], None],
         claiming: Claiming | None = None,
         measuring: Measuring | None = None,
+        silent: Callable[[], Iterable[tuple[str, str, str]]] = tuple,
     ) -> None:
         self._claiming = claiming
+        self._silent = silent
         self._measuring = measuring
         self._store = store
         self._follower = follower
@@ -80,7 +83,7 @@ class Chores:
         self._troubles = Troubles()
         self._oddities = Oddities()
         self._reported_at: float | None = None
-        self._reported: Document | None = None
+        self._reported: tuple[Document | None, frozenset[tuple[str, str]]] = None, frozenset()
         self._on_disk: Document | None = None
         self._warned = False
         self._asked = Event()
@@ -214,11 +217,13 @@ class Chores:
 
     def _tell(self) -> None:
         now, held = self._clock(), self._held()
+        silent = frozenset((rollout, version) for rollout, version, _ in self._silent())
         due = self._reported_at is None or now - self._reported_at >= REPORT_EVERY
-        # Whoever made a change wants to see who follows it.
-        if not (due or held is not self._reported) or not self.online.is_set():
+        # Whoever made a change wants to see who follows it, and no move to a version that is gone.
+        news = held is not self._reported[0] or silent != self._reported[1]
+        if not (due or news) or not self.online.is_set():
             return
-        self._reported_at, self._reported = now, held
+        self._reported_at, self._reported = now, (held, silent)
         report = self._report()
         self._oddities.look(report.plans, held)
         try:

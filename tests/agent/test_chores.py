@@ -61,12 +61,13 @@ class World:
     now: float = 100.0
     store: Troubled = field(default_factory=Troubled)
     held: Held = field(default_factory=Held)
+    silent: tuple[tuple[str, str, str], ...] = ()
 
     def chores(self) -> Chores:
         return Chores(
             self.store,
             Follower(self.held, lambda: self.now, lambda: 9.0),
-            report=lambda: ProcessReport("p", "h", 1, "asgi", -1, None),
+            report=lambda: ProcessReport("p", "h", 1, "asgi", -1, None, silent=self.silent),
             held=lambda: self.held.document,
             disk=self.disk,
             poll=0.8,
@@ -74,6 +75,7 @@ class World:
             wall=lambda: 9.0,
             name="agent 1@h",
             count=self.held.recorder.count,
+            silent=lambda: self.silent,
         )
 
 
@@ -146,6 +148,16 @@ def test_reports_come_every_few_seconds(world: World) -> None:
     world.now += 0.1
     chores.turn()
     assert len(world.store.processes()) == 1
+
+
+def test_a_version_that_falls_silent_is_reported_at_once(world: World) -> None:
+    chores = world.chores()
+    chores.turn()
+    for silent in ((("shop", "1.4.2", "refused"),), ()):
+        world.silent = silent
+        chores.turn()
+        (report,) = world.store.processes()
+        assert report.silent == silent
 
 
 def test_a_change_is_reported_at_once_and_once(world: World) -> None:
