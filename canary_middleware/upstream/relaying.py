@@ -95,7 +95,7 @@ class Relay:
         """
         try:
             start = self._asked()
-        except BaseException as error:
+        except BaseException as error:  # a server's own, such as its exit, leaves no socket open
             self.close()
             if self._tried() and isinstance(error, (BrokenUpstreamError, LateError)):
                 raise BrokenRequestError("the client sent so slowly") from error
@@ -155,7 +155,7 @@ class Relay:
                 raise StopIteration
             try:
                 self._step(self._conn)
-            except BaseException as error:
+            except BaseException as error:  # as above
                 self.close()
                 # Its client's doing, in words that every server knows.
                 its = isinstance(error, (ClientLeftError, BrokenRequestError))

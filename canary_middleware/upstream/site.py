@@ -117,7 +117,7 @@ class Site:
         try:
             async with asyncio.timeout(self._connect_within):
                 return await turn
-        except BaseException as error:
+        except BaseException as error:  # however it ends, cancelled too, the place is given up
             self._tickets.pop(ticket, None)
             handed = not self._pool.cancel(ticket) and turn.done() and not turn.cancelled()
             if handed and turn.exception() is None:  # at the very moment at which we left
@@ -140,7 +140,7 @@ class Site:
         try:
             async with asyncio.timeout(self._connect_within):
                 link = await self._connected()
-        except BaseException as error:
+        except BaseException as error:  # a cancelled one holds its place in the pool as well
             self._hand(self._pool.failed())
             if not isinstance(error, (OSError, TimeoutError)):
                 self._health.forgone()

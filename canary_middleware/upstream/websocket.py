@@ -117,7 +117,7 @@ async def relay(
     except UnreachableError as error:
         logger.info("no WebSocket with the upstream: %s", error)
         await refuse(scope, send, error.status)
-    except BaseException:
+    except BaseException:  # whatever ends it, cancelled too: the upstream is told
         link.close(GOING_AWAY)
         raise
     finally:
