@@ -70,6 +70,10 @@ class VerbRefusedError(CanaryError):
         super().__init__(f"{message} ({hint})" if hint else message)
 
 
+class UnknownRolloutError(VerbRefusedError):
+    """Neither the control state nor any process knows the rollout; nothing was changed."""
+
+
 class StoreError(CanaryError):
     """The shared store did not do what it was asked; the cause is chained."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -21,13 +20,10 @@ from canary_middleware.cli.connection import (
 )
 from canary_middleware.cli.following import follow
 from canary_middleware.cli.show import print_json, print_json_line, say
-from canary_middleware.core.declared import FIRST_REPORT
-from canary_middleware.core.state import ACTIVE, Document, Entry
+from canary_middleware.core.state import Document, Entry
 from canary_middleware.core.status import silence
 from canary_middleware.errors import VerbRefusedError
-from canary_middleware.overview import shapes
-from canary_middleware.overview.gathering import measured
-from canary_middleware.overview.scene import View
+from canary_middleware.overview import doubts, shapes
 from canary_middleware.overview.sentences import sentence
 from canary_middleware.overview.wording import shown
 from canary_middleware.stores import StateStore
@@ -144,13 +140,8 @@ def rollback(
 def _see_stable(connection: Connection, rollout: str, release: str | None, weight: int) -> None:
     """Refuse to send people back to a server that is not there."""
     with connection.store() as store:
-        found = verbs.status(store)
-    state = found.document.rollouts.get(rollout) if found.document else None
-    entry = state.entries.get(release or state.current or "") if state else None
-    if entry is None or weight >= entry.weight:
-        return
-    if silence := found.silence(rollout, entry.stable):
-        message = f"{rollout}: stable {silence}"
+        message = doubts.silent_stable(store, rollout, release, weight)
+    if message:
         hint = "start its server first; or go back all the same with --yes"
         raise VerbRefusedError(message, rollout=rollout, hint=hint)
 
@@ -193,30 +184,15 @@ def promote(
 
 
 def _be_sure(connection: Connection, rollout: str, release: str | None) -> None:
-    doubt = _doubt(connection, rollout, release)
-    if not doubt:
+    with connection.store() as store:
+        message = doubts.early_promotion(store, rollout, release)
+    if not message:
         return
-    message = f"{rollout}: the evidence does not speak for it yet: {doubt}"
     if not sys.stdin.isatty():
         hint = "promote it all the same with --yes"
         raise VerbRefusedError(message, rollout=rollout, hint=hint)
     if not click.confirm(f"{shown(message)}\nPromote it all the same?", err=True):
         raise VerbRefusedError(f"{rollout}: nothing was changed", rollout=rollout)
-
-
-def _doubt(connection: Connection, rollout: str, release: str | None) -> str:
-    """Why a promotion may be too early; nothing for a release that is not measured."""
-    with connection.store() as store:
-        document = store.load().document
-        state = document.rollouts.get(rollout) if document else None
-        entry = state.entries.get(release or state.current or "") if state else None
-        if entry is None or entry.phase not in ACTIVE or not entry.plan.guards:
-            return ""
-        numbers, trouble = measured(store, rollout, entry)
-    told = View(rollout, entry, numbers=numbers).told(time.time())
-    if told is None:
-        return trouble
-    return "" if told.fit else told.standing()
 
 
 @click.command()
@@ -291,15 +267,12 @@ def unknown(store: StateStore, connection: Connection, rollout: str) -> VerbRefu
     known = known_rollouts(verbs.status(store))
     if rollout in known:
         return None
-    if connection.missing is not None:
-        hint = f"there is no such file yet: {connection.missing}; {FIRST_REPORT}"
-    elif known:
-        hint = f"known are: {', '.join(known)}; a new one needs a process that declares it"
-    else:
-        start = "start an application that declares it, or check --namespace"
-        hint = f"nothing is known there: {start}; {FIRST_REPORT}"
-    message = f"{rollout}: namespace {connection.namespace} knows no such rollout"
-    return VerbRefusedError(message, rollout=rollout, hint=hint)
+    nothing = (
+        "nothing is known there: start an application that declares it, or check --namespace"
+        if connection.missing is None
+        else f"there is no such file yet: {connection.missing}"
+    )
+    return doubts.unknown_rollout(rollout, connection.namespace, known, nothing)
 
 
 def known_rollouts(found: Status) -> list[str]:
