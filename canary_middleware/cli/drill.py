@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import Iterator
@@ -23,33 +22,25 @@ from canary_middleware.cli.connection import (
 from canary_middleware.cli.following import INTERRUPTED
 from canary_middleware.cli.rehearsing import Rehearsal, Result, Way
 from canary_middleware.cli.show import print_json, say
-from canary_middleware.core.command import Command
-from canary_middleware.core.drill import LONGEST, Drill, Fault
+from canary_middleware.core.drill import LONGEST, Drill, Fault, parse_delay
 from canary_middleware.core.duration import format_duration
-from canary_middleware.core.effects import BREACH
-from canary_middleware.core.gauge import gate_of
-from canary_middleware.core.guards import Guard, Metric
+from canary_middleware.core.guards import Guard
 from canary_middleware.core.records import ProcessReport
-from canary_middleware.core.state import Entry, Verb
-from canary_middleware.core.transitions import apply
+from canary_middleware.core.state import Entry
 from canary_middleware.core.weight import FULL, format_weight
-from canary_middleware.errors import VerbRefusedError
+from canary_middleware.overview.rehearsal import prospects
 from canary_middleware.overview.wording import shown
 from canary_middleware.stores import StateStore
 
 DETECTED: Final = 0
 NOT_DETECTED: Final = 1
-LONGEST_DELAY: Final = 60.0
-_DELAY: Final = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)(ms|s)", re.ASCII)
 
 
 def _a_delay(ctx: click.Context, param: click.Parameter, value: str) -> float:
-    found = _DELAY.fullmatch(value.strip())
-    seconds = float(found[1]) * (0.001 if found[2] == "ms" else 1) if found else 0.0
-    if not 0 < seconds <= LONGEST_DELAY:
-        wrong = f'{value!r} is no delay; write "500ms" or "2s", at most {LONGEST_DELAY:g}s'
-        raise click.BadParameter(wrong, ctx, param)
-    return seconds
+    try:
+        return parse_delay(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
 
 
 @click.command()
@@ -149,7 +140,7 @@ def _rehearse(
     *,
     ask: bool,
 ) -> int:
-    entry, watching = _checked(store, rollout, release, drill)
+    entry, watching = prospects(store, rollout, release, drill)
     told = not connection.as_json
     if told:
         for line in _announced(rollout, entry, drill, watching, store.processes()):
@@ -172,63 +163,6 @@ def _rehearse(
 
 
 # --- before -------------------------------------------------------------------------------------
-
-
-def _checked(
-    store: StateStore, rollout: str, release: str | None, drill: Drill
-) -> tuple[Entry, tuple[Guard, ...]]:
-    """The release and the guards that could see the drill.
-
-    Raises:
-        VerbRefusedError: it could prove nothing, or does not fit the phase.
-    """
-    found = verbs.status(store)
-    state = found.document.rollouts.get(rollout) if found.document else None
-    if found.document is None or state is None:
-        known = ", ".join(sorted(found.known)) or "none"
-        begin = f"start it with `canary start {rollout}`"
-        hint = begin if rollout in found.known else f"known are: {known}"
-        raise _refused(rollout, "it was never started", hint)
-    apply(found.document, Command(Verb.DRILL, rollout, release=release, drill=drill), time.time())
-    entry = state.entries[release or state.current or ""]
-    plan = entry.plan
-    if entry.weight == FULL:
-        lower = f"go back with `canary weight {rollout} 50%`"
-        raise _refused(rollout, "at 100% there is nobody to compare with", lower)
-    if (rollout, entry.release) not in found.declared:
-        raise _refused(rollout, f"no process serves {entry.release}", "start the application first")
-    if entry.stopped == BREACH:
-        again = f"`canary resume {rollout}` begins evidence anew"
-        raise _refused(rollout, "it is paused because its canary was worse", again)
-    if plan.course.observe:
-        raise _refused(rollout, "its ramp only observes", "nothing would be rolled back")
-    watching = drill.seen_by(plan.guards, gate_of(entry))
-    if not watching:
-        raise _refused(rollout, *_unseen(drill, plan.guards))
-    if entry.baseline is None:  # nobody bets on latency before it is known
-        watching = tuple(one for one in watching if one.metric is not Metric.LATENCY)
-    if not watching:
-        wait = "it is measured in the first minutes of a run"
-        raise _refused(rollout, "nobody knows yet how long stable takes", wait)
-    return entry, watching
-
-
-def _refused(rollout: str, message: str, hint: str) -> VerbRefusedError:
-    return VerbRefusedError(f"{rollout}: {message}", rollout=rollout, hint=hint)
-
-
-def _unseen(drill: Drill, guards: tuple[Guard, ...]) -> tuple[str, str]:
-    """Why no guard would roll back for it, and what can be done."""
-    declared = ", ".join(one.name for one in guards if one.breaches) or "none"
-    if drill.fault is not Fault.EVENTS:
-        return f"no guard would roll back for {drill.fault}", f"those that roll back: {declared}"
-    looking = [one for one in guards if one.of == drill.of]
-    names = ", ".join(sorted({one.of for one in guards if one.of})) or "none"
-    if not looking:
-        return f"no guard looks at {drill.of}", f"observed are: {names}"
-    if not any(one.breaches for one in looking):
-        return f"{looking[0].name} only warns", f"those that roll back: {declared}"
-    return f"more of {drill.of} is better, so that no guard minds it", "drill another metric"
 
 
 def _announced(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -12,6 +13,9 @@ from canary_middleware.core.weight import format_weight
 
 LONGEST: Final = 3600
 """Seconds that a drill lasts at most."""
+LONGEST_DELAY: Final = 60.0
+"""Seconds that a drill adds to an answer at most."""
+_DELAY: Final = re.compile(r"\s*(\d{1,6}(?:\.\d{1,3})?)(ms|s)\s*", re.ASCII)
 DRILLED: Final = "_drill"
 """Under which requests and first events of visitors that a drill hit are counted; no guard's name
 begins like this."""
@@ -82,3 +86,17 @@ class Drill:
         if guard.metric is Metric.FAILURES:
             return late or self.fault in (Fault.ERROR, Fault.EXCEPTION)
         return guard.metric is Metric.LATENCY and self.fault in (Fault.LATENCY, Fault.HANG)
+
+
+def parse_delay(text: str) -> float:
+    """``"500ms"`` → 0.5 (seconds).
+
+    Raises:
+        ValueError: no delay, or none that a drill may add; it says so.
+    """
+    found = _DELAY.fullmatch(text)
+    seconds = float(found[1]) * (0.001 if found[2] == "ms" else 1) if found else 0.0
+    if not 0 < seconds <= LONGEST_DELAY:
+        hint = f'write "500ms" or "2s", at most {LONGEST_DELAY:g}s'
+        raise ValueError(f"{text!r} is no delay; {hint}")
+    return seconds
