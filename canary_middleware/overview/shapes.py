@@ -9,6 +9,7 @@ from canary_middleware.core.drift import SCOPE, Odd, Scoped
 from canary_middleware.core.records import Audit, OpenStreams, ProcessReport
 from canary_middleware.core.state import EVERYTHING, Document, Entry, Kill, Phase
 from canary_middleware.core.weight import format_weight
+from canary_middleware.overview.killing import current_of, struck_by
 from canary_middleware.overview.scene import Scene, View
 from canary_middleware.overview.shapes_measured import measured, ramp
 from canary_middleware.verbs import Status
@@ -47,6 +48,31 @@ def kill(scope: str, struck: Kill) -> Shape:
         "why": struck.why,
         "at": struck.at,
         "revision": struck.revision,
+    }
+
+
+def struck(document: Document | None, scope: str, *, persisted: bool) -> Shape:
+    """What a kill did; where it could not be kept, of the document that there was before."""
+    kept = document.kills.get(scope) if document and persisted else None
+    return {
+        "scope": scope,
+        "persisted": persisted,
+        "revision": kept.revision if kept else None,
+        "kills": sorted(document.kills) if document else [],
+        "hit": [
+            {"rollout": name, **release(entry), "everybody_on": entry.stable}
+            for name, entry in struck_by(document, scope)
+        ],
+    }
+
+
+def revived(document: Document, scope: str) -> Shape:
+    """What lifting a kill did."""
+    return {
+        "scope": scope,
+        "revision": document.revision,
+        "still_killed": sorted(document.kills),
+        "rollouts": [change(document, *found) for found in current_of(document, scope)],
     }
 
 
