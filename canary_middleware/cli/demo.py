@@ -13,6 +13,12 @@ import click
 @click.option("--store", metavar="URL", help="A Redis to use.  [default: its own, ended with it]")
 @click.option("--keep", is_flag=True, help="Leave everything running and say where.")
 @click.option(
+    "--prometheus",
+    type=click.Path(file_okay=False, writable=True),
+    metavar="DIR",
+    help="Say there, in files, what a Prometheus can scrape.",
+)
+@click.option(
     "--visitors", type=click.IntRange(min=1000), help="How many distinct visitors come.  [3000]"
 )
 def demo(**options: Any) -> int:

@@ -17,6 +17,7 @@ _NEEDED: Final = {
     "httptools": "httptools",
     "opentelemetry.sdk": "opentelemetry-sdk",
     "opentelemetry.exporter.otlp.proto.http": "opentelemetry-exporter-otlp-proto-http",
+    "opentelemetry.exporter.prometheus": "opentelemetry-exporter-prometheus",
     "opentelemetry.proto": "opentelemetry-proto",
 }
 

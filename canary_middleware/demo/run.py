@@ -42,6 +42,7 @@ def run(
     store: str | None = None,
     keep: bool = False,
     visitors: int = 3000,
+    prometheus: str | None = None,
     out: TextIO | None = None,
 ) -> int:
     """Play the demo.
@@ -50,6 +51,7 @@ def run(
         store: URL of a Redis to use; its own, ended with it, by default.
         keep: go on after the summary until Ctrl-C.
         visitors: how many distinct visitors come, if the host is fast enough.
+        prometheus: a directory for files that tell a Prometheus what to scrape.
         out: where to show it; standard output by default.
 
     Returns:
@@ -64,7 +66,8 @@ def run(
         hint = "redis://host:6379/0, or leave --store out"
         raise ConfigurationError([Problem("store", "memory:// lives inside one process", hint)])
     find_missing(own_store=store is None)
-    return play(Setting(store=store, keep=keep, visitors=visitors), out or sys.stdout)
+    setting = Setting(store=store, keep=keep, visitors=visitors, prometheus=prometheus)
+    return play(setting, out or sys.stdout)
 
 
 def play(setting: Setting, out: TextIO, make_crowd: MakeCrowd = Crowd) -> int:
@@ -128,6 +131,7 @@ class _Demo:
         line(f"  fastapi  http://{LOCALHOST}:{fastapi}  uvicorn, 2 workers")
         line(f"  flask    http://{LOCALHOST}:{flask}  gunicorn, 2 workers")
         line(f"  search   {stage.search_url}  uvicorn, the new search of both")
+        line(f"  metrics  {stage.targets}  for a Prometheus")
         line()
         for part in PARTS:
             line(f"  {part.name:<8} {part.stable} -> {part.canary}  {WRONG[part.name]}")

@@ -24,6 +24,7 @@ from opentelemetry.trace import get_current_span
 from canary_middleware import Canary, Rollout
 from canary_middleware.demo.pages import page
 from canary_middleware.demo.releases import rollouts
+from canary_middleware.demo.scraped import Scraped
 from canary_middleware.demo.words import (
     DISPATCHED,
     HEARD,
@@ -39,7 +40,10 @@ KEY: Final = "CANARY_DEMO_KEY"
 PACE: Final = "CANARY_DEMO_PACE"
 NEIGHBOUR: Final = "CANARY_DEMO_NEIGHBOUR"
 SEARCH_URL: Final = "CANARY_DEMO_SEARCH"
-"""Variables; the last one says where the new search is."""
+TARGETS: Final = "CANARY_DEMO_TARGETS"
+"""Variables; the last two say where the new search is, and how files that tell Prometheus of a
+process begin.
+"""
 
 
 class Shop:
@@ -67,7 +71,10 @@ class Shop:
         self._tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._tracers.add_span_processor(spans)
         points = PeriodicExportingMetricReader(OTLPMetricExporter(), export_interval_millis=1000)
-        self._meters = MeterProvider([points], resource=resource, shutdown_on_exit=False)
+        self._scraped = Scraped(os.environ[TARGETS], kind)
+        self._meters = MeterProvider(
+            [points, self._scraped.reader], resource=resource, shutdown_on_exit=False
+        )
         self.canary = Canary(
             *map(change, rollouts(int(os.environ[PACE]))),
             namespace=os.environ["CANARY_NAMESPACE"],
@@ -82,7 +89,8 @@ class Shop:
         self.heard = time.monotonic()
 
     def flush(self) -> None:
-        """Export what is left."""
+        """Export what is left; nobody can scrape this process from then on."""
+        self._scraped.end()
         self._tracers.shutdown()
         self._meters.shutdown()
 

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from canary_middleware.core.state import Document
 from canary_middleware.demo.pieces import server_binary
 from canary_middleware.demo.processes import LOCALHOST, DemoError, Processes, Server, free_port
+from canary_middleware.demo.targets import withdraw
 from canary_middleware.errors import StoreError
 from canary_middleware.stores import StateStore, open_store
 
@@ -43,6 +44,8 @@ class Setting:
         fastapi: the ASGI shop, as uvicorn's ``--factory`` takes it.
         flask: the WSGI shop, as gunicorn takes it.
         search: the new search of both, as uvicorn's ``--factory`` takes it.
+        prometheus: where processes say on which port a Prometheus finds their metrics; ``None`` for
+            a directory that is gone with the demo.
     """
 
     store: str | None = None
@@ -54,6 +57,7 @@ class Setting:
     fastapi: str = "canary_middleware.demo.fastapi_shop:create_app"
     flask: str = "canary_middleware.demo.flask_shop:create_app()"
     search: str = "canary_middleware.demo.search_server:create_app"
+    prometheus: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ class Stage:
         search: the one of them that is the new search of both shops.
         search_url: where it is.
         env: of every process.
+        targets: of a Prometheus, as a pattern of files.
     """
 
     store: StateStore
@@ -93,6 +98,7 @@ class Stage:
     search: Server
     search_url: str
     env: dict[str, str]
+    targets: str
 
     async def workers(self) -> set[int]:
         """Process ids of the workers that follow the store."""
@@ -153,7 +159,9 @@ async def build(setting: Setting) -> AsyncIterator[Stage]:
         ports, receiver = (free_port(), free_port()), free_port()
         behind = free_port()
         search_url = f"http://{LOCALHOST}:{behind}"
-        env = _environment(url, namespace, receiver, setting.pace, search_url)
+        targets = _targets(setting, directory)
+        stack.callback(withdraw, targets)
+        env = _environment(url, namespace, receiver, setting.pace, search_url, targets)
         listening = processes.start("receiver", _receiver(receiver), env)
         search = processes.start("search", _uvicorn(setting.search, behind, workers=1), env)
         shops = (
@@ -167,8 +175,9 @@ async def build(setting: Setting) -> AsyncIterator[Stage]:
             *(shop.listens(port) for shop, port in zip(shops, ports, strict=True)),
         )
         yield Stage(
-            store, url, namespace, ports, receiver, processes, shops, search, search_url, env
-        )
+            store, url, namespace, ports, receiver, processes, shops, search, search_url, env,
+            f"{targets}-*.json",
+        )  # fmt: skip
 
 
 def _open(url: str, namespace: str) -> StateStore:
@@ -209,7 +218,19 @@ def _measured(document: Document) -> Iterator[str]:
             yield f"entered:{rollout}:{release}:{entry.run}:other"
 
 
-def _environment(url: str, namespace: str, receiver: int, pace: int, search: str) -> dict[str, str]:
+def _targets(setting: Setting, directory: Path) -> Path:
+    """How the files begin; a directory may be that of several demos."""
+    place = Path(setting.prometheus or directory).absolute()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DemoError(f"{place} cannot be made: {error.strerror}") from None
+    return place / f"canary-demo-{os.getpid()}"
+
+
+def _environment(
+    url: str, namespace: str, receiver: int, pace: int, search: str, targets: Path
+) -> dict[str, str]:
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(_STRANGE)}
     return {
         **inherited,
@@ -225,6 +246,7 @@ def _environment(url: str, namespace: str, receiver: int, pace: int, search: str
         "CANARY_DEMO_KEY": secrets.token_urlsafe(32),
         "CANARY_DEMO_PACE": str(pace),
         "CANARY_DEMO_SEARCH": search,
+        "CANARY_DEMO_TARGETS": str(targets),
     }
 
 
