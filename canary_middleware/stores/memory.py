@@ -18,6 +18,7 @@ from canary_middleware.core.transitions import strike
 from canary_middleware.stores.leaving import Leaving
 from canary_middleware.stores.memory_affinity import MemoryAffinity
 from canary_middleware.stores.memory_firsts import MemoryFirsts
+from canary_middleware.stores.memory_series import MemoryOutbox, MemorySeries
 from canary_middleware.stores.memory_totals import MemoryLease, MemoryTotals
 from canary_middleware.stores.protocol import REPORT_LIFE, Forgotten, Key, Loaded
 
@@ -25,7 +26,9 @@ HISTORY: Final = 1_000
 """Lines of history kept."""
 
 
-class MemoryStore(MemoryAffinity, MemoryLease, MemoryTotals, MemoryFirsts):
+class MemoryStore(
+    MemoryAffinity, MemoryLease, MemoryTotals, MemoryFirsts, MemorySeries, MemoryOutbox
+):
     """A control state that ends with its process; what follows it is called at every change."""
 
     def __init__(self, wall: Callable[[], float] = time.time) -> None:
@@ -33,6 +36,8 @@ class MemoryStore(MemoryAffinity, MemoryLease, MemoryTotals, MemoryFirsts):
         MemoryLease.__init__(self, wall)
         MemoryTotals.__init__(self, wall)
         MemoryFirsts.__init__(self, wall)
+        MemorySeries.__init__(self)
+        MemoryOutbox.__init__(self)
         # Reentrant: a subscriber may ask the store what else changed.
         self._lock = RLock()
         self._document: Document | None = None
@@ -110,6 +115,8 @@ class MemoryStore(MemoryAffinity, MemoryLease, MemoryTotals, MemoryFirsts):
         MemoryLease.__init__(self, self._wall)
         MemoryTotals.__init__(self, self._wall)
         MemoryFirsts.__init__(self, self._wall)
+        MemorySeries.__init__(self)
+        MemoryOutbox.__init__(self)
         self._claims_lock, self._lock = Lock(), RLock()
         self._reports = {}
 

@@ -21,24 +21,24 @@ class MemoryLease:
 
     def __init__(self, wall: Callable[[], float]) -> None:
         self._wall = wall
-        self._lease: tuple[str, float] = "", 0.0
+        self._leases: dict[str, tuple[str, float]] = {}
         self._lease_lock = Lock()
 
-    def hold(self, owner: str, seconds: float) -> bool:
+    def hold(self, owner: str, seconds: float, of: str = "") -> bool:
         """Whoever has it, or else comes first."""
         now = self._wall()
         with self._lease_lock:
-            holder, until = self._lease
+            holder, until = self._leases.get(of, ("", 0.0))
             if holder != owner and until > now:
                 return False
-            self._lease = owner, now + seconds
+            self._leases[of] = owner, now + seconds
             return True
 
-    def release(self, owner: str) -> None:
+    def release(self, owner: str, of: str = "") -> None:
         """Only one's own."""
         with self._lease_lock:
-            if self._lease[0] == owner:
-                self._lease = "", 0.0
+            if self._leases.get(of, ("", 0.0))[0] == owner:
+                del self._leases[of]
 
 
 class MemoryTotals:

@@ -178,12 +178,16 @@ class Affinity(Protocol):
 
 
 class Lease(Protocol):
-    """Who may advance ramps. Time is the store's own, so that processes need no common clock."""
+    """Who alone may do something. Time is the store's own, so that processes need no common clock.
 
-    def hold(self, owner: str, seconds: float) -> bool:
+    Each name is a lease of its own: ``""`` is that of who advances ramps, ``"alerts"`` of who
+    tells what happened.
+    """
+
+    def hold(self, owner: str, seconds: float, of: str = "") -> bool:
         """Take the lease or renew one's own, for so many seconds; whether ``owner`` has it now."""
 
-    def release(self, owner: str) -> None:
+    def release(self, owner: str, of: str = "") -> None:
         """Give it back; nothing happens if somebody else holds it."""
 
 
@@ -302,4 +306,56 @@ class Firsts(Protocol):
 
         Raises:
             StoreError: an entry is none, and nothing was told.
+        """
+
+
+@runtime_checkable
+class SeriesStore(Protocol):
+    """Points of charts: per rollout one in a slot of time, the newest 8,640 of them.
+
+    All of a rollout is deleted 30 days after its last point.
+    """
+
+    def append(self, rollout: str, slot: int, data: bytes) -> None:
+        """Keep a point; of two in one slot the last one stays.
+
+        Args:
+            rollout: its name.
+            slot: from 1 to 2**53 - 1; seconds since the epoch by ten, by the clock of the writer.
+            data: 16 KiB at most.
+
+        Raises:
+            StoreError: slot or data is none, and nothing was written.
+        """
+
+    def series(self, rollout: str, since: int = 0) -> list[tuple[int, bytes]]:
+        """The points after the slot ``since``, in their order.
+
+        The oldest are left out where all together would have more than 16 MiB.
+        """
+
+
+@runtime_checkable
+class Outbox(Protocol):
+    """How far those who tell others of what happened have come, per name.
+
+    A cursor is deleted a year after it was last advanced.
+    """
+
+    def cursor(self, hook: str) -> str | None:
+        """Where this one is; ``None`` if it never began."""
+
+    def advance(self, hook: str, before: str | None, after: str) -> bool:
+        """Put it elsewhere, if it still is where it was.
+
+        Args:
+            hook: 1 to 200 characters.
+            before: as it was read; ``None`` means there must be none.
+            after: where it shall be: 1 to 1,000 bytes of UTF-8 that mean nothing to the store.
+
+        Returns:
+            Whether it was; ``False`` if somebody else was faster.
+
+        Raises:
+            StoreError: a text is empty or too long, and nothing was written.
         """

@@ -49,6 +49,7 @@ from canary_middleware.stores.redis_answers import (
 from canary_middleware.stores.redis_async import AsyncRedisClaims
 from canary_middleware.stores.redis_async_cluster import AsyncClusterClaims
 from canary_middleware.stores.redis_firsts import RedisFirsts
+from canary_middleware.stores.redis_series import RedisOutbox, RedisSeries
 from canary_middleware.stores.redis_subscription import RedisSubscription
 from canary_middleware.stores.redis_totals import RedisLease, RedisTotals
 from canary_middleware.stores.redis_url import Kind, refusal
@@ -62,7 +63,7 @@ except ImportError as error:
     raise MissingExtraError("redis", "redis") from error
 
 
-class RedisStore(RedisAffinity, RedisLease, RedisTotals, RedisFirsts):
+class RedisStore(RedisAffinity, RedisLease, RedisTotals, RedisFirsts, RedisSeries, RedisOutbox):
     """One namespace in one Redis; made by :meth:`from_url` or :meth:`from_client`.
 
     Args:

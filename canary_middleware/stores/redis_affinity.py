@@ -20,7 +20,9 @@ from canary_middleware.stores.protocol import Forgotten, Listed
 
 FORGET: Final = "forget"
 """Last part of the name of the channel on which revoked claims are pushed."""
-_SCRIPTS: Final = ("touch", "listed", "forget", "lease", "totals", "firsts", "entered")
+_SCRIPTS: Final = (
+    "touch", "listed", "forget", "lease", "totals", "firsts", "entered", "series", "outbox",
+)  # fmt: skip
 
 
 class Call(NamedTuple):

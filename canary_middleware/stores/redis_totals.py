@@ -15,16 +15,17 @@ from canary_middleware.stores.totals import bounded
 class RedisLease(Scripted):
     """See :class:`~canary_middleware.stores.protocol.Lease`."""
 
-    def hold(self, owner: str, seconds: float) -> bool:
+    def hold(self, owner: str, seconds: float, of: str = "") -> bool:
         """One script; the lease ends by the expiry of its key."""
-        return self._lease(owner, max(1, round(seconds * 1000)))
+        return self._lease(owner, max(1, round(seconds * 1000)), of)
 
-    def release(self, owner: str) -> None:
+    def release(self, owner: str, of: str = "") -> None:
         """One script."""
-        self._lease(owner, 0)
+        self._lease(owner, 0, of)
 
-    def _lease(self, owner: str, milliseconds: int) -> bool:
-        call = Call(self._texts["lease"], [f"{self._tag}:lease"], [owner, milliseconds])
+    def _lease(self, owner: str, milliseconds: int, of: str) -> bool:
+        key = f"{self._tag}:lease:{of}" if of else f"{self._tag}:lease"
+        call = Call(self._texts["lease"], [key], [owner, milliseconds])
         return self._evaluate(call) == 1
 
 

@@ -44,6 +44,7 @@ from canary_middleware.stores.quick import InThread
 from canary_middleware.stores.sqlite_affinity import SqliteAffinity
 from canary_middleware.stores.sqlite_file import SqliteFile
 from canary_middleware.stores.sqlite_firsts import SqliteFirsts
+from canary_middleware.stores.sqlite_series import SqliteOutbox, SqliteSeries
 from canary_middleware.stores.sqlite_subscription import SqliteSubscription, written
 from canary_middleware.stores.sqlite_totals import SqliteLease, SqliteTotals
 
@@ -56,7 +57,9 @@ KILL_PATIENCE: Final = 10.0
 T = TypeVar("T")
 
 
-class SqliteStore(SqliteAffinity, SqliteLease, SqliteTotals, SqliteFirsts):
+class SqliteStore(
+    SqliteAffinity, SqliteLease, SqliteTotals, SqliteFirsts, SqliteSeries, SqliteOutbox
+):
     """One namespace in one file.
 
     Args:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from canary_middleware.errors import StoreUnavailableError
 from canary_middleware.stores.protocol import Totals
 from canary_middleware.stores.sqlite_affinity import SqlitePart
+from canary_middleware.stores.sqlite_series import prepare
 from canary_middleware.stores.totals import MAX_TOTALS, bounded
 
 LIFE: Final = 30 * 86_400.0
@@ -36,33 +37,59 @@ _DELETE: Final = (
 )
 
 
+class _Lease(NamedTuple):
+    """How one kind of lease is looked for, taken and given back."""
+
+    taken: str
+    take: str
+    give: str
+
+
+# Processes of earlier releases know this table, and must not lead beside us.
+_LEADING: Final = _Lease(
+    "SELECT 1 FROM lease WHERE namespace = ? AND owner <> ? AND taken <= ? AND expires > ?",
+    "INSERT OR REPLACE INTO lease VALUES (?, ?, ?, ?)",
+    "DELETE FROM lease WHERE namespace = ? AND owner = ?",
+)
+_NAMED: Final = _Lease(
+    "SELECT 1 FROM leases"
+    " WHERE namespace = ? AND name = ? AND owner <> ? AND taken <= ? AND expires > ?",
+    "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?)",
+    "DELETE FROM leases WHERE namespace = ? AND name = ? AND owner = ?",
+)
+
+
 class SqliteLease(SqlitePart):
     """See :class:`~canary_middleware.stores.protocol.Lease`."""
 
-    def hold(self, owner: str, seconds: float) -> bool:
+    def hold(self, owner: str, seconds: float, of: str = "") -> bool:
         """One transaction."""
+        sql = _NAMED if of else _LEADING
+        place = (self._namespace, of) if of else (self._namespace,)
 
         def change(connection: sqlite3.Connection) -> bool:
+            if of:
+                prepare(connection)
             now = self._wall()
             # One that was taken in the future says that the clock was set back: it never ends.
-            found = connection.execute(
-                "SELECT 1 FROM lease WHERE namespace = ? AND owner <> ? AND taken <= ?"
-                " AND expires > ?",
-                (self._namespace, owner, now, now),
-            ).fetchone()
+            found = connection.execute(sql.taken, (*place, owner, now, now)).fetchone()
             if found is None:
-                connection.execute(
-                    "INSERT OR REPLACE INTO lease VALUES (?, ?, ?, ?)",
-                    (self._namespace, owner, now, now + seconds),
-                )
+                connection.execute(sql.take, (*place, owner, now, now + seconds))
             return found is None
 
         return self._file.write(change)
 
-    def release(self, owner: str) -> None:
+    def release(self, owner: str, of: str = "") -> None:
         """Only one's own."""
-        question = "DELETE FROM lease WHERE namespace = ? AND owner = ?"
-        self._file.write(lambda c: c.execute(question, (self._namespace, owner)))
+        sql = _NAMED if of else _LEADING
+        place = (self._namespace, of) if of else (self._namespace,)
+
+        def change(connection: sqlite3.Connection) -> None:
+            if of:
+                prepare(connection)
+            connection.execute(sql.give, (*place, owner))
+
+        self._file.write(change)
 
 
 class SqliteTotals(SqlitePart):

@@ -15,6 +15,7 @@ pytest.register_assert_rewrite(
     "canary_middleware.testing.affinity",
     "canary_middleware.testing.firsts",
     "canary_middleware.testing.processes",
+    "canary_middleware.testing.series",
     "canary_middleware.testing.state",
     "canary_middleware.testing.totals",
 )
@@ -23,6 +24,11 @@ from canary_middleware.testing.affinity import AffinityContract
 from canary_middleware.testing.contract import Contract, Opener
 from canary_middleware.testing.firsts import FirstsContract
 from canary_middleware.testing.processes import SharedContract
+from canary_middleware.testing.series import (
+    NamedLeaseContract,
+    OutboxContract,
+    SeriesContract,
+)
 from canary_middleware.testing.state import StoreContract
 from canary_middleware.testing.totals import (
     LeaseContract,
@@ -34,7 +40,10 @@ __all__ = [
     "Contract",
     "FirstsContract",
     "LeaseContract",
+    "NamedLeaseContract",
     "Opener",
+    "OutboxContract",
+    "SeriesContract",
     "SharedContract",
     "StoreContract",
     "TotalsContract",

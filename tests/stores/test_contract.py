@@ -12,7 +12,10 @@ from canary_middleware.testing import (
     AffinityContract,
     FirstsContract,
     LeaseContract,
+    NamedLeaseContract,
     Opener,
+    OutboxContract,
+    SeriesContract,
     SharedContract,
     StoreContract,
     TotalsContract,
@@ -20,7 +23,10 @@ from canary_middleware.testing import (
 from tests.support.redis import SharedRedis
 
 
-class Everything(StoreContract, AffinityContract, LeaseContract, TotalsContract, FirstsContract):
+class Everything(
+    StoreContract, AffinityContract, LeaseContract, NamedLeaseContract, TotalsContract,
+    FirstsContract, SeriesContract, OutboxContract,
+):  # fmt: skip
     """All of it."""
 
 
