@@ -38,7 +38,7 @@ def _course(line: Line, picture: Picture) -> str:
 def latest(line: Line, unit: Unit) -> str:
     """The last value, for a legend; of a time that has ended, none."""
     value = line.readings[-1][1] if line.readings else None
-    return "–" if value is None or math.isnan(value) else _told(value, unit)
+    return "-" if value is None or math.isnan(value) else _told(value, unit)
 
 
 def rows(picture: Picture) -> list[tuple[str, ...]]:
@@ -61,7 +61,7 @@ def _spread(moments: Sequence[float]) -> Iterator[float]:
 
 
 def _cell(value: float | None, unit: Unit) -> str:
-    return "–" if value is None or math.isnan(value) else _told(value, unit)
+    return "-" if value is None or math.isnan(value) else _told(value, unit)
 
 
 def _told(value: float, unit: Unit) -> str:
