@@ -9,6 +9,8 @@ from canary_middleware.upstream.settings import Timeouts
 
 application = AsgiUpstream(
     os.environ["ORIGIN"],
-    timeouts=Timeouts(connect=1.0, start=5.0, idle=3.0, total=120.0),
+    timeouts=Timeouts(
+        connect=float(os.environ.get("CONNECT", "1")), start=5.0, idle=3.0, total=120.0
+    ),
     connections=int(os.environ.get("CONNECTIONS", "100")),
 )

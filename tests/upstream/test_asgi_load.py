@@ -97,7 +97,7 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     ]  # fmt: skip
     root = str(Path(__file__).parents[2])
     with Origin(script) as origin:
-        env = {"ORIGIN": origin.url, "PYTHONPATH": root, "CONNECTIONS": "1000"}
+        env = {"ORIGIN": origin.url, "PYTHONPATH": root, "CONNECTIONS": "1000", "CONNECT": "10"}
         with Process(command, log, env=env, cwd=log.parent) as process:
             process.wait_port(port)
             made = Proxy(process, port, origin)
