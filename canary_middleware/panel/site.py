@@ -31,6 +31,7 @@ class Site:
         self.store = store
         self.namespace = namespace
         self._limiter: anyio.CapacityLimiter | None = None
+        self._urgent: anyio.CapacityLimiter | None = None
 
     async def ask(self, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run something that blocks on the store in a thread; what it raises comes through."""
@@ -38,3 +39,10 @@ class Site:
             self._limiter = anyio.CapacityLimiter(ASKED_AT_ONCE)
         call = partial(question, *args, **kwargs)
         return await anyio.to_thread.run_sync(call, limiter=self._limiter)
+
+    async def urgently(self, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same for a kill, which waits for no page that is being asked for."""
+        if self._urgent is None:
+            self._urgent = anyio.CapacityLimiter(ASKED_AT_ONCE)
+        call = partial(question, *args, **kwargs)
+        return await anyio.to_thread.run_sync(call, limiter=self._urgent)
