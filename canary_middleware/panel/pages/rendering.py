@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -13,16 +12,14 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from canary_middleware.core.telling import lasting, latency
+from canary_middleware.core.telling import lasting
 from canary_middleware.core.weight import format_weight
+from canary_middleware.engine.views import app_path
 from canary_middleware.overview.wording import ago, instant, number, percent, shown
+from canary_middleware.panel import forgery
 
 TEMPLATES: Final = Path(__file__).parents[1] / "templates"
 STATIC: Final = TEMPLATES.with_name("static")
-DEFAULTS: Final[Mapping[str, Any]] = {
-    "person": None, "namespace": "", "csrf": "", "live": "", "said": "", "here": "",
-}  # fmt: skip
-"""What every page may be given and need not be."""
 
 
 @cache
@@ -34,34 +31,50 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,
         finalize=_harmless,
     )
     made.filters |= {
-        "ago": ago, "clock": _clock, "instant": instant, "iso": _iso, "lasting": lasting,
-        "latency": latency, "percent": percent, "weight": format_weight,
+        "ago": ago, "instant": instant, "iso": _iso, "lasting": lasting, "percent": percent,
+        "weight": format_weight,
     }  # fmt: skip
     made.globals["number"] = number
     return made
 
 
-def render(template: str, **context: Any) -> Markup:
-    """A template as text that is safe."""
-    given = {**DEFAULTS, "up": ".", **context}
-    return Markup(environment().get_template(template).render(given))  # noqa: S704 # autoescaped
+def render(template: str, **values: Any) -> Markup:
+    """A template, or a part of a page, as text that is safe."""
+    return Markup(environment().get_template(template).render(values))  # noqa: S704 # autoescaped
 
 
-def page(request: Request, template: str, status_code: int = 200, **context: Any) -> HTMLResponse:
-    """A page as the answer to a request; links in it are relative, so that any prefix serves."""
-    person = getattr(request.state, "person", None)
-    given = {"up": up(request), "person": person, **context}
-    return HTMLResponse(render(template, **given), status_code)
+def page(request: Request, template: str, status_code: int = 200, **values: Any) -> HTMLResponse:
+    """A page as the answer to a request; links in it are relative, so that any prefix serves.
+
+    Beside its own values a template gets ``root``, to be put before every path, ``person``
+    (``None`` for strangers), ``csrf``, ``signs_in`` (they could sign out again) and ``namespace``.
+    """
+    state = request.state
+    site = getattr(request.app.state, "site", None) if "app" in request.scope else None
+    given = {
+        "root": up(request),
+        "person": getattr(state, "person", None),
+        "csrf": forgery.token(request),
+        "signs_in": getattr(state, "signs_in", False),
+        "namespace": site.namespace if site else "",
+        "live": "",
+        "here": "",
+        "said": "",
+    }
+    return HTMLResponse(render(template, **{**given, **values}), status_code)
 
 
 def up(request: Request) -> str:
     """The way from a page to the root of the panel: ``"."``, ``".."`` and so on."""
-    path: str = request.scope["path"]
-    inside = path.removeprefix(request.scope.get("root_path", ""))
-    depth = inside.count("/") - 1
+    return way(app_path(request.scope).count("/") - 1)
+
+
+def way(depth: int) -> str:
+    """The same for a path with so many slashes below the root."""
     return "/".join([".."] * depth) if depth > 0 else "."
 
 
@@ -70,10 +83,6 @@ def _harmless(value: object) -> object:
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
     return shown(value)
-
-
-def _clock(at: float) -> str:
-    return f"{instant(at)[11:]} UTC"
 
 
 def _iso(at: float) -> str:
