@@ -8,6 +8,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Final
@@ -15,19 +16,24 @@ from typing import Final
 from canary_middleware.agent.chores import Chores
 from canary_middleware.agent.claiming import Claiming
 from canary_middleware.agent.disk import Disk
+from canary_middleware.agent.facts import gather
 from canary_middleware.agent.follower import Followed, Follower
 from canary_middleware.agent.listener import Listener
 from canary_middleware.agent.looping import Loops
 from canary_middleware.agent.measuring import Measuring
 from canary_middleware.core.codec import printable
+from canary_middleware.core.facts import Facts
 from canary_middleware.core.records import OpenStreams, ProcessReport
 from canary_middleware.core.state import Plan
+from canary_middleware.engine.engine import Engine
 from canary_middleware.stores.protocol import Affinity, StateStore
 
 logger = logging.getLogger("canary_middleware")
 
 GO_ON_AFTER: Final = 1.0
 """Seconds between a failure that nobody foresaw and the next try."""
+LATELY: Final = 60.0
+"""Seconds of which a report tells how long an event loop stood still."""
 STOP_WITHIN: Final = 1.0
 """Seconds that :meth:`Agent.stop` waits for the threads, at most."""
 
@@ -78,6 +84,7 @@ class Agent:
         self._clock = clock
         self._wall = wall
         self._lives: dict[int, _Life] = {}
+        self._made_in = os.getpid()
         self.loops = Loops(clock)
 
     def ensure_started(self) -> None:
@@ -103,6 +110,7 @@ class Agent:
 
     def _make(self) -> _Life:
         identity = secrets.token_hex(8)
+        begun, forked = self._clock(), bool(self._lives.keys() - {os.getpid()})
         follower = Follower(self._engine, self._clock, self._wall)
         host = printable(socket.gethostname(), 200) or "unknown"
         name = f"agent {os.getpid()}@{host}"
@@ -122,7 +130,10 @@ class Agent:
         chores = Chores(
             self._store,
             follower,
-            report=lambda: self._report(identity, host, follower.kill_file),
+            report=lambda: replace(
+                self._report(identity, host, follower.kill_file),
+                facts=self._facts(chores, begun, forked=forked),
+            ),
             held=lambda: self._engine.document,
             disk=self._disk,
             poll=self._poll,
@@ -168,6 +179,22 @@ class Agent:
             kill_file=kill_file,
             streams=self._streams(),
             silent=self._silent(),
+        )
+
+    def _facts(self, chores: Chores, begun: float, *, forked: bool) -> Facts | None:
+        if not isinstance(self._engine, Engine):
+            return None
+        return replace(
+            gather(self._engine),
+            wall=self._wall(),
+            uptime=self._clock() - begun,
+            preloaded=self._made_in != os.getpid(),
+            forked=forked,
+            turn=chores.taken(),
+            stall=self.loops.stall(LATELY),
+            troubles=chores.troubles,
+            poll=self._poll,
+            snapshot=self._disk is not None,
         )
 
 

@@ -87,6 +87,7 @@ class Chores:
         self._on_disk: Document | None = None
         self._warned = False
         self._asked = Event()
+        self._longest = 0.0
         self.online = Event()
         self.stopping = Event()
         self.first_look = Event()
@@ -110,6 +111,7 @@ class Chores:
 
     def turn(self) -> None:
         """One round of everything that is due."""
+        began = self._clock()
         self._check_kill_file()
         # What a push brought comes first: the store may take its time, or be the one that lost it.
         self._write_disk()
@@ -119,6 +121,18 @@ class Chores:
         self._warn()
         self._claim()
         self._measure()
+        self._longest = max(self._longest, self._clock() - began)
+
+    def taken(self) -> float:
+        """Seconds of the longest turn since this was last asked."""
+        longest, self._longest = self._longest, 0.0
+        return longest
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """What fails now."""
+        measuring = () if self._measuring is None else self._measuring.troubles
+        return tuple(sorted({*self._troubles.present, *measuring}))
 
     def read_disk(self) -> None:
         """Begin with what an earlier process left behind."""

@@ -83,6 +83,11 @@ class Measuring:
         """Seconds until the next turn is due; infinite where that of the poll will do."""
         return TICK if any(measured(self._followed())) else math.inf
 
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """What fails now."""
+        return self._troubles.present
+
     def turn(self, *, online: bool) -> None:
         """Book what is due; with a store that answers, ship it, judge and act.
 

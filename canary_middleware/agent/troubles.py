@@ -21,6 +21,11 @@ class Troubles:
     def __init__(self) -> None:
         self._present: set[str] = set()
 
+    @property
+    def present(self) -> tuple[str, ...]:
+        """What fails now; asked by the thread that tells."""
+        return tuple(sorted(self._present))
+
     def begin(self, what: str, error: object) -> None:
         """It fails; told once."""
         if what not in self._present:

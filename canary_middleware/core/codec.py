@@ -7,12 +7,13 @@ whole: ``StoreCorruptError`` names the place. Nothing is guessed, clamped or fil
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any, Final
 
 from canary_middleware.core.codec_plan import drill_of, number, plan_of
+from canary_middleware.core.facts import Facts, facts_of, facts_text
 from canary_middleware.core.outcomes import BUCKETS
 from canary_middleware.core.reading import Place, parse
 from canary_middleware.core.records import Audit, OpenStreams, ProcessReport
@@ -141,8 +142,10 @@ def encode_report(report: ProcessReport) -> bytes:
         StoreError: it would be larger than :data:`MAX_BYTES`.
     """
     plans = {name: plan.plain() for name, plan in report.plans.items()}
-    silent = [dict(zip(("rollout", "version", "why"), one, strict=True)) for one in report.silent]
+    told = (*report.silent, *_carried(report.facts))
+    silent = [dict(zip(("rollout", "version", "why"), one, strict=True)) for one in told]
     said = {**asdict(report), "plans": plans, "silent": silent}
+    del said["facts"]
     return _bounded("the report of this process", _dump(said))
 
 
@@ -157,6 +160,7 @@ def decode_report(data: bytes) -> ProcessReport:
         "kill_file", "streams", "silent",
     )  # fmt: skip
     staleness, kill_file = fields["staleness"], fields["kill_file"]
+    told = [_version(at) for at in fields["silent"].elements()]
     return ProcessReport(
         id=fields["id"].text(),
         host=fields["host"].text(),
@@ -169,8 +173,29 @@ def decode_report(data: bytes) -> ProcessReport:
         at=fields["at"].seconds(),
         kill_file=None if kill_file.value is None else kill_file.text(empty=True),
         streams=tuple(map(_streams, fields["streams"].elements())),
-        silent=tuple(map(_version, fields["silent"].elements())),
+        silent=tuple(one for one in told if one[:2] != _FACTS),
+        facts=_facts(told),
     )
+
+
+_FACTS: Final = (EVERYTHING, "facts")
+"""Under what facts travel, in pieces, among the versions that do not answer.
+
+Processes from before there were facts refuse a report with a member that they do not know, and
+with it the process. A line about a rollout that cannot exist they take along unread.
+"""
+_PIECE: Final = 900
+"""Characters of a piece; a text of a report has 1,000 at most."""
+
+
+def _carried(facts: Facts | None) -> Iterator[tuple[str, str, str]]:
+    text = facts_text(facts) if facts is not None else ""
+    for begin in range(0, len(text), _PIECE):
+        yield (*_FACTS, text[begin : begin + _PIECE])
+
+
+def _facts(told: Sequence[tuple[str, str, str]]) -> Facts | None:
+    return facts_of("".join(why for *place, why in told if tuple(place) == _FACTS))
 
 
 def _version(place: Place) -> tuple[str, str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from canary_middleware.core.facts import Facts
 from canary_middleware.core.state import Plan
 
 
@@ -84,6 +85,7 @@ class ProcessReport:
         streams: what is open there, by rollout and version.
         silent: versions that do not answer this process, because a target did not start or its
             server does not answer its probe: rollout, label, and why if that is known.
+        facts: what it says of itself for ``canary doctor``; ``None`` from an older version.
     """
 
     id: str
@@ -98,3 +100,4 @@ class ProcessReport:
     kill_file: str | None = None
     streams: tuple[OpenStreams, ...] = ()
     silent: tuple[tuple[str, str, str], ...] = ()
+    facts: Facts | None = None

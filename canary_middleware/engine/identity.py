@@ -62,6 +62,11 @@ class Visitors:
         bind_key: 32 bytes under which subjects are bound to cookies.
         wall: wall clock, seconds.
         random: gives that many random bytes.
+
+    Attributes:
+        issued: cookies that were issued.
+        issued_by_tls: those of them to clients that came by TLS.
+        returned: requests that brought a genuine cookie.
     """
 
     def __init__(
@@ -83,14 +88,18 @@ class Visitors:
         # Only genuine cookies get in, so nobody can fill it with forgeries; genuine ones are cheap
         # to make for a bot that drops its cookie, hence the bound.
         self._cache: OrderedDict[bytes, Known] = OrderedDict()
+        # Plain numbers without a lock: of threads that count at once one may be lost.
+        self.issued = self.issued_by_tls = self.returned = 0
 
     def known(self, header: bytes) -> Known | None:
         """The visitor in a Cookie header; ``None`` if there is no acceptable cookie."""
         # The key is the whole pair, so that a header without any other cookie is one.
         known = self._cache.get(header)
-        if known is not None and self._wall() < known.until:
-            return known
-        return self._sought(header) if header else None
+        if known is None or self._wall() >= known.until:
+            known = self._sought(header) if header else None
+        if known is not None:
+            self.returned += 1
+        return known
 
     def _sought(self, header: bytes) -> Known | None:
         for name in self._names:
@@ -134,8 +143,10 @@ class Visitors:
         """Keyed hash of a subject for :attr:`Cookie.binding`."""
         return binding_of(self._bind_key, visitor.subject)
 
-    def line(self, cookie: Cookie) -> str:
-        """The Set-Cookie line that issues a cookie now."""
+    def line(self, cookie: Cookie, *, by_tls: bool = False) -> str:
+        """The Set-Cookie line that issues a cookie now, to a client that came so."""
+        self.issued += 1
+        self.issued_by_tls += by_tls
         return self._format.header(write(self._codec, cookie, int(self._wall())))
 
 

@@ -43,6 +43,9 @@ class RequestView(Protocol):
     def keyed(self) -> bool:
         """Whether the client gives it an Idempotency-Key."""
 
+    def by_tls(self) -> bool:
+        """Whether the client came by TLS, as the server or a proxy says; for people only."""
+
     def has_body(self) -> bool:
         """Whether the client has announced a body."""
 
@@ -86,6 +89,7 @@ def header_name(name: str) -> str:
     return name
 
 
+SECURE: Final = ("https", "wss")
 FETCH_METADATA: Final = ("Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest")
 
 
@@ -130,6 +134,10 @@ class AsgiView:
     def keyed(self) -> bool:
         """Whether the client gives it an Idempotency-Key; no answer varies by that."""
         return any(self._values(b"idempotency-key"))
+
+    def by_tls(self) -> bool:
+        """Whether the client came by TLS, as the server or a proxy says; no answer varies by it."""
+        return self.scheme in SECURE or self._header("x-forwarded-proto") == "https"
 
     def has_body(self) -> bool:
         """Whether the client has announced a body."""
@@ -210,6 +218,10 @@ class WsgiView:
     def keyed(self) -> bool:
         """Whether the client gives it an Idempotency-Key; no answer varies by that."""
         return bool(self.native.get("HTTP_IDEMPOTENCY_KEY"))
+
+    def by_tls(self) -> bool:
+        """Whether the client came by TLS, as the server or a proxy says; no answer varies by it."""
+        return self.scheme in SECURE or self._header("x-forwarded-proto") == "https"
 
     def has_body(self) -> bool:
         """Whether the client has announced a body."""

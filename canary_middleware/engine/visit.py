@@ -249,7 +249,7 @@ class Visit(Superseding):
     def cookie_line(self) -> str | None:
         """The Set-Cookie line, if something about the cookie changed."""
         if self.issue and self._known is not None:
-            return self.engine.visitors.line(self._known.cookie)
+            return self.engine.visitors.line(self._known.cookie, by_tls=self.view.by_tls())
         return None
 
     def keeps(self) -> bool:

@@ -20,7 +20,7 @@ from canary_middleware.stores.memory_affinity import MemoryAffinity
 from canary_middleware.stores.memory_firsts import MemoryFirsts
 from canary_middleware.stores.memory_series import MemoryOutbox, MemorySeries
 from canary_middleware.stores.memory_totals import MemoryLease, MemoryTotals
-from canary_middleware.stores.protocol import REPORT_LIFE, Forgotten, Key, Loaded
+from canary_middleware.stores.protocol import REPORT_LIFE, SILENT_LIFE, Forgotten, Key, Loaded
 
 HISTORY: Final = 1_000
 """Lines of history kept."""
@@ -88,8 +88,13 @@ class MemoryStore(
             self._reports[report.id] = replace(report, at=self._wall())
 
     def processes(self) -> list[ProcessReport]:
+        """Who reported just now."""
+        alive = self._wall() - REPORT_LIFE
+        return [report for report in self.lately() if report.at > alive]
+
+    def lately(self) -> list[ProcessReport]:
         """Who reported lately."""
-        oldest = self._wall() - REPORT_LIFE
+        oldest = self._wall() - SILENT_LIFE
         with self._lock:
             self._reports = {i: r for i, r in self._reports.items() if r.at > oldest}
             return list(self._reports.values())

@@ -14,7 +14,10 @@ from canary_middleware.core.state import Document
 from canary_middleware.errors import StoreCorruptError
 
 REPORT_LIFE: Final = 15.0
-"""Seconds after which a silent process is forgotten."""
+"""Seconds after which a silent process counts as gone."""
+SILENT_LIFE: Final = 300.0
+"""Seconds for which its last report is kept all the same: ``canary doctor`` asks what became of it.
+"""
 
 Key = tuple[str, int]
 """Lineage and revision, what a compare-and-swap compares."""
@@ -124,6 +127,17 @@ class StateStore(Protocol):
 
     def close(self) -> None:
         """Close the connections that the store opened; the next question opens new ones."""
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A store that can say who has fallen silent without a word."""
+
+    def lately(self) -> list[ProcessReport]:
+        """Last reports of those who lived in the last :data:`SILENT_LIFE` seconds.
+
+        Those who live are among them, those who took their leave are not.
+        """
 
 
 class Listed(NamedTuple):

@@ -35,7 +35,7 @@ from canary_middleware.errors import (
 )
 from canary_middleware.stores.advice import of_redis
 from canary_middleware.stores.forgotten import MOST
-from canary_middleware.stores.protocol import REPORT_LIFE, Credentials, Key, Loaded
+from canary_middleware.stores.protocol import REPORT_LIFE, SILENT_LIFE, Credentials, Key, Loaded
 from canary_middleware.stores.redis_address import RedisAddress, is_read_only
 from canary_middleware.stores.redis_affinity import FORGET, Call, RedisAffinity
 from canary_middleware.stores.redis_answers import (
@@ -224,12 +224,19 @@ class RedisStore(RedisAffinity, RedisLease, RedisTotals, RedisFirsts, RedisSerie
 
     def report(self, report: ProcessReport) -> None:
         """Write under the process id, with the clock of the store."""
-        arguments = [REPORT_LIFE, report.id, encode_report(report)]
+        arguments = [SILENT_LIFE, report.id, encode_report(report)]
         self._run("processes", self._process_keys, arguments)
 
     def processes(self) -> list[ProcessReport]:
         """Who lives; reports that are not ours are left out."""
-        flat = as_list(self._run("processes", self._process_keys, [REPORT_LIFE]))
+        return self._reports(REPORT_LIFE)
+
+    def lately(self) -> list[ProcessReport]:
+        """Who lived lately; see :class:`~canary_middleware.stores.protocol.Remembering`."""
+        return self._reports(SILENT_LIFE)
+
+    def _reports(self, life: float) -> list[ProcessReport]:
+        flat = as_list(self._run("processes", self._process_keys, [life]))
         found = []
         for heard, text in zip(flat[::2], flat[1::2], strict=False):
             with suppress(StoreCorruptError):

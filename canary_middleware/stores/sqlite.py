@@ -39,7 +39,7 @@ from canary_middleware.errors import (
     StoreCorruptError,
     StoreError,
 )
-from canary_middleware.stores.protocol import REPORT_LIFE, Key, Loaded
+from canary_middleware.stores.protocol import REPORT_LIFE, SILENT_LIFE, Key, Loaded
 from canary_middleware.stores.quick import InThread
 from canary_middleware.stores.sqlite_affinity import SqliteAffinity
 from canary_middleware.stores.sqlite_file import SqliteFile
@@ -169,7 +169,7 @@ class SqliteStore(
         def change(connection: sqlite3.Connection) -> None:
             connection.execute(
                 "DELETE FROM processes WHERE namespace = ? AND heard NOT BETWEEN ? AND ?",
-                (self._namespace, now - REPORT_LIFE, now + REPORT_LIFE),
+                (self._namespace, now - SILENT_LIFE, now + REPORT_LIFE),
             )
             connection.execute(
                 "INSERT OR REPLACE INTO processes VALUES (?, ?, ?, ?)",
@@ -181,12 +181,19 @@ class SqliteStore(
 
     def processes(self) -> list[ProcessReport]:
         """Who lives; reports that are not ours are left out."""
+        return self._reports(REPORT_LIFE)
+
+    def lately(self) -> list[ProcessReport]:
+        """Who lived lately; see :class:`~canary_middleware.stores.protocol.Remembering`."""
+        return self._reports(SILENT_LIFE)
+
+    def _reports(self, life: float) -> list[ProcessReport]:
         question = (
             "SELECT heard, report FROM processes WHERE namespace = ? AND heard > ?"
             " AND typeof(report) = 'blob' AND length(report) <= ? LIMIT 5000"
         )
         found = []
-        oldest = self._wall() - REPORT_LIFE
+        oldest = self._wall() - life
         for heard, data in self._file.rows(question, self._namespace, oldest, MAX_BYTES):
             with suppress(StoreCorruptError):
                 found.append(replace(decode_report(data), at=float(heard)))

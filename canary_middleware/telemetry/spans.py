@@ -23,10 +23,12 @@ from opentelemetry.trace import (
     TracerProvider,
     get_current_span,
     get_tracer,
+    get_tracer_provider,
     set_span_in_context,
 )
 
 from canary_middleware.core.active import ActiveVisit
+from canary_middleware.core.facts import Traced
 from canary_middleware.core.model import Assignment, Reason
 from canary_middleware.core.outcomes import OutcomeClass
 from canary_middleware.telemetry import names
@@ -103,15 +105,32 @@ class Telemetry:
         duration: bool = True,
     ) -> None:
         provider = meter_provider or get_meter_provider()
+        self._mode, self._provider = spans, tracer_provider
         self._marks = spans != "off"
         self._creates = spans == "create"
         self._tracer = get_tracer(names.SCOPE, tracer_provider=tracer_provider)
         self._published = Published(provider)
         self._record = duration_histogram(provider).record if duration else None
+        # Plain numbers without a lock: of threads that count at once one may be lost.
+        self._requests = self._around = self._inside = self._inner = self._unsampled = 0
 
     def watch(self, engine: WatchedEngine) -> None:
         """Publish an engine's counts and control state for as long as it lives."""
         self._published.watch(engine)
+
+    def seen(self) -> Traced:
+        """What was seen of spans, by requests that a rollout mattered to."""
+        provider = type(self._provider or get_tracer_provider()).__name__
+        return Traced(
+            mode=self._mode,
+            # What stands there until somebody sets one.
+            provider="" if provider == "ProxyTracerProvider" else provider,
+            requests=self._requests,
+            around=self._around,
+            inside=self._inside,
+            inner=self._inner,
+            unsampled=self._unsampled,
+        )
 
     # --- what the engine calls ------------------------------------------------------------------
 
@@ -127,6 +146,8 @@ class Telemetry:
                 visit.span = around
             elif self._creates:
                 self._open(visit)
+            elif context and get_current_span(context).get_span_context().is_valid:
+                self._unsampled += 1
         except Exception as error:  # noqa: BLE001  # providers and samplers are the user's
             _ignore(visit, error)
 
@@ -134,7 +155,7 @@ class Telemetry:
         """Tag the spans that are open now; the processor tags those that start later."""
         try:
             if self._marks and (visit.span is not None or visit.spans or get_current()):
-                _tag(visit, assignment)
+                self._inner += _tag(visit, assignment)
         except Exception as error:  # noqa: BLE001  # spans and processors are the user's
             _ignore(visit, error)
 
@@ -161,6 +182,11 @@ class Telemetry:
     ) -> None:
         """Record the duration of each booked exposure; end the span if it is ours."""
         try:
+            self._requests += 1
+            if visit.span is not None:
+                self._around += 1
+            elif visit.spans:
+                self._inside += 1
             if self._record is not None:
                 for assignment in booked:
                     marks = assignment.attributes
@@ -209,7 +235,8 @@ def _close(visit: TracedVisit, kind: OutcomeClass) -> None:
     span.end()
 
 
-def _tag(visit: TracedVisit, assignment: Assignment) -> None:
+def _tag(visit: TracedVisit, assignment: Assignment) -> bool:
+    """Whether a span further inside was the only one to be tagged, for the first time."""
     exposed = tuple(visit.exposed.values())
     servers = [] if visit.span is None else [visit.span]
     servers += visit.spans or ()
@@ -218,8 +245,10 @@ def _tag(visit: TracedVisit, assignment: Assignment) -> None:
         annotate(span, exposed, rescued=visit.rescued)
         if len(exposed) > 1:  # the second exposure is when the first one becomes one of several
             tell(span, exposed if len(exposed) == 2 else (assignment,))
-    if current not in servers and current.is_recording():
-        annotate(current, exposed, rescued=visit.rescued)
+    if current in servers or not current.is_recording():
+        return False
+    annotate(current, exposed, rescued=visit.rescued)
+    return not servers and len(exposed) == 1
 
 
 def _mark_abandoned(visit: TracedVisit, kind: OutcomeClass) -> None:

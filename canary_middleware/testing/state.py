@@ -9,7 +9,7 @@ from dataclasses import replace
 from canary_middleware.core.records import ProcessReport
 from canary_middleware.core.state import EVERYTHING, Verb
 from canary_middleware.core.transitions import Command, apply, strike
-from canary_middleware.stores.protocol import StateStore
+from canary_middleware.stores.protocol import Remembering, StateStore
 from canary_middleware.testing.contract import (
     PLAN,
     Contract,
@@ -143,6 +143,8 @@ class StoreContract(Contract):
         assert abs(found["p1"].at - time.time()) < 60
         store.withdraw("p1")
         assert [r.id for r in store.processes()] == ["p2"]
+        if isinstance(store, Remembering):
+            assert [r.id for r in store.lately()] == ["p2"]
 
     def test_closing_is_not_the_end(self, store: StateStore) -> None:
         document = started()

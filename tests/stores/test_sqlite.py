@@ -21,7 +21,7 @@ from canary_middleware.errors import (
     StoreUnavailableError,
 )
 from canary_middleware.stores import open_store
-from canary_middleware.stores.protocol import Forgotten
+from canary_middleware.stores.protocol import REPORT_LIFE, SILENT_LIFE, Forgotten
 from canary_middleware.stores.sqlite import HISTORY, SqliteStore
 from canary_middleware.stores.sqlite_affinity import REMEMBERED
 from canary_middleware.stores.sqlite_totals import LIFE as TOTALS_LIFE
@@ -269,7 +269,10 @@ def test_silent_processes_and_expired_claims_go_by_and_by(shop: Shop) -> None:
         shop.store.claim([replace(FIRST, key=f"new{number}")])
         left.append(shop.count("claims"))
     assert left == [31, 12, 3, 4], "at most twenty with each change"
+    shop.clock.now += SILENT_LIFE
     shop.store.report(ProcessReport("p2", "h", 1, "asgi", 1, None))
+    shop.clock.now += REPORT_LIFE + 1
+    assert (shop.store.processes(), [one.id for one in shop.store.lately()]) == ([], ["p2"])
     assert shop.count("processes") == 1
 
 

@@ -1,7 +1,7 @@
 -- KEYS: 1 reports by process id, 2 when each was last heard. ARGV: life in seconds, then for a
--- report the process id and its text. The clock is the store's, so that processes need none.
+-- report the process id and its text; what is older than the life is forgotten then. The clock is the store's, so that processes need none.
 -- A report that is longer than any of ours is left out, and so is what would be too much to answer.
--- Returns {time, report, time, report, ...} of those who live.
+-- Returns {time, report, time, report, ...} of those who were heard within it.
 local MAX_REPORT, MAX_ANSWER = 262144, 16777216
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
@@ -18,8 +18,8 @@ if ARGV[2] then
     redis.call('ZREM', KEYS[2], id)
   end
   -- Nobody left: nothing stays behind.
-  redis.call('EXPIRE', KEYS[1], 60)
-  redis.call('EXPIRE', KEYS[2], 60)
+  redis.call('EXPIRE', KEYS[1], ARGV[1] + 60)
+  redis.call('EXPIRE', KEYS[2], ARGV[1] + 60)
   return {}
 end
 local alive, size = {}, 0

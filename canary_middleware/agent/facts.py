@@ -1,0 +1,61 @@
+"""What this process can say of itself: configuration, counts, and the server that it runs in."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from typing import Any, Final
+
+from canary_middleware import __version__
+from canary_middleware.core.facts import Cookies, Facts, Traced, fingerprint
+from canary_middleware.engine.engine import Engine
+from canary_middleware.telemetry import Telemetry
+
+_SERVERS: Final = (
+    "uwsgi", "gunicorn.arbiter", "granian", "hypercorn", "daphne", "uvicorn", "waitress",
+)  # fmt: skip
+"""Modules that only a server loads; the first that is there names it."""
+
+
+def gather(engine: Engine) -> Facts:
+    """What does not change, and what was counted until now."""
+    settings, visitors, observer = engine.settings, engine.visitors, engine.observer
+    server = next((name for name in _SERVERS if name in sys.modules), "")
+    return Facts(
+        library=__version__,
+        python=platform.python_version(),
+        signs=tuple(map(fingerprint, settings.keys)),
+        buckets=fingerprint(settings.bucket_secret),
+        cookies=Cookies(
+            secure=_WORDS[settings.cookie.secure],
+            issued=visitors.issued,
+            by_tls=visitors.issued_by_tls,
+            returned=visitors.returned,
+        ),
+        traced=observer.seen() if isinstance(observer, Telemetry) else Traced(),
+        server=server.partition(".")[0],
+        threads=threads_of(sys.modules.get("uwsgi")),
+        max_staleness=engine.max_staleness,
+    )
+
+
+_WORDS: Final = {True: "on", False: "off", "auto": "auto"}
+
+
+def threads_of(uwsgi: Any) -> bool | None:
+    """Whether uWSGI lets threads of Python run between requests; ``None`` in other servers.
+
+    It does with ``enable-threads`` or more than one thread per worker; names and values of
+    ``uwsgi.opt`` are bytes (uWSGI documentation, "The uwsgi Python module").
+    """
+    options = getattr(uwsgi, "opt", None)
+    if not isinstance(options, dict):
+        return None
+    given = {_text(name): _text(value) for name, value in options.items()}
+    allowed = given.get("enable-threads", "false").lower() not in ("false", "0", "off")
+    threads = given.get("threads", "0")
+    return allowed or (threads.isdigit() and int(threads) > 1)
+
+
+def _text(value: object) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
