@@ -19,6 +19,7 @@ from canary_middleware.core.codec import printable
 from canary_middleware.core.declared import declared_plan, declared_stable, waiting
 from canary_middleware.core.drift import Odd, labelled, odd, scoped, undoes
 from canary_middleware.core.drill import Drill
+from canary_middleware.core.gate import GATE
 from canary_middleware.core.records import Audit, ProcessReport
 from canary_middleware.core.state import EVERYTHING, Document, Phase, Plan, Verb
 from canary_middleware.core.status import RolloutStatus, Status
@@ -356,7 +357,7 @@ def _audit(
         by=printable(by, 200),
         action=command.verb.value,
         scope=command.rollout,
-        old=_describe(before, command),
+        old=_describe(before, command) + _gated(before, command),
         new=_describe(after, command),
         why=command.why,
         revision=after.revision,
@@ -375,6 +376,13 @@ def _describe(document: Document, command: Command) -> str:
     if command.verb is Verb.REBASE:
         return labelled(entry.release, entry.stable)
     return f"{entry.release} {entry.phase.value} {format_weight(entry.weight)}"
+
+
+def _gated(document: Document, command: Command) -> str:
+    """That a release is held by its webhook gate, so that history tells who went past it."""
+    state = document.rollouts.get(command.rollout)
+    entry = state.entries.get(command.release or state.current or "") if state else None
+    return ", held by its gate" if entry is not None and entry.stopped == GATE else ""
 
 
 def _rollouts(document: Document) -> tuple[RolloutStatus, ...]:

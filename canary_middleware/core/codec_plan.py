@@ -7,6 +7,7 @@ from typing import Final
 from canary_middleware.core.drill import LONGEST as LONGEST_DRILL
 from canary_middleware.core.drill import Drill, Fault
 from canary_middleware.core.guards import Action, Guard, Metric, Precaution, Worse
+from canary_middleware.core.hook_address import url_problems
 from canary_middleware.core.model import Memory, Policy
 from canary_middleware.core.ramp import Course
 from canary_middleware.core.reading import Place
@@ -91,9 +92,11 @@ def _precaution(place: Place) -> Precaution | None:
 
 
 def _course(place: Place) -> Course:
+    asked = any(name == "asks" for name, _ in place.items())
     fields = place.fields(
         "bakes", "samples", "approvals", "max_age", "max_visitors", "max_requests", "on_breach",
         "on_inconclusive", "on_no_traffic", "patience", "observe", "alpha", "horizon", "timeout",
+        *(["asks"] if asked else []),
     )  # fmt: skip
     return Course(
         bakes=tuple(at.integer(0, LONGEST) for at in fields["bakes"].elements()),
@@ -110,7 +113,15 @@ def _course(place: Place) -> Course:
         alpha=number(fields["alpha"]),
         horizon=fields["horizon"].integer(1, LONGEST),
         timeout=fields["timeout"].seconds(),
+        asks=_address(fields["asks"]) if asked else "",
     )
+
+
+def _address(place: Place) -> str:
+    text = place.text()
+    for problem in url_problems(text, place.path):
+        place.refuse(problem.message)
+    return text
 
 
 def drill_of(place: Place) -> Drill | None:

@@ -16,6 +16,7 @@ from typing import Final
 from canary_middleware.core.command import Command
 from canary_middleware.core.effects import BREACH
 from canary_middleware.core.evidence import told
+from canary_middleware.core.gate import AGREED, GATE, Answer, held, same, shown, waiver
 from canary_middleware.core.gauge import gate_of
 from canary_middleware.core.ratio import MISMATCH
 from canary_middleware.core.state import ACTIVE, Entry, Phase, Verb
@@ -45,6 +46,7 @@ class Situation:
         fresh: totals were shipped lately, and those of all living processes can be read.
         killed: a kill is in force.
         ceiling: which ceiling of the precaution is broken, in words; ``None`` for none.
+        gate: what the webhook gate says of the next step; ``None`` while nothing is known of it.
     """
 
     entry: Entry
@@ -58,6 +60,7 @@ class Situation:
     fresh: bool = True
     killed: bool = False
     ceiling: str | None = None
+    gate: Answer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,14 @@ def decide(situation: Situation) -> Move | None:
     if move is None or not entry.plan.course.observe or move.verb is Verb.SETTLE:
         return move
     return _noted(entry, move)
+
+
+def asks(situation: Situation) -> bool:
+    """Whether only the webhook gate stands between here and the next step, and it has to agree."""
+    if not _gated(situation.entry) or waiver(situation.entry.step) in situation.entry.waived:
+        return False
+    move = decide(replace(situation, gate=AGREED))
+    return move is not None and move.verb in (Verb.ADVANCE, Verb.PROMOTE)
 
 
 def _noted(entry: Entry, move: Move) -> Move | None:
@@ -149,7 +160,7 @@ def _settled(at: Situation) -> Move | None:
 def _onward(at: Situation) -> Move | None:
     entry, course = at.entry, at.entry.plan.course
     moves = entry.phase in (Phase.RAMPING, Phase.HOLDING) and entry.step >= 0
-    if not (course.automatic and moves) or entry.drill or entry.stopped:
+    if not (course.automatic and moves) or entry.drill or entry.stopped not in ("", GATE):
         return None
     for limit, words in _limits(at):
         if limit not in entry.waived:
@@ -223,7 +234,7 @@ def _missing(at: Situation, verdict: Verdict) -> str:
 
 def _hold(at: Situation, words: str, limit: str = "") -> Move | None:
     """Once: who holds already goes on holding."""
-    if at.entry.phase is Phase.HOLDING and not limit:
+    if at.entry.phase is Phase.HOLDING and not limit and at.entry.stopped != GATE:
         return None
     what = f"hold at {format_weight(at.entry.weight)}" + (f" for its {limit}" if limit else "")
     return Move(Verb.HOLD, words, what, step=at.entry.step, stopped=limit)
@@ -239,8 +250,34 @@ def _give_up(at: Situation, policy: str, words: str, setting: str) -> Move | Non
     return _up(at, f"{words}; on as {setting} says, no regression found")
 
 
-def _up(at: Situation, because: str) -> Move:
-    """One step up, or out at the end of the ramp."""
+def _gated(entry: Entry) -> bool:
+    """Observe mode asks nobody: nothing follows from the answer."""
+    return bool(entry.plan.course.asks) and not entry.plan.course.observe
+
+
+def _up(at: Situation, because: str) -> Move | None:
+    """One step up, or out at the end of the ramp, if the webhook gate agrees."""
+    move = _upward(at, because)
+    entry = at.entry
+    # An approval is a person's, and asked for in place of the gate's.
+    if not _gated(entry) or move.verb is Verb.AWAIT:
+        return move
+    host = shown(entry.plan.course.asks)
+    if waiver(entry.step) in entry.waived:
+        return replace(move, why=f"{move.why}, past its gate {host} as a person said")
+    if at.gate is None:
+        return None
+    if at.gate.allowed:
+        said = f" ({at.gate.reason})" if at.gate.reason else ""
+        return replace(move, why=f"{move.why}; its gate {host} agreed{said}")
+    words = held(entry, at.gate)
+    if entry.stopped == GATE and same(entry.why, words):
+        return None
+    return Move(Verb.HOLD, words, "wait for its gate", step=entry.step, stopped=GATE)
+
+
+def _upward(at: Situation, because: str) -> Move:
+    """The move itself."""
     entry, plan = at.entry, at.entry.plan
     step, to = entry.step, entry.step + 1
     if to == len(plan.steps):

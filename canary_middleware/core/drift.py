@@ -169,7 +169,7 @@ _PARTS: Final[Mapping[str, Callable[[str, Any, Any], Iterator[Difference]]]] = {
     "course": _course,
     "precaution": _precaution,
 }
-_NAMES: Final = {"bakes": "bake", "approvals": "approval before step"}
+_NAMES: Final = {"bakes": "bake", "approvals": "approval before step", "asks": "gate"}
 
 
 def _seconds(value: float) -> str:
@@ -189,6 +189,7 @@ _UNITS: Final[Mapping[str, Callable[[Any], str]]] = {
     ),
     **dict.fromkeys(("timeout", "p99", "stall", "window"), _seconds),
     "alpha": lambda alpha: format_weight(round(alpha * FULL)),
+    "asks": lambda url: url or "none",
 }
 
 

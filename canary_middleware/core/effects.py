@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from canary_middleware.core.command import Command, refused
 from canary_middleware.core.drill import LONGEST
+from canary_middleware.core.gate import GATE, waiver
 from canary_middleware.core.model import Policy
 from canary_middleware.core.refusals import DRILLING, END, GATED, NAME, WITHOUT_RAMP
 from canary_middleware.core.state import (
@@ -58,10 +59,13 @@ def moved(entry: Entry, command: Command, phase: Phase, at: At) -> Entry:
     if entry.drill is not None and verb in _UPWARD:
         raise refused(command, "a drill is under way", DRILLING)
     after = _EFFECTS.get(verb, _keep)(entry, command, at)
-    if verb in _ANEW or after.weight != entry.weight:
+    passes = verb is Verb.RESUME and _held_by_gate(entry)
+    if (verb in _ANEW and not passes) or after.weight != entry.weight:
         after = replace(after, period=at.revision)
     if verb in QUIET:
         return timed(after, at.now)
+    if after.stopped == GATE != command.stopped:
+        after = replace(after, stopped="")
     # Whoever is kept from an earlier run is no throw of this one, and stable alone would count.
     unkept = after.run != entry.run and entry.plan.policy is Policy.KEEP
     epoch = at.revision if verb in _VOIDS or unkept else entry.epoch
@@ -94,7 +98,9 @@ def _keep(entry: Entry, command: Command, at: At) -> Entry:
 def _weight(entry: Entry, command: Command, at: At) -> Entry:
     if command.weight is None or not 0 <= command.weight <= FULL:
         raise refused(command, "no weight between 0% and 100% was given", 'write it as "5%"')
-    return replace(entry, weight=command.weight, step=-1, proven="")
+    # Whoever sets a weight goes another way: what was waived at a step was waived on this one.
+    waived = tuple(one for one in entry.waived if not one.startswith(GATE))
+    return replace(entry, weight=command.weight, step=-1, proven="", waived=waived)
 
 
 def _resume(entry: Entry, command: Command, at: At) -> Entry:
@@ -113,8 +119,13 @@ def _resume(entry: Entry, command: Command, at: At) -> Entry:
     if entry.stopped == BREACH:
         # The old evidence would stop it again at once; who goes on has seen it.
         return _from_zero(entry, at)
-    waived = sorted({*entry.waived, entry.stopped} - {""})
+    past = waiver(step) if _held_by_gate(entry) else entry.stopped
+    waived = sorted({*entry.waived, past} - {"", GATE})
     return replace(entry, stopped="", waived=tuple(waived))
+
+
+def _held_by_gate(entry: Entry) -> bool:
+    return entry.phase is Phase.HOLDING and entry.stopped == GATE
 
 
 def _from_zero(entry: Entry, at: At) -> Entry:

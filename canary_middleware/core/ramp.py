@@ -51,6 +51,8 @@ class Ramp:
         on_no_traffic: ``"hold"`` or ``"rollback"``, when nobody measured comes for ``patience``.
         patience: see there.
         observe: say in history what would have been done, and do nothing.
+        gate: address of a webhook that must agree before the controller takes a step, see
+            docs/alerts.md. It is part of the shared state, so nothing in it is secret.
     """
 
     steps: tuple[str | Step, ...] = ()
@@ -64,6 +66,7 @@ class Ramp:
     on_no_traffic: str = "hold"
     patience: str = "1d"
     observe: bool = False
+    gate: str | None = None
 
     def __init__(
         self,
@@ -78,6 +81,7 @@ class Ramp:
         on_no_traffic: str = "hold",
         patience: str = "1d",
         observe: bool = False,
+        gate: str | None = None,
     ) -> None:
         given = dict(locals())
         del given["self"]
@@ -135,6 +139,7 @@ class Course:
         horizon: seconds after a visitor's entry within which business events count; what was
             declared, or a quarter of the shortest bake where that is less.
         timeout: seconds without the start of an answer that are a failure.
+        asks: address of the webhook that must agree before each step; ``""`` for none.
     """
 
     bakes: tuple[int, ...] = ()
@@ -151,6 +156,7 @@ class Course:
     alpha: float = 0.01
     horizon: int = 900
     timeout: float = 30.0
+    asks: str = ""
 
     @property
     def automatic(self) -> bool:
@@ -186,4 +192,5 @@ class Course:
             # Most of a session has to fit into a step, or nobody ever matures (STATS 4.2).
             horizon=max(1, min([longest, *(bake // 4 for bake in bakes)])),
             timeout=float(parse_duration(timeout)),
+            asks=ramp.gate or "",
         )

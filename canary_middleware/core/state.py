@@ -145,7 +145,11 @@ class Plan:
 
     def plain(self) -> dict[str, Any]:
         """As JSON has it."""
-        return {**asdict(self), "policy": self.policy.value, "affinity": self.affinity.value}
+        plain = asdict(self)
+        if not self.course.asks:
+            # Plans without it are as old as the others: their digests must stay what they were.
+            del plain["course"]["asks"]
+        return {**plain, "policy": self.policy.value, "affinity": self.affinity.value}
 
     @property
     def digest(self) -> str:
@@ -242,8 +246,9 @@ class Entry:
         drill: the rehearsal under way or the last one of this run, or ``None``.
         noted: what ``observe`` mode last said that it would do; ``""`` for nothing.
         reached: highest step of this run that was entered; gates above it were not passed yet.
-        stopped: what a person must go on past with ``resume``: a limit of the ramp, or ``breach``.
-        waived: limits that a person went past.
+        stopped: what a person must go on past with ``resume``: a limit of the ramp, or ``breach``;
+            what a person may go on past: ``gate``.
+        waived: limits, and gates of steps, that a person went past.
         proven: in words, what was proven when everybody got it: at 100 % nobody is compared any
             more, and what was shown at any moment stays shown; ``""`` for nothing.
     """

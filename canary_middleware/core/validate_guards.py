@@ -9,6 +9,7 @@ from typing import Any, Final
 from canary_middleware.core.codec_plan import LARGEST, LONGEST
 from canary_middleware.core.duration import format_duration, parse_duration
 from canary_middleware.core.guards import QUANTILES, Action, Guard, Metric, Precaution, Worse
+from canary_middleware.core.hook_address import url_problems
 from canary_middleware.core.model import Rollout
 from canary_middleware.core.ramp import Ramp, Step
 from canary_middleware.core.validate_values import (
@@ -181,6 +182,8 @@ def ramp_problems(ramp: Ramp, place: str) -> Iterator[Problem]:
     each = ramp.each
     yield from _steps_problems(each, place)
     yield from flag_problems(ramp.observe, f"{place}, observe")
+    if ramp.gate is not None:
+        yield from url_problems(ramp.gate, f"{place}, gate")
     yield from _count_problems(ramp.samples, f"{place}, samples")
     for name in ("max_age", "patience"):
         yield from duration_problems(getattr(ramp, name), f"{place}, {name}")
@@ -255,7 +258,7 @@ def _idle_problems(ramp: Ramp, place: str) -> Iterator[Problem]:
     """Settings that do nothing where a person moves the ramp."""
     hint = 'leave it out, or let it move by itself: Ramp(..., bake="10m")'
     none = "has no meaning where a person moves the ramp"
-    for name in ("max_visitors", "max_requests", "patience"):
+    for name in ("max_visitors", "max_requests", "patience", "gate"):
         if getattr(ramp, name) != getattr(_DEFAULT, name):
             yield Problem(f"{place}, {name}", none, hint)
     for step in ramp.each:

@@ -11,6 +11,7 @@ from typing import Final
 
 from canary_middleware.core.command import Command
 from canary_middleware.core.controller import Situation, decide
+from canary_middleware.core.gate import AGREED
 from canary_middleware.core.guards import Guard, Metric
 from canary_middleware.core.judge import judge
 from canary_middleware.core.model import Policy
@@ -171,6 +172,7 @@ class Simulated:
             visitors=toll.visitors,
             requests=toll.requests,
             idle=self.time - self.crowd.last,
+            gate=AGREED,
         )
 
     def _span(self) -> float:
