@@ -110,6 +110,30 @@ def status(namespace: str, found: Status, views: Mapping[str, View], now: float)
     }
 
 
+def rollout(namespace: str, found: Status, view: View, now: float) -> Shape:
+    """One rollout with all its remembered releases."""
+    known = next((one for one in found.rollouts if one.name == view.name), None)
+    scopes = (EVERYTHING, view.name)
+    return {
+        "namespace": namespace,
+        "at": now,
+        "revision": found.document.revision if found.document else None,
+        **_view(view, now),
+        "kills": [kill(scope, one) for scope, one in found.kills.items() if scope in scopes],
+        "releases": [release(entry) for entry in known.entries] if known else [],
+    }
+
+
+def processes(namespace: str, found: Status, now: float) -> Shape:
+    """Who lives."""
+    return {
+        "namespace": namespace,
+        "at": now,
+        "revision": found.document.revision if found.document else None,
+        "processes": [_process(found, process) for process in found.processes],
+    }
+
+
 def _streams(one: OpenStreams) -> Shape:
     return {
         "rollout": one.rollout,
