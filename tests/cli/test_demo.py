@@ -29,4 +29,5 @@ def test_a_missing_part_names_the_extra_in_one_line(missing: str) -> None:
 
 def test_the_demo_never_takes_a_store_from_the_environment() -> None:
     assert [option.envvar for option in demo.params] == [None] * len(demo.params)
-    assert {option.name for option in demo.params} == {"store", "keep", "visitors"}
+    names = {option.name for option in demo.params}
+    assert names == {"store", "keep", "prometheus", "visitors"}
