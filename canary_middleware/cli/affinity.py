@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -12,24 +11,23 @@ import click
 from canary_middleware import claims, verbs
 from canary_middleware.claims import Count, Placed
 from canary_middleware.cli import whom
-from canary_middleware.cli.connection import Author, Connection, a_rollout, authored, connected
+from canary_middleware.cli.asking import asks, be_sure, yes_option
+from canary_middleware.cli.connection import Author, Connection, authored, connected
+from canary_middleware.cli.naming import a_rollout_argument, release_option
 from canary_middleware.cli.show import Row, print_json, print_table, say
 from canary_middleware.core.claims import claim_key
 from canary_middleware.core.model import Cohort, Memory
 from canary_middleware.core.snapshot import Lane
 from canary_middleware.core.state import Plan
-from canary_middleware.errors import VerbRefusedError
 from canary_middleware.overview.wording import ago
 from canary_middleware.stores import StateStore
 
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 
-_rollout = click.argument("rollout", callback=a_rollout)
+_rollout = a_rollout_argument
 _subject = click.option("--subject", metavar="ID", help="Somebody who was identified.")
 _cookie = click.option("--cookie", metavar="VALUE", help="The visitor cookie of a browser.")
-_release = click.option(
-    "--release", metavar="LABEL", help="Of which release.  [default: the current one]"
-)
+_release = release_option("Of which release.  [default: the current one]")
 
 
 def _a_key(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -47,7 +45,13 @@ def affinity() -> None:
     """
 
 
-@affinity.command("list")
+@affinity.command(
+    "list",
+    epilog="""\b
+Example:
+  canary affinity list checkout --limit 100
+""",
+)
 @_rollout
 @click.option("--limit", type=click.IntRange(1, 100_000), default=20, show_default=True)
 @_release
@@ -70,7 +74,12 @@ def list_(connection: Connection, rollout: str, limit: int, release: str | None)
     _note(lane)
 
 
-@affinity.command()
+@affinity.command(
+    epilog="""\b
+Example:
+  canary affinity count checkout
+"""
+)
 @_rollout
 @_release
 @connected
@@ -89,7 +98,12 @@ def count(connection: Connection, rollout: str, release: str | None) -> None:
     _note(lane)
 
 
-@affinity.command()
+@affinity.command(
+    epilog="""\b
+Example:
+  canary affinity show checkout --subject alice
+"""
+)
 @_rollout
 @_subject
 @_cookie
@@ -118,13 +132,19 @@ def show(
     _note(lane, quiet=connection.as_json)
 
 
-@affinity.command()
+@affinity.command(
+    epilog="""\b
+Examples:
+  canary affinity revoke checkout --subject alice --why "ticket 4711"
+  canary affinity revoke checkout --all --yes
+"""
+)
 @_rollout
 @_subject
 @_cookie
 @click.option("--key", callback=_a_key, metavar="KEY", help="As `list` shows it.")
 @click.option("--all", "everybody", is_flag=True, help="All claims of the rollout.")
-@click.option("--yes", is_flag=True, help="With --all: do not ask.")
+@yes_option
 @_release
 @connected
 @authored
@@ -142,16 +162,15 @@ def revoke(
     """Forget claims, here and in every process.
 
     Whoever had one is placed anew at the next request: by the own bucket, under the present weight.
+    --all asks on a terminal and needs --yes elsewhere.
     """
     if sum(map(bool, (subject, cookie, key, everybody))) != 1:
         raise click.UsageError("give one of --subject, --cookie, --key and --all")
+    if everybody and asks(connection, yes=yes):
+        _ask(connection, rollout, release)
     with connection.store() as store:
         lane = _lane(connection, store, rollout, release)
-        if everybody:
-            _be_sure(rollout, yes=yes)
-            keys = None
-        else:
-            keys = [key or _key_of(connection, lane, subject, cookie)]
+        keys = None if everybody else [key or _key_of(connection, lane, subject, cookie)]
         gone = claims.revoke(store, rollout, keys, by=author.by, why=author.why)
     if connection.as_json:
         print_json({"rollout": rollout, "revoked": gone})
@@ -161,13 +180,10 @@ def revoke(
         _note(lane)
 
 
-def _be_sure(rollout: str, *, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise click.UsageError("--all asks on a terminal; elsewhere it needs --yes")
-    if not click.confirm(f"Forget all claims of {rollout}?", err=True):
-        raise VerbRefusedError(f"{rollout}: nothing was revoked", rollout=rollout)
+def _ask(connection: Connection, rollout: str, release: str | None) -> None:
+    with connection.store() as store:
+        _lane(connection, store, rollout, release)  # whoever misspelt it need not be asked
+    be_sure(f"{rollout}: all claims are forgotten and everybody is placed anew", rollout=rollout)
 
 
 def _lane(connection: Connection, store: StateStore, rollout: str, release: str | None) -> Lane:

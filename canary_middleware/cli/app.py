@@ -1,7 +1,8 @@
-"""The group of all verbs, and what an error means to a script."""
+"""The group of all verbs."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Final
 
@@ -11,6 +12,7 @@ from canary_middleware import __version__
 from canary_middleware.cli import (
     affinity,
     changes,
+    completion,
     demo,
     drill,
     explain,
@@ -20,36 +22,15 @@ from canary_middleware.cli import (
     token,
     watch,
 )
+from canary_middleware.cli.failing import fail
 from canary_middleware.cli.following import INTERRUPTED
-from canary_middleware.cli.show import say
-from canary_middleware.errors import (
-    CanaryError,
-    ConfigurationError,
-    MissingExtraError,
-    NotPersistedError,
-    StoreCorruptError,
-    StoreError,
-    VerbRefusedError,
-)
-from canary_middleware.overview.wording import shown
-
-REFUSED: Final = 1
-USAGE: Final = 2
-UNREACHABLE: Final = 3
-NOT_PERSISTED: Final = 4
-
-# The first that fits.
-_FAILURES: Final[Sequence[tuple[type[CanaryError], int, str]]] = (
-    (VerbRefusedError, REFUSED, ""),
-    (ConfigurationError, USAGE, ""),
-    (MissingExtraError, USAGE, ""),
-    (NotPersistedError, NOT_PERSISTED, ""),
-    (StoreCorruptError, UNREACHABLE, "the state cannot be read (`canary kill` works): "),
-    (StoreError, UNREACHABLE, "cannot use the store: "),
-)
-
+from canary_middleware.cli.grouping import Verbs
+from canary_middleware.errors import CanaryError
 
 _HELP: Final = """Progressive delivery: who is on which version, and everybody back with one word.
+
+Options follow the verb. Those that move many people ask on a terminal and need --yes elsewhere;
+`kill` never asks. `canary VERB --help` has examples.
 
 \b
 Exit codes:
@@ -64,47 +45,37 @@ Exit codes:
 
 
 @click.group(
-    help=_HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=Verbs,
+    help=_HELP,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def cli() -> None:
     """All verbs."""
 
 
-for command in (
-    demo.demo, changes.start, looks.status, watch.watch, changes.weight, *changes.MOVES,
-    changes.rollback,
-    changes.resume, changes.promote, changes.finish, changes.rebase, kill.kill, kill.revive,
-    looks.history, explain.explain, drill.drill, affinity.affinity, token.token,
-    simulate.simulate,
+for _title, _commands in (
+    ("Look", (looks.status, watch.watch, looks.history, explain.explain)),
+    ("Move one rollout", (
+        changes.start, changes.weight, *changes.MOVES, changes.resume, changes.promote,
+        changes.rollback, changes.finish, changes.rebase,
+    )),
+    ("Emergency", (kill.kill, kill.revive)),
+    ("Rehearse", (simulate.simulate, drill.drill, demo.demo)),
+    ("Visitors", (token.token, affinity.affinity)),
+    ("This program", (completion.completion,)),
 ):  # fmt: skip
-    cli.add_command(command)
+    cli.add_section(_title, _commands)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code; errors take one line on standard error."""
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = cli.main(argv, prog_name="canary", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return USAGE
+        # The words are kept for whoever has to show what could be typed instead.
+        code = cli.main(words, prog_name="canary", standalone_mode=False, obj=tuple(words))
     except click.Abort:
         return INTERRUPTED
-    except CanaryError as error:
-        return _fail(error)
+    except (click.ClickException, CanaryError) as error:
+        return fail(error, as_json="--json" in words)
     return int(code or 0)
-
-
-def _fail(error: CanaryError) -> int:
-    for kind, code, prefix in _FAILURES:
-        if isinstance(error, kind):
-            for line in _lines(error):
-                say(f"canary: {prefix}{line}", err=True)
-            return code
-    raise error
-
-
-def _lines(error: CanaryError) -> list[str]:
-    if isinstance(error, ConfigurationError):
-        return [shown(str(problem)) for problem in error.problems]
-    return [shown(str(error))]

@@ -2,45 +2,52 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import click
 
 from canary_middleware import verbs
+from canary_middleware.cli.asking import asks, yes_option
+from canary_middleware.cli.changing import ask, change, done, tell
 from canary_middleware.cli.connection import (
     Author,
     Connection,
     a_duration,
-    a_rollout,
     a_weight,
     authored,
     connected,
 )
 from canary_middleware.cli.following import follow
-from canary_middleware.cli.show import print_json, print_json_line, say
-from canary_middleware.core.state import Document, Entry
-from canary_middleware.core.status import silence
+from canary_middleware.cli.naming import a_rollout_argument, release_option
+from canary_middleware.cli.show import say
+from canary_middleware.core.command import Command
+from canary_middleware.core.state import Document, Verb
 from canary_middleware.errors import VerbRefusedError
-from canary_middleware.overview import doubts, shapes
-from canary_middleware.overview.sentences import sentence
-from canary_middleware.overview.wording import shown
-from canary_middleware.stores import StateStore
-from canary_middleware.verbs import Status
+from canary_middleware.overview import doubts
 
-_rollout = click.argument("rollout", callback=a_rollout)
-_release = click.option("--release", metavar="LABEL", help="Which canary label.")
-_blindly = click.option("--yes", is_flag=True, help="Although stable does not answer its probe.")
+_rollout = a_rollout_argument
+_release = release_option()
+_blindly = click.option(
+    "--anyway", is_flag=True, help="Although stable does not answer its probe; says --yes, too."
+)
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Examples:
+  canary start checkout
+  canary start checkout --weight 5% --why "release train 42"
+  canary start checkout --wait --timeout 2h
+"""
+)
 @_rollout
 @click.option(
     "--weight", callback=a_weight, metavar="WEIGHT", help="Stay at this weight, do not ramp."
 )
 @_release
-@click.option("--again", is_flag=True, help="Although this release was rolled back.")
+@click.option("--again", is_flag=True, help="Although this release was rolled back; asks first.")
+@yes_option
 @click.option(
     "--wait", is_flag=True, help="Until it is promoted (exit 0), or rolled back or killed (exit 1)."
 )
@@ -59,31 +66,42 @@ def start(
     weight: int | None,
     release: str | None,
     again: bool,
+    yes: bool,
     wait: bool,
     timeout: int | None,
 ) -> int:
     """Make a release current and begin its ramp.
 
-    Running processes say what it is: start the application first.
+    Running processes say what it is: start the application first. A release that was rolled back
+    comes back only with --again, which asks on a terminal and needs --yes elsewhere.
     """
     if timeout is not None and not wait:
         raise click.UsageError("--timeout belongs to --wait")
+    if again and asks(connection, yes=yes):
+        command = Command(Verb.START, rollout, release=release, weight=weight, acknowledge=True)
+        release = ask(connection, command)
     options = {"weight": weight, "release": release, "again": again}
-    document, entry = _do(connection, author, verbs.start, rollout, **options)
+    document, entry = done(connection, author, verbs.start, rollout, **options)
     if not wait:
-        _say(connection, document, rollout, entry)
+        tell(connection, document, rollout, entry)
         return 0
-    _say(connection, document, rollout, entry, stream=True)
+    tell(connection, document, rollout, entry, stream=True)
     if not entry.plan.course.automatic:
         say("canary: nothing moves this release but people: its ramp has no bake", err=True)
     return follow(connection, rollout, entry.release, document, timeout)
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Examples:
+  canary weight checkout 12.5%
+  canary weight checkout 0% --why "only testers for now"
+"""
+)
 @_rollout
 @click.argument("weight", callback=a_weight, metavar="WEIGHT")
 @_release
-@_blindly
+@click.option("--anyway", is_flag=True, help="Although stable does not answer its probe.")
 @connected
 @authored
 def weight(
@@ -92,64 +110,105 @@ def weight(
     rollout: str,
     weight: int,
     release: str | None,
-    yes: bool,
+    anyway: bool,
 ) -> None:
-    """Set the share of visitors on canary by hand; the ramp pauses."""
-    if not yes:
-        _see_stable(connection, rollout, release, weight)
-    _change(connection, author, verbs.weight, rollout, weight=weight, release=release)
+    """Set the share of visitors on canary by hand; the ramp pauses.
+
+    WEIGHT takes a percent sign, in steps of 0.001%. A lower one is refused without --anyway where
+    stable is another server that does not answer its probe: it would move people there.
+    """
+    if not anyway and (silent := _silent_stable(connection, rollout, release, weight)):
+        raise _silence(silent, rollout)
+    change(connection, author, verbs.weight, rollout, weight=weight, release=release)
 
 
 def _move(verb: Callable[..., Document], text: str) -> click.Command:
-    @click.command(verb.__name__, help=text)
+    examples = f"\b\nExample:\n  canary {verb.__name__} checkout"
+
+    @click.command(verb.__name__, help=text, epilog=examples)
     @_rollout
     @_release
     @connected
     @authored
     def move(connection: Connection, author: Author, rollout: str, release: str | None) -> None:
-        _change(connection, author, verb, rollout, release=release)
+        change(connection, author, verb, rollout, release=release)
 
     return move
 
 
 MOVES: Final = (
-    _move(verbs.pause, "Stop the ramp at its present weight."),
-    _move(verbs.approve, "Enter the step that waits for a person."),
+    _move(
+        verbs.pause,
+        "Stop the ramp at its present weight.\n\nVisitors stay where they are: the weight is still "
+        "served. `canary resume` goes on.",
+    ),
+    _move(
+        verbs.approve,
+        "Enter the step that waits for a person.\n\nA ramp waits before a step that says so; "
+        "`canary status` and `canary watch` show it.",
+    ),
 )
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Examples:
+  canary rollback checkout
+  canary rollback checkout --yes --why "orders fail"
+"""
+)
 @_rollout
 @_release
+@yes_option
 @_blindly
 @connected
 @authored
 def rollback(
-    connection: Connection, author: Author, rollout: str, release: str | None, yes: bool
+    connection: Connection,
+    author: Author,
+    rollout: str,
+    release: str | None,
+    yes: bool,
+    anyway: bool,
 ) -> None:
     """Everybody gets stable; the release needs `start --again` then.
 
-    Where stable is another server that does not answer its probe, it needs --yes: it would move
-    everybody there. `kill` never asks.
+    It asks on a terminal and needs --yes elsewhere. Where stable is another server that does not
+    answer its probe, the question says so, and elsewhere it needs --anyway: it would move everybody
+    there. `kill` never asks.
     """
-    if not yes:
-        _see_stable(connection, rollout, release, 0)
-    _change(connection, author, verbs.rollback, rollout, release=release)
+    asked = asks(connection, yes=yes or anyway)
+    silent = "" if anyway else _silent_stable(connection, rollout, release, 0)
+    if asked:
+        release = ask(connection, Command(Verb.ROLLBACK, rollout, release=release), silent)
+    elif silent:
+        raise _silence(silent, rollout)
+    change(connection, author, verbs.rollback, rollout, release=release)
 
 
-def _see_stable(connection: Connection, rollout: str, release: str | None, weight: int) -> None:
-    """Refuse to send people back to a server that is not there."""
+def _silent_stable(connection: Connection, rollout: str, release: str | None, weight: int) -> str:
     with connection.store() as store:
-        message = doubts.silent_stable(store, rollout, release, weight)
-    if message:
-        hint = "start its server first; or go back all the same with --yes"
-        raise VerbRefusedError(message, rollout=rollout, hint=hint)
+        return doubts.silent_stable(store, rollout, release, weight)
 
 
-@click.command()
+def _silence(message: str, rollout: str) -> VerbRefusedError:
+    hint = "start its server first; or go back all the same with --anyway"
+    return VerbRefusedError(message, rollout=rollout, hint=hint)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  canary resume checkout
+  canary resume checkout --skip-approval --yes
+"""
+)
 @_rollout
 @_release
-@click.option("--skip-approval", is_flag=True, help="Although a step before that needs one.")
+@click.option(
+    "--skip-approval", is_flag=True, help="Although a step before that needs one; asks first."
+)
+@yes_option
 @connected
 @authored
 def resume(
@@ -158,57 +217,101 @@ def resume(
     rollout: str,
     release: str | None,
     skip_approval: bool,
+    yes: bool,
 ) -> None:
-    """Go on with the first step at or above the present weight."""
+    """Go on with the first step at or above the present weight.
+
+    Past a step that needs an approval it goes only with --skip-approval, which asks on a terminal
+    and needs --yes elsewhere.
+    """
+    if skip_approval and asks(connection, yes=yes):
+        command = Command(Verb.RESUME, rollout, release=release, skip_approval=True)
+        release = ask(connection, command)
     options = {"release": release, "skip_approval": skip_approval}
-    _change(connection, author, verbs.resume, rollout, **options)
+    change(connection, author, verbs.resume, rollout, **options)
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Examples:
+  canary promote checkout
+  canary promote checkout --yes --why "ticket 4711"
+"""
+)
 @_rollout
 @_release
-@click.option("--yes", is_flag=True, help="Although the evidence does not say so: do not ask.")
+@yes_option
+@click.option(
+    "--anyway", is_flag=True, help="Although the evidence does not say so; says --yes, too."
+)
 @connected
 @authored
 def promote(
-    connection: Connection, author: Author, rollout: str, release: str | None, yes: bool
+    connection: Connection,
+    author: Author,
+    rollout: str,
+    release: str | None,
+    yes: bool,
+    anyway: bool,
 ) -> None:
     """Everybody gets the canary, and keeps it if the store goes away.
 
-    Of a measured release whose evidence does not speak for it yet, it asks on a terminal and needs
-    --yes elsewhere.
+    It asks on a terminal and needs --yes elsewhere. Where the evidence of a measured release does
+    not speak for it yet, the question says so, and elsewhere it needs --anyway.
     """
-    if not yes:
-        _be_sure(connection, rollout, release)
-    _change(connection, author, verbs.promote, rollout, release=release)
+    asked = asks(connection, yes=yes or anyway)
+    doubt = "" if anyway else _doubt(connection, rollout, release)
+    if asked:
+        release = ask(connection, Command(Verb.PROMOTE, rollout, release=release), doubt)
+    elif doubt:
+        hint = "promote it all the same with --anyway"
+        raise VerbRefusedError(doubt, rollout=rollout, hint=hint)
+    change(connection, author, verbs.promote, rollout, release=release)
 
 
-def _be_sure(connection: Connection, rollout: str, release: str | None) -> None:
+def _doubt(connection: Connection, rollout: str, release: str | None) -> str:
     with connection.store() as store:
-        message = doubts.early_promotion(store, rollout, release)
-    if not message:
-        return
-    if not sys.stdin.isatty():
-        hint = "promote it all the same with --yes"
-        raise VerbRefusedError(message, rollout=rollout, hint=hint)
-    if not click.confirm(f"{shown(message)}\nPromote it all the same?", err=True):
-        raise VerbRefusedError(f"{rollout}: nothing was changed", rollout=rollout)
+        return doubts.early_promotion(store, rollout, release)
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Examples:
+  canary finish checkout
+  canary finish checkout --early --yes
+"""
+)
 @_rollout
 @_release
 @click.option("--early", is_flag=True, help="Although its rollback window is open.")
+@yes_option
 @connected
 @authored
 def finish(
-    connection: Connection, author: Author, rollout: str, release: str | None, early: bool
+    connection: Connection,
+    author: Author,
+    rollout: str,
+    release: str | None,
+    early: bool,
+    yes: bool,
 ) -> None:
-    """Close a promoted release; its old side can leave the code."""
-    _change(connection, author, verbs.finish, rollout, release=release, early=early)
+    """Close a promoted release; its old side can leave the code.
+
+    No rollback takes it back any more: it asks on a terminal and needs --yes elsewhere.
+    """
+    if asks(connection, yes=yes):
+        command = Command(Verb.FINISH, rollout, release=release, early=early)
+        release = ask(connection, command)
+    change(connection, author, verbs.finish, rollout, release=release, early=early)
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Examples:
+  canary rebase checkout
+  canary rebase checkout --stable 1.4.3
+"""
+)
 @_rollout
 @click.option("--stable", metavar="LABEL", help="Which label, where processes declare several.")
 @_release
@@ -217,64 +320,8 @@ def finish(
 def rebase(
     connection: Connection, author: Author, rollout: str, stable: str | None, release: str | None
 ) -> None:
-    """Take over the stable label that a hot-fix declares; nobody is moved."""
-    _change(connection, author, verbs.rebase, rollout, stable=stable, release=release)
+    """Take over the stable label that a hot-fix declares; nobody is moved.
 
-
-def _change(
-    connection: Connection,
-    author: Author,
-    verb: Callable[..., Document],
-    rollout: str,
-    **options: Any,
-) -> None:
-    document, entry = _do(connection, author, verb, rollout, **options)
-    _say(connection, document, rollout, entry)
-
-
-def _do(
-    connection: Connection,
-    author: Author,
-    verb: Callable[..., Document],
-    rollout: str,
-    **options: Any,
-) -> tuple[Document, Entry]:
-    with connection.store() as store:
-        try:
-            document = verb(store, rollout, by=author.by, why=author.why, **options)
-        except VerbRefusedError as error:
-            raise unknown(store, connection, rollout) or error from None
-        state = document.rollouts[rollout]
-        entry = state.entries[options["release"] or state.current or ""]
-        if entry.weight and (silent := silence(store.processes(), rollout, entry.release)):
-            say(f"canary: {shown(f'{rollout}: {silent}')}; stable answers there", err=True)
-    return document, entry
-
-
-def _say(
-    connection: Connection, document: Document, rollout: str, entry: Entry, *, stream: bool = False
-) -> None:
-    if connection.as_json:
-        shape = shapes.change(document, rollout, entry)
-        print_json_line(shape) if stream else print_json(shape)
-    else:
-        state = document.rollouts[rollout]
-        say(f"{sentence(rollout, state, entry)}; revision {document.revision}")
-
-
-def unknown(store: StateStore, connection: Connection, rollout: str) -> VerbRefusedError | None:
-    """The better refusal where neither the state nor any process knows the rollout."""
-    known = known_rollouts(verbs.status(store))
-    if rollout in known:
-        return None
-    nothing = (
-        "nothing is known there: start an application that declares it, or check --namespace"
-        if connection.missing is None
-        else f"there is no such file yet: {connection.missing}"
-    )
-    return doubts.unknown_rollout(rollout, connection.namespace, known, nothing)
-
-
-def known_rollouts(found: Status) -> list[str]:
-    """Those in the state and those that processes declare, by name."""
-    return sorted(found.known)
+    A new period of evidence begins; phase, weight and everybody's place stay.
+    """
+    change(connection, author, verbs.rebase, rollout, stable=stable, release=release)

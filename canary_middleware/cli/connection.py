@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import click
 
 from canary_middleware import config, verbs
 from canary_middleware.config import Configuration
+from canary_middleware.core.codec import printable
 from canary_middleware.core.duration import parse_duration
 from canary_middleware.core.validate import NAME, namespace_problems
 from canary_middleware.core.weight import parse_weight
@@ -27,6 +29,8 @@ _HINT: Final = "--store redis://host:6379/0 or sqlite:///path, or CANARY_STORE"
 _NAMESPACE: Final = "--namespace NAME or CANARY_NAMESPACE, as in the application"
 _MEMORY: Final = "lives inside one process, which nobody else can reach"
 _OTHERS: Final = "sqlite:///path, redis://, rediss:// or unix://"
+_LONGEST_NAME: Final = 90
+"""Characters: so that who and host fit together into the 200 that history keeps."""
 _SLASHES: Final = re.compile(r"(rediss?(\+\w+)?|unix|sqlite):/")
 # Host, port and database: nothing else is repeated, it may be a password.
 _ADDRESS: Final = re.compile(r"([\w.-]+|\[[\da-fA-F:]+\])(:\d+)?(/\d*)?")
@@ -125,10 +129,20 @@ def _store_problems(url: str) -> list[Problem]:
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who does something, and why."""
+    """Who does something and from where, and why."""
 
     by: str
     why: str
+
+    @classmethod
+    def named(cls, who: str | None, why: str) -> Author:
+        """Whoever ``--by`` names, from this host; by default the user who is signed in to it."""
+        name = printable(who or "", _LONGEST_NAME)
+        return cls(f"{name} (from {_host()})" if name else verbs.whoami(), why)
+
+
+def _host() -> str:
+    return printable(socket.gethostname(), _LONGEST_NAME)
 
 
 def a_rollout(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -168,7 +182,9 @@ _WHERE: Final = (
     click.option("--json", is_flag=True, help="Print for machines; docs/cli.md has the shapes."),
 )  # fmt: skip
 _WHO: Final = (
-    click.option("--by", metavar="WHO", help="Who does this.  [default: user@host]"),
+    click.option(
+        "--by", metavar="WHO", help="Who does this; history adds the host.  [default: user@host]"
+    ),
     click.option("--why", metavar="TEXT", default="", help="The reason, kept in history."),
 )
 
@@ -192,7 +208,7 @@ def authored(command: Command) -> Command:
 
     @functools.wraps(command)
     def wrapper(connection: Connection, by: str | None, why: str, **rest: Any) -> int | None:
-        return command(connection, Author(by or verbs.whoami(), why), **rest)
+        return command(connection, Author.named(by, why), **rest)
 
     for option in reversed(_WHO):
         wrapper = option(wrapper)

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 import click
 
 from canary_middleware import verbs
+from canary_middleware.cli.asking import asks, be_sure, yes_option
 from canary_middleware.cli.connection import (
     Author,
     Connection,
     a_duration,
-    a_rollout,
     a_weight,
     authored,
     connected,
 )
 from canary_middleware.cli.following import INTERRUPTED
+from canary_middleware.cli.naming import a_rollout_argument, release_option
 from canary_middleware.cli.rehearsing import Rehearsal, Result, Way
 from canary_middleware.cli.show import print_json, say
 from canary_middleware.core.drill import LONGEST, Drill, Fault, parse_delay
@@ -28,6 +29,7 @@ from canary_middleware.core.guards import Guard
 from canary_middleware.core.records import ProcessReport
 from canary_middleware.core.state import Entry
 from canary_middleware.core.weight import FULL, format_weight
+from canary_middleware.overview import shapes
 from canary_middleware.overview.rehearsal import prospects
 from canary_middleware.overview.wording import shown
 from canary_middleware.stores import StateStore
@@ -43,8 +45,15 @@ def _a_delay(ctx: click.Context, param: click.Parameter, value: str) -> float:
         raise click.BadParameter(str(error), ctx, param) from None
 
 
-@click.command()
-@click.argument("rollout", callback=a_rollout)
+@click.command(
+    epilog="""\b
+Examples:
+  canary drill checkout --fault error --for 60s
+  canary drill checkout --fault latency --delay 2s --yes --json
+  canary drill checkout --stop
+"""
+)
+@a_rollout_argument
 @click.option(
     "--fault", type=click.Choice([fault.value for fault in Fault]), help="What goes wrong."
 )
@@ -77,8 +86,8 @@ def _a_delay(ctx: click.Context, param: click.Parameter, value: str) -> float:
 @click.option(
     "--value", type=click.FloatRange(0), default=1.0, show_default=True, help="Of it (events)."
 )
-@click.option("--release", metavar="LABEL", help="Which canary label.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@release_option()
+@yes_option
 @click.option("--stop", is_flag=True, help="End the one that is under way.")
 @connected
 @authored
@@ -99,23 +108,28 @@ def drill(
     """Inject faults into the canary, and see whether it is rolled back.
 
     Only visitors who were drawn to the canary are hit: never stable, never testers. Exit 0: found
-    and taken back. Exit 1: not found; evidence begins anew and the ramp is paused.
+    and taken back. Exit 1: not found; evidence begins anew and the ramp is paused. It asks on a
+    terminal and needs --yes elsewhere.
     """
     if stop:
         with connection.store() as store:
-            verbs.settle(store, rollout, by=author.by, why=author.why, release=release)
-        say(f"{rollout}: the drill is over; {_anew(rollout)}")
+            document = verbs.settle(store, rollout, by=author.by, why=author.why, release=release)
+        if connection.as_json:
+            label = release or document.rollouts[rollout].current or ""
+            entry = document.rollouts[rollout].entries[label]
+            print_json(shapes.change(document, rollout, entry))
+        else:
+            say(f"{rollout}: the drill is over; {_anew(rollout)}")
         return 0
     kind = _checked_usage(fault, metric, share, seconds)
-    if not yes and (connection.as_json or not sys.stdin.isatty()):
-        raise click.UsageError("nobody can be asked here: say --yes")
+    ask = asks(connection, yes=yes)
     planned = Drill(
         kind, share, time.time(), seconds,
         delay=delay if kind is Fault.LATENCY else 0.0,
         of=metric or "", value=value, by=author.by,
     )  # fmt: skip
     with connection.store() as store:
-        return _rehearse(connection, author, store, rollout, release, planned, ask=not yes)
+        return _rehearse(connection, author, store, rollout, release, planned, ask=ask)
 
 
 def _checked_usage(fault: str | None, metric: str | None, share: int, seconds: int) -> Fault:
@@ -146,7 +160,8 @@ def _rehearse(
         for line in _announced(rollout, entry, drill, watching, store.processes()):
             say(shown(line))
     if ask:
-        click.confirm("Begin?", abort=True)
+        be_sure(f"{rollout} {entry.release}: the drill begins now", rollout=rollout)
+        drill = replace(drill, begun=time.time())  # whoever answers late loses nothing of it
     rehearsal = Rehearsal.begin(store, rollout, entry, drill, why=author.why, aloud=told)
     try:
         result = rehearsal.watch()

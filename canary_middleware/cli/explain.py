@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 import click
 
 from canary_middleware import claims, verbs
-from canary_middleware.cli.connection import Connection, a_rollout, connected
+from canary_middleware.cli.connection import Connection, connected
+from canary_middleware.cli.naming import a_rollout_argument, release_option
 from canary_middleware.cli.show import print_json, say
 from canary_middleware.cli.whom import Asked, carrying, identified, lane_of
 from canary_middleware.core.claims import claim_key
@@ -20,12 +21,18 @@ from canary_middleware.stores import StateStore
 from canary_middleware.stores.protocol import Affinity
 
 
-@click.command()
-@click.argument("rollout", callback=a_rollout)
+@click.command(
+    epilog="""\b
+Examples:
+  canary explain checkout --subject alice --group beta
+  canary explain checkout --cookie "$VALUE"
+"""
+)
+@a_rollout_argument
 @click.option("--subject", metavar="ID", help="Somebody who was identified.")
 @click.option("--group", "groups", multiple=True, help="A group of the subject; repeatable.")
 @click.option("--cookie", metavar="VALUE", help="The visitor cookie of a browser.")
-@click.option("--release", metavar="LABEL", help="Of which release.  [default: the current one]")
+@release_option("Of which release.  [default: the current one]")
 @connected
 def explain(
     connection: Connection,

@@ -7,21 +7,24 @@ from collections.abc import Iterable, Sequence
 import click
 
 from canary_middleware import verbs
+from canary_middleware.cli.asking import asks, be_sure, yes_option
 from canary_middleware.cli.connection import (
     Author,
     Connection,
     NoDirectoryError,
-    a_rollout,
     authored,
     connected,
 )
+from canary_middleware.cli.naming import any_rollout_argument
 from canary_middleware.cli.show import Row, paint, print_json, print_table, say
+from canary_middleware.core.command import Command
 from canary_middleware.core.records import ProcessReport
 from canary_middleware.core.snapshot import SERVING
-from canary_middleware.core.state import EVERYTHING, Document, Entry, Phase
+from canary_middleware.core.state import EVERYTHING, Document, Entry, Phase, Verb
 from canary_middleware.core.weight import format_weight
 from canary_middleware.errors import NotPersistedError, StoreError, StoreUnavailableError
 from canary_middleware.overview import shapes
+from canary_middleware.overview.consequences import foreseen, revival
 from canary_middleware.overview.killing import (
     NOTHING_WRITTEN,
     Hit,
@@ -38,8 +41,14 @@ _GLANCE = 0.5
 _STRIKE = 1.5
 
 
-@click.command()
-@click.argument("rollout", callback=a_rollout, required=False)
+@click.command(
+    epilog="""\b
+Examples:
+  canary kill
+  canary kill checkout --why "orders fail"
+"""
+)
+@any_rollout_argument
 @connected
 @authored
 def kill(connection: Connection, author: Author, rollout: str | None) -> None:
@@ -70,16 +79,26 @@ def kill(connection: Connection, author: Author, rollout: str | None) -> None:
         say(f"canary: {warning}", err=True)
 
 
-@click.command()
-@click.argument("rollout", callback=a_rollout, required=False)
+@click.command(
+    epilog="""\b
+Examples:
+  canary revive
+  canary revive checkout --yes --why "fixed in 1.5.1"
+"""
+)
+@any_rollout_argument
+@yes_option
 @connected
 @authored
-def revive(connection: Connection, author: Author, rollout: str | None) -> None:
+def revive(connection: Connection, author: Author, rollout: str | None, yes: bool) -> None:
     """Lift a kill; ramps stay paused.
 
-    That of one rollout, or without a name that of the namespace.
+    That of one rollout, or without a name that of the namespace. Visitors are back on the canary at
+    the old weight at once: it asks on a terminal and needs --yes elsewhere.
     """
     scope = rollout or EVERYTHING
+    if asks(connection, yes=yes):
+        _ask(connection, scope)
     with connection.store() as store:
         document = verbs.revive(store, scope, by=author.by, why=author.why)
     if connection.as_json:
@@ -91,6 +110,14 @@ def revive(connection: Connection, author: Author, rollout: str | None) -> None:
             say(sentence(name, document.rollouts[name], entry) + _next(name, entry))
     for other in sorted(document.kills):
         say(f"still killed: {_named(other)}; lift it with: {_revival(other)}")
+
+
+def _ask(connection: Connection, scope: str) -> None:
+    with connection.store() as store:
+        _, after = foreseen(store, Command(Verb.REVIVE, scope))
+    name = None if scope == EVERYTHING else scope
+    lifted = f"the kill of {_named(scope)} in namespace {connection.namespace} is lifted"
+    be_sure(*revival(after, scope), lifted, rollout=name)
 
 
 def _glance(connection: Connection) -> Document | None:

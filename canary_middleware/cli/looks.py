@@ -11,7 +11,8 @@ from typing import Final
 import click
 
 from canary_middleware import verbs
-from canary_middleware.cli.connection import Connection, a_rollout, connected
+from canary_middleware.cli.connection import Connection, connected
+from canary_middleware.cli.naming import any_rollout_argument
 from canary_middleware.cli.show import Row, paint, print_json, print_table, say
 from canary_middleware.core.declared import FIRST_REPORT
 from canary_middleware.core.drift import Odd, listed
@@ -35,7 +36,13 @@ MINUTES: Final = 2
 """Up to so many of them, a limit is told in seconds."""
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Examples:
+  canary status
+  canary status --json
+"""
+)
 @connected
 def status(connection: Connection) -> None:
     """Rollouts, kills and processes at one glance."""
@@ -49,8 +56,14 @@ def status(connection: Connection) -> None:
         _print_status(connection.namespace, found, views, time.time())
 
 
-@click.command()
-@click.argument("rollout", callback=a_rollout, required=False)
+@click.command(
+    epilog="""\b
+Examples:
+  canary history
+  canary history checkout --limit 100 --json
+"""
+)
+@any_rollout_argument
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 @connected
 def history(connection: Connection, rollout: str | None, limit: int) -> None:

@@ -19,11 +19,12 @@ _GAP: Final = "  "
 _NARROWEST: Final = 8
 
 
-def say(text: str = "", *, err: bool = False) -> None:
+def say(text: str = "", *, err: bool = False, end: str = "\n") -> None:
     """Print one line; a character that the terminal does not know is escaped."""
     stream = sys.stderr if err else sys.stdout
     encoding = stream.encoding or "utf-8"
-    click.echo(text.encode(encoding, "backslashreplace").decode(encoding), err=err, color=True)
+    line = text.encode(encoding, "backslashreplace").decode(encoding) + end
+    click.echo(line, nl=False, err=err, color=True)
 
 
 def print_json(value: Any) -> None:
@@ -31,17 +32,21 @@ def print_json(value: Any) -> None:
     say(json.dumps(clean(value), indent=2))
 
 
-def print_json_line(value: Any) -> None:
+def print_json_line(value: Any, *, err: bool = False) -> None:
     """The same on one line, for a stream of objects; it is out at once."""
-    say(json.dumps(clean(value)))
+    say(json.dumps(clean(value)), err=err)
     sys.stdout.flush()
 
 
 def paint(text: str, color: str) -> str:
     """Coloured on a terminal; colour never says what the words do not say."""
-    if not color or not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
-        return text
-    return click.style(text, fg=color)
+    return click.style(text, fg=color) if color and _coloured() else text
+
+
+def _coloured() -> bool:
+    # https://no-color.org: any value but an empty one; a terminal that is dumb knows no colour.
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return sys.stdout.isatty() and not plain
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -11,7 +12,8 @@ from typing import Any, Final
 import click
 
 from canary_middleware.cli import supposing
-from canary_middleware.cli.connection import Connection, a_duration, a_rollout, connected
+from canary_middleware.cli.connection import Connection, a_duration, connected
+from canary_middleware.cli.naming import any_rollout_argument, release_option
 from canary_middleware.cli.show import Row, print_json, print_table, say
 from canary_middleware.core.duration import format_duration
 from canary_middleware.core.guards import Guard
@@ -67,9 +69,16 @@ def supposed(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.command()
-@click.argument("rollout", callback=a_rollout, required=False)
-@click.option("--release", metavar="LABEL", help="Which canary label.")
+@click.command(
+    epilog="""\b
+Examples:
+  canary simulate
+  canary simulate checkout --visitors 200000 --errors 0.3%
+  canary simulate checkout --live --svg forecast.svg
+"""
+)
+@any_rollout_argument
+@release_option()
 @supposed
 @click.option(
     "--bake",
@@ -133,7 +142,7 @@ def simulate(
 
 
 def _tell(name: str) -> None:
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
         click.echo(f"\r\033[Ksimulating: {name}" if name else "", nl=False, err=True)
 
 

@@ -9,8 +9,9 @@ from typing import Final
 import click
 
 from canary_middleware import verbs
-from canary_middleware.cli.changes import known_rollouts
-from canary_middleware.cli.connection import Connection, a_rollout, connected
+from canary_middleware.cli.changing import known_rollouts
+from canary_middleware.cli.connection import Connection, connected
+from canary_middleware.cli.naming import a_rollout_argument, release_option
 from canary_middleware.cli.show import print_json, say
 from canary_middleware.config import Configuration
 from canary_middleware.core.cookie import CookieFormat
@@ -59,17 +60,20 @@ def a_label(ctx: click.Context, param: click.Parameter, value: str | None) -> st
     return value
 
 
-@click.command()
-@click.argument("rollout", callback=a_rollout)
+@click.command(
+    epilog="""\b
+Examples:
+  canary token checkout canary --for 2h
+  canary token checkout stable --for 30m --release 1.5.0 --json
+"""
+)
+@a_rollout_argument
 @click.argument("cohort", type=click.Choice([cohort.value for cohort in reversed(Cohort)]))
 @click.option(
     "--for", "life", required=True, callback=a_life, metavar="TIME",
     help="Such as 90s, 30m, 2h or 7d; at most 30d.",
 )  # fmt: skip
-@click.option(
-    "--release", callback=a_label, metavar="LABEL",
-    help="For which canary label.  [default: the current one]",
-)  # fmt: skip
+@release_option("For which canary label.  [default: the current one]", callback=a_label)
 @click.option("--debug", is_flag=True, help="Works before the start, too, and may ask why.")
 @connected
 def token(

@@ -8,9 +8,10 @@ from typing import Final
 
 import click
 
-from canary_middleware.cli.changes import unknown
-from canary_middleware.cli.connection import Connection, a_rollout, connected
+from canary_middleware.cli.changing import unknown
+from canary_middleware.cli.connection import Connection, connected
 from canary_middleware.cli.drawing import draw
+from canary_middleware.cli.naming import any_rollout_argument
 from canary_middleware.cli.screen import Screen, is_live, paper
 from canary_middleware.cli.show import paint, print_json_line, say
 from canary_middleware.errors import StoreCorruptError, StoreError
@@ -26,8 +27,14 @@ _GLANCE: Final = 0.1
 """Seconds between two looks at the size of the terminal."""
 
 
-@click.command()
-@click.argument("rollout", callback=a_rollout, required=False)
+@click.command(
+    epilog="""\b
+Examples:
+  canary watch
+  canary watch checkout --until-done
+"""
+)
+@any_rollout_argument
 @click.option("--once", is_flag=True, help="Show the present state and end.")
 @click.option(
     "--until-done",

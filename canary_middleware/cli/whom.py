@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from canary_middleware.cli.changes import known_rollouts
+from canary_middleware.cli.changing import known_rollouts
 from canary_middleware.config import Configuration
 from canary_middleware.core import cookie as cookies
 from canary_middleware.core.duration import format_duration

@@ -82,7 +82,7 @@ class Story:
         kill = await self._change("kill", "--why", "this is the demo")
         struck = await self._stage.struck_at()
         await self._watch("killed")
-        revive = await self._change("revive")
+        revive = await self._change("revive", "--yes")
         after = await self._watch("revived")
         await self._crowd.go_home()
         return Account(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -89,7 +90,7 @@ def test_a_subject_is_found_shown_and_revoked_without_its_name(shop: Shell) -> N
     assert {answer.code for answer in (shown, listed, revoked, again, gone)} == {0}
     history = shop("history", "checkout")
     assert "checkout  revoke  1 claim\n" in history.out
-    assert "by bob: she asked" in history.out
+    assert f"by bob (from {socket.gethostname()}): she asked" in history.out
     names_nobody(shown, listed, revoked, again, gone, history)
 
 
@@ -139,7 +140,7 @@ def test_the_count_tells_pinned_from_served(shop: Shell) -> None:
     )
     shop("kill", "checkout")
     assert shop("affinity", "count", "checkout", "--json").json["served"]["stable"] == 6
-    shop("revive", "checkout")
+    shop("revive", "checkout", "--yes")
     older = shop("affinity", "count", "checkout")
     assert older.out == (
         "checkout: 6 claims\n"
@@ -155,7 +156,10 @@ def test_all_of_them_need_to_be_meant(shop: Shell) -> None:
     claim(shop, "b", 2)
     asked = shop.process("affinity", "revoke", "checkout", "--all")
     assert (asked.code, asked.out) == (2, "")
-    assert "needs --yes" in asked.err
+    assert asked.err == (
+        "canary: canary affinity revoke asks first, and nobody can be asked here; "
+        "say: canary affinity revoke checkout --all --yes\n"
+    )
     done = shop("affinity", "revoke", "checkout", "--all", "--yes")
     assert done.out == "checkout: 2 claims revoked\n"
     assert shop("affinity", "list", "checkout").out == "checkout: no claims\n"

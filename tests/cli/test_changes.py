@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 
 import pytest
@@ -30,8 +31,8 @@ def test_a_rollout_goes_all_the_way(canary: Shell) -> None:
         ),
         (("resume", "checkout"), "ramping at 5%: 1.5.0 for 5% of visitors, 1.4.2 for the others"),
         (("weight", "checkout", "0%"), "paused at 0%: 1.4.2 for everybody, 1.5.0 for testers only"),
-        (("promote", "checkout"), "promoted at 100%: 1.5.0 for everybody"),
-        (("finish", "checkout", "--early"), "finished at 100%: 1.5.0 for everybody"),
+        (("promote", "checkout", "--yes"), "promoted at 100%: 1.5.0 for everybody"),
+        (("finish", "checkout", "--early", "--yes"), "finished at 100%: 1.5.0 for everybody"),
     ]
     for revision, (words, where) in enumerate(steps, 1):
         answer = canary(*words)
@@ -73,8 +74,8 @@ def test_the_sentence_says_whom_the_policy_holds(
     canary.declare(replace(PLAN, policy=policy))
     verbs = (
         ("start", "checkout", "--weight", "5%"), ("weight", "checkout", "0%"),
-        ("weight", "checkout", "1%"), ("promote", "checkout"),
-        ("finish", "checkout", "--early"),
+        ("weight", "checkout", "1%"), ("promote", "checkout", "-y"),
+        ("finish", "checkout", "--early", "-y"),
     )  # fmt: skip
     finished = "finished at 100%: 1.5.0 for everybody"
     for revision, (words, line) in enumerate(zip(verbs, (*lines, finished), strict=True), 1):
@@ -85,38 +86,38 @@ def test_a_rollback_takes_everybody_off_under_every_policy(canary: Shell) -> Non
     canary.declare(replace(PLAN, policy=Policy.KEEP))
     for words in (("start", "checkout"), ("weight", "checkout", "0%")):
         canary(*words)
-    said = canary("rollback", "checkout").out
+    said = canary("rollback", "checkout", "--yes").out
     assert said == "checkout: rolled back at 0%: 1.4.2 for everybody; revision 3\n"
 
 
 def test_the_line_about_a_release_behind_the_current_one_is_about_that_one(started: Shell) -> None:
-    started("promote", "checkout")
+    started("promote", "checkout", "--yes")
     started.declare(replace(PLAN, stable="1.5.0", canary="1.6.0"), id="p2")
     assert started("start", "checkout", "--release", "1.6.0").code == 0
-    refused = started("finish", "checkout", "--early")
+    refused = started("finish", "checkout", "--early", "--yes")
     assert refused.err == (
         "canary: checkout: `finish` does not fit: 1.6.0 is ramping (what is promoted is closed by "
         "`canary finish checkout --release 1.5.0 --early`)\n"
     )
-    assert started("rollback", "checkout", "--release", "1.5.0").out == (
+    assert started("rollback", "checkout", "--release", "1.5.0", "--yes").out == (
         "checkout 1.5.0: rolled back at 0%: where that is declared, 1.4.2 for everybody; "
         "current is 1.6.0, which has 1.5.0 as its stable side; revision 4\n"
     )
 
 
 def test_a_rolled_back_release_starts_again_only_knowingly(started: Shell) -> None:
-    assert started("rollback", "checkout", "--why", "slow").out.startswith(
+    assert started("rollback", "checkout", "--yes", "--why", "slow").out.startswith(
         "checkout: rolled back at 0%: 1.4.2 for everybody;"
     )
     refused = started("start", "checkout")
     assert refused.code == 1
     assert "--again" in refused.err
-    assert started("start", "checkout", "--again").code == 0
+    assert started("start", "checkout", "--again", "--yes").code == 0
 
 
 def test_a_promoted_release_is_not_finished_while_its_rollback_is_warm(started: Shell) -> None:
-    since = started("promote", "checkout", "--json").json["since"]
-    refused = started("finish", "checkout")
+    since = started("promote", "checkout", "--yes", "--json").json["since"]
+    refused = started("finish", "checkout", "--yes")
     assert refused.code == 1
     assert refused.err == (
         "canary: checkout: the rollback window of 1.5.0 is open for another 1h (`canary rollback "
@@ -125,7 +126,7 @@ def test_a_promoted_release_is_not_finished_while_its_rollback_is_warm(started: 
     assert "checkout: 1.5.0 is promoted, a rollback is warm until 20" in started("status").out
     shape = started("status", "--json").json["rollouts"][0]["current"]
     assert shape["rollback_until"] == since + 3600
-    assert "finished" in started("finish", "checkout", "--early").out
+    assert "finished" in started("finish", "checkout", "--early", "--yes").out
     assert "is warm" not in started("status").out
 
 
@@ -148,12 +149,13 @@ def test_each_change_has_one_shape_for_machines(started: Shell) -> None:
 
 
 def test_who_and_why_stand_in_history_newest_first(started: Shell) -> None:
+    who = f"alice@desk (from {socket.gethostname()})"
     started("weight", "checkout", "7%", "--by", "alice@desk", "--why", "looks fine")
     text = started("history").out
     assert text.index("1.5.0 paused 7%") < text.index("start  idle")
-    assert "by alice@desk: looks fine" in text
+    assert f"by {who}: looks fine" in text
     newest, oldest = started("history", "checkout", "--json").json
-    assert (newest["by"], newest["why"], newest["action"]) == ("alice@desk", "looks fine", "weight")
+    assert (newest["by"], newest["why"], newest["action"]) == (who, "looks fine", "weight")
     assert (oldest["action"], oldest["old"], oldest["new"]) == ("start", "idle", "1.5.0 paused 5%")
     assert newest.keys() == {
         "at", "by", "action", "scope", "old", "new", "why", "revision", "evidence",
@@ -169,14 +171,14 @@ def test_who_and_why_stand_in_history_newest_first(started: Shell) -> None:
     ("words", "reason"),
     [
         (("pause", "checkout"), "1.5.0 is paused"),
-        (("finish", "checkout"), "1.5.0 is paused"),
+        (("finish", "checkout", "--yes"), "1.5.0 is paused"),
         (("start", "checkout"), "1.5.0 is paused"),
         (("start", "checkout", "--weight", "9%"), "`canary weight checkout 9%`"),
         (("weight", "nosuch", "5%"), "knows no such rollout (known are: checkout;"),
         (("start", "nosuch"), "knows no such rollout (known are: checkout;"),
         (("start", "checkout", "--release", "9"), "declared are: 1.5.0"),
         (("weight", "checkout", "5%", "--release", "9"), "never started"),
-        (("revive",), "nothing is killed"),
+        (("revive", "--yes"), "nothing is killed"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(
@@ -252,7 +254,7 @@ def test_every_verb_answers_for_help(capsys: pytest.CaptureFixture[str]) -> None
     assert set(cli.commands) == {
         "demo", "start", "status", "watch", "weight", "pause", "resume", "approve", "promote",
         "rollback", "finish", "rebase", "kill", "revive", "history", "explain", "affinity", "token",
-        "drill", "simulate",
+        "drill", "simulate", "completion",
     }  # fmt: skip
     for verb in cli.commands:
         assert main([verb, "--help"]) == 0
@@ -278,12 +280,12 @@ def test_nobody_is_sent_back_to_a_stable_that_does_not_answer(started: Shell) ->
     started.declare(
         id="p2", silent=(("checkout", "1.4.2", "no connection"), ("checkout", "1.5.0", ""))
     )
-    for move in (("rollback", "checkout"), ("weight", "checkout", "10%")):
+    for move in (("rollback", "checkout", "--yes"), ("weight", "checkout", "10%")):
         answer = started(*move)
         assert answer.code == 1
         where = "1.4.2 does not answer its probe in 1 of 2 processes (no connection)"
         assert f"checkout: stable {where}" in answer.err
-        assert "--yes" in answer.err
+        assert "--anyway" in answer.err
     text = started("status").out
     assert f"checkout: {where}\n" in text
     assert "checkout: 1.5.0 does not answer its probe in 1 of 2 processes\n" in text
@@ -292,8 +294,8 @@ def test_nobody_is_sent_back_to_a_stable_that_does_not_answer(started: Shell) ->
     assert (
         "1.5.0 does not answer its probe in 1 of 2 processes; stable answers there" in forward.err
     )
-    assert started("weight", "checkout", "10%", "--yes").code == 0
-    assert started("rollback", "checkout", "--yes").code == 0
+    assert started("weight", "checkout", "10%", "--anyway").code == 0
+    assert started("rollback", "checkout", "--anyway").code == 0
 
 
 def test_a_kill_asks_nobody(started: Shell) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from canary_middleware.cli import app, following
+from canary_middleware.cli import app, failing, following
 from canary_middleware.core.records import OpenStreams
 from canary_middleware.core.state import Plan
 from tests.cli.conftest import PLAN, Shell
@@ -41,7 +41,7 @@ def keys(value: Any, at: str = "") -> set[str]:
 def test_every_verb_and_exit_code_is_in_the_page() -> None:
     assert [verb for verb in app.cli.commands if f"\ncanary {verb} " not in TEXT] == []
     codes = {
-        0, app.REFUSED, app.USAGE, app.UNREACHABLE, app.NOT_PERSISTED,
+        0, failing.REFUSED, failing.USAGE, failing.UNREACHABLE, failing.NOT_PERSISTED,
         following.INTERRUPTED, following.UNDER_WAY,
     }  # fmt: skip
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", TEXT, re.MULTILINE)} == codes
@@ -63,7 +63,7 @@ def test_every_shape_has_the_promised_names(
         "kill": started("kill", "--json"),
         "status": started("status", "--json"),
         "history": started("history", "--json"),
-        "revive": started("revive", "--json"),
+        "revive": started("revive", "--yes", "--json"),
     }
     for verb, answer in said.items():
         found = {name for name in keys(answer.json) if not re.match(r"rollouts\.releases\.", name)}

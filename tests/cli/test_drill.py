@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -90,7 +91,7 @@ def test_where_nobody_or_everybody_is_drawn_it_is_refused(measured: Shell) -> No
     assert "nobody is drawn at 0%" in measured(*ERROR).err
     measured("weight", "checkout", "100%")
     assert "at 100% there is nobody to compare with" in measured(*ERROR).err
-    measured("rollback", "checkout")
+    measured("rollback", "checkout", "--yes")
     assert measured(*ERROR).code == 1
 
 
@@ -244,7 +245,7 @@ def test_a_drill_that_is_found_for_machines_and_in_history(measured: Shell) -> N
     assert (told["requests"], told["visitors"], told["canary_requests"]) == (43, 31, 93)
     assert 0 < told["after"] < 10
     rollback, drill, _ = measured("history", "checkout", "--json").json
-    assert (drill["action"], drill["by"]) == ("drill", "ann")
+    assert (drill["action"], drill["by"]) == ("drill", f"ann (from {socket.gethostname()})")
     assert drill["why"] == "drill: error in 20% of canary requests for 60 s; game day"
     assert rollback["evidence"]["drill"] == "error in 20%"
 

@@ -43,7 +43,7 @@ def test_the_namespace_is_killed_and_told_what_was_hit(started: Shell) -> None:
 
 
 def test_a_kill_of_a_promoted_rollout_first_says_what_it_moves(started: Shell) -> None:
-    started("promote", "checkout")
+    started("promote", "checkout", "--yes")
     first = started("kill", "checkout").out.splitlines()[0]
     assert first == "checkout is promoted: this moves everybody from 1.5.0 back to 1.4.2"
 
@@ -61,7 +61,7 @@ def test_a_kill_in_an_empty_store_is_seen_by_an_application_that_starts_later(
     assert gate(application(canary)) is Reason.IDLE
     assert canary.process("kill", "--why", "before the first deploy").code == 0
     assert gate(application(canary)) is Reason.KILL_SWITCH
-    assert canary.process("revive").code == 0
+    assert canary.process("revive", "--yes").code == 0
     assert gate(application(canary)) is Reason.IDLE
 
 
@@ -85,7 +85,7 @@ def test_a_kill_of_an_unknown_name_holds_and_says_so(started: Shell) -> None:
     assert sorted((kill["scope"], kill["known"]) for kill in kills) == [
         ("checkout", True), ("chekout", False),
     ]  # fmt: skip
-    assert started("revive", "chekout").code == 0
+    assert started("revive", "chekout", "--yes").code == 0
     assert (
         started("kill", "orders").err == "canary: nobody knows a rollout orders (known: checkout)\n"
     )
@@ -102,7 +102,7 @@ def test_revive_pauses_and_says_how_to_go_on(canary: Shell) -> None:
     canary("kill")
     refused = canary("weight", "checkout", "5%")
     assert (refused.code, "canary revive" in refused.err) == (1, True)
-    *_, line = canary("revive").out.splitlines()
+    *_, line = canary("revive", "--yes").out.splitlines()
     assert line == (
         "checkout: paused at 1%: 1.5.0 for 1% of visitors, 1.4.2 for the others; "
         "its ramp goes on with: canary resume checkout"
@@ -115,20 +115,20 @@ def test_without_a_ramp_revive_says_who_is_on_canary_again_and_names_no_empty_st
     canary.declare(Plan("1.4.2", "1.5.0"))
     canary("start", "checkout", "--weight", "50%")
     canary("kill")
-    *_, line = canary("revive").out.splitlines()
+    *_, line = canary("revive", "--yes").out.splitlines()
     assert line == "checkout: paused at 50%: 1.5.0 for 50% of visitors, 1.4.2 for the others"
 
 
 def test_a_revive_of_the_wrong_scope_says_what_is_killed_and_what_lifts_it(started: Shell) -> None:
     started("kill", "checkout")
-    everything = started("revive")
+    everything = started("revive", "--yes")
     assert (everything.code, everything.err) == (1, (
         "canary: the namespace is not killed, only checkout "
         "(lift that with `canary revive checkout`)\n"
     ))  # fmt: skip
-    assert started("revive", "checkout").code == 0
+    assert started("revive", "checkout", "--yes").code == 0
     started("kill")
-    rollout = started("revive", "checkout")
+    rollout = started("revive", "checkout", "--yes")
     assert (rollout.code, rollout.err) == (1, (
         "canary: checkout: it is not killed by itself, the whole namespace is "
         "(lift that with `canary revive`)\n"
@@ -151,10 +151,10 @@ def test_a_kill_that_no_process_can_hear_succeeds_and_asks_for_the_namespace(
 def test_revive_names_what_is_still_killed(started: Shell) -> None:
     started("kill", "checkout")
     started("kill")
-    answer = started("revive").out
+    answer = started("revive", "--yes").out
     assert "still killed: checkout; lift it with: canary revive checkout\n" in answer
     assert "paused at" not in answer  # nobody is back on the canary yet
-    shape = started("revive", "checkout", "--json").json
+    shape = started("revive", "checkout", "--yes", "--json").json
     assert shape.keys() == {"scope", "revision", "still_killed", "rollouts"}
     assert shape["still_killed"] == []
 
@@ -164,7 +164,7 @@ def test_the_plain_kill_key_is_shown_and_cleared(started: Shell) -> None:
         client.set(f"canary:{{{started.namespace}}}:kill", "typed at night")
     assert "KILLED everything by kill key" in started("status").out
     assert started("status", "--json").json["kill_key"] == "typed at night"
-    assert started("revive").code == 0
+    assert started("revive", "--yes").code == 0
     assert "KILLED" not in started("status").out
 
 

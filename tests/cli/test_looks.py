@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import re
+import socket
 import struct
 import subprocess
 import sys
@@ -109,7 +110,8 @@ def test_status_of_an_empty_namespace(canary: Shell) -> None:
 def test_status_says_who_killed_and_why(started: Shell) -> None:
     started("kill", "checkout", "--by", "alice@desk", "--why", "slow")
     text = started("status").out
-    assert re.search(r"^KILLED checkout by alice@desk \d+ s ago: slow$", text, re.MULTILINE)
+    who = re.escape(f"alice@desk (from {socket.gethostname()})")
+    assert re.search(rf"^KILLED checkout by {who} \d+ s ago: slow$", text, re.MULTILINE)
     assert "  everybody is on stable; lift it with: canary revive checkout\n" in text
     assert "checkout  killed (paused)  5%" in text
 
@@ -192,11 +194,11 @@ def test_status_says_policy_and_affinity(canary: Shell) -> None:
 def test_status_keeps_showing_a_rolled_back_release_while_processes_declare_it(
     started: Shell,
 ) -> None:
-    started("promote", "checkout")
+    started("promote", "checkout", "--yes")
     started.declare(replace(PLAN, stable="1.5.0", canary="1.6.0"), id="p2")
     started("start", "checkout", "--release", "1.6.0")
     assert "checkout  promoted  100%    1.5.0" in started("status").out
-    started("rollback", "checkout", "--release", "1.5.0")
+    started("rollback", "checkout", "--release", "1.5.0", "--yes")
     told = (
         "checkout: 1.5.0, the stable side of 1.6.0, was rolled back; "
         "processes of 1.6.0 serve it all the same\n"

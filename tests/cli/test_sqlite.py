@@ -18,7 +18,7 @@ def test_a_rollout_from_its_start_to_its_end(shell: Shell) -> None:
     shell.declare()
     for words in (
         ("start", "checkout"), ("weight", "checkout", "5%"), ("kill", "--why", "smoke"),
-        ("revive",), ("promote", "checkout"), ("rollback", "checkout"),
+        ("revive", "-y"), ("promote", "checkout", "-y"), ("rollback", "checkout", "-y"),
     ):  # fmt: skip
         answer = shell(*words)
         assert (answer.code, answer.err) == (0, ""), words
@@ -38,7 +38,9 @@ def test_looking_creates_no_file(shell: Shell, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("words", [("status",), ("history",), ("start", "checkout"), ("revive",)])
+@pytest.mark.parametrize(
+    "words", [("status",), ("history",), ("start", "checkout"), ("revive", "-y")]
+)
 def test_a_directory_that_is_missing_is_an_error_for_every_verb(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
 ) -> None:

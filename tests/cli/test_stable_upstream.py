@@ -85,17 +85,17 @@ def test_nobody_is_sent_back_to_a_server_that_was_stopped(site: Site) -> None:
 
     site.stable.terminate(LONG)
     site.knows(gone=True)
-    refused = shell.process("rollback", "shop")
+    refused = shell.process("rollback", "shop", "--yes")
     assert (refused.code, refused.out) == (1, "")
     where = f"stable {STABLE} does not answer its probe in 1 of 1 processes (no connection: "
     assert f"shop: {where}" in refused.err
-    assert "--yes" in refused.err
+    assert "--anyway" in refused.err
     assert shell("history", "shop", "--json").json[0]["action"] == "start"
     assert site.page() == CANARY
 
     site.stable.start().wait_port(site.ports[site.stable], LONG)
     site.knows(gone=False)
-    passed = shell.process("rollback", "shop")
+    passed = shell.process("rollback", "shop", "--yes")
     assert passed.code == 0, passed.err
     assert passed.out.startswith(f"shop: rolled back at 0%: {STABLE} for everybody; ")
     wait_until(lambda: site.page() == STABLE, timeout=LONG, what="visitors are back on stable")

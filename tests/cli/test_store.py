@@ -13,7 +13,7 @@ from tests.support.redis import RedisServer
 from tests.support.servers import free_port
 
 SECRET = "hunter2"
-VERBS = (("status",), ("kill",), ("start", "checkout"), ("history",), ("revive",))
+VERBS = (("status",), ("kill",), ("start", "checkout"), ("history",), ("revive", "--yes"))
 
 
 @pytest.mark.parametrize("words", VERBS)

@@ -146,8 +146,8 @@ def test_what_keeps_a_token_from_deciding_is_said(started: Shell) -> None:
     started("kill")
     killed = "canary: it does not work now: checkout is killed\n"
     printed(started, *ask, "--debug", err=killed)
-    started("revive")
-    started("rollback", "checkout")
+    started("revive", "--yes")
+    started("rollback", "checkout", "--yes")
     back = "canary: it does not work now: 1.5.0 is rolled back\n"
     printed(started, *ask, err=back)
     printed(started, *ask, "--debug")

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import pty
 import re
 import signal
-import struct
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,12 +21,12 @@ from canary_middleware.core.ramp import Ramp, Step
 from canary_middleware.core.state import Verb
 from canary_middleware.stores import StateStore
 from tests.cli.conftest import Shell
+from tests.cli.terminal import terminal
 from tests.cli.totals import plan, present, ship
 from tests.support.redis import RedisServer, connect
 from tests.support.servers import wait_until
 
 ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
-CSI = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
 @pytest.fixture
@@ -49,71 +43,6 @@ def store(shop: Shell) -> Iterator[StateStore]:
     store = shop.store()
     yield store
     store.close()
-
-
-class Terminal:
-    """A command on a terminal of its own, and what it was sent."""
-
-    def __init__(self, shell: Shell, *words: str, columns: int = 100, **variables: str) -> None:
-        self._ours, theirs = pty.openpty()
-        self.resize(columns)
-        environment = {
-            name: value
-            for name, value in shell.environment().items()
-            if name not in ("COLUMNS", "LINES", "NO_COLOR")
-        }
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "canary_middleware.cli", *words],
-            stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-            env={**environment, "TERM": "xterm", **variables},
-        )  # fmt: skip
-        os.close(theirs)
-        os.set_blocking(self._ours, False)
-        self.sent = ""
-
-    def resize(self, columns: int) -> None:
-        size = struct.pack("HHHH", 40, columns, 0, 0)
-        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, size)
-
-    def read(self) -> str:
-        try:
-            while chunk := os.read(self._ours, 65536):
-                self.sent += chunk.decode(errors="replace")
-        except OSError:
-            # Nothing more for now, or on Linux: the other side is closed.
-            pass
-        return self.sent
-
-    @property
-    def shown(self) -> str:
-        """The last whole picture."""
-        return CSI.sub("", self.read().rpartition("\x1b[J")[0].rpartition("\x1b[H")[2])
-
-    def shows(self, text: str) -> None:
-        wait_until(lambda: text in self.shown, what=f"it shows {text!r}")
-
-    def type(self, text: str) -> None:
-        os.write(self._ours, text.encode())
-
-    def end(self) -> int:
-        try:
-            wait_until(lambda: self.read() is not None and self.process.poll() is not None)
-        finally:
-            self.process.kill()
-            self.process.wait()
-        self.read()
-        os.close(self._ours)
-        return self.process.returncode
-
-
-@contextmanager
-def terminal(shell: Shell, *words: str, columns: int = 100, **variables: str) -> Iterator[Terminal]:
-    found = Terminal(shell, *words, columns=columns, **variables)
-    try:
-        yield found
-    finally:
-        found.process.kill()
-        found.process.wait()
 
 
 def test_it_is_redrawn_in_place_and_the_terminal_is_left_as_it_was(
@@ -327,21 +256,22 @@ def test_totals_that_cannot_be_read_are_told(shop: Shell, store: StateStore) -> 
 
 def test_a_promotion_without_evidence_has_to_be_meant(shop: Shell, store: StateStore) -> None:
     ship(store, "a", (61, 1), (1_204, 9))
-    refused = shop("promote", "checkout")
+    doubt = "the evidence does not speak for it yet: missing for a promotion: errors"
+    refused = shop("promote", "checkout", "--yes")
     assert (refused.code, refused.out) == (1, "")
-    assert "the evidence does not speak for it yet: missing for a promotion: errors" in refused.err
-    assert refused.err.endswith("(promote it all the same with --yes)\n")
+    assert doubt in refused.err
+    assert refused.err.endswith("(promote it all the same with --anyway)\n")
     with terminal(shop, "promote", "checkout") as screen:
-        wait_until(lambda: "Promote it all the same? [y/N]" in screen.read(), what="it asks")
-        screen.type("n\n")
+        screen.answers("n\n")
         assert screen.end() == 1
+    assert doubt in " ".join(screen.sent.split())
     assert "nothing was changed" in screen.sent
     assert present(store).weight == 5_000
-    assert shop("promote", "checkout", "--yes").code == 0
+    assert shop("promote", "checkout", "--anyway").code == 0
     assert present(store).weight == 100_000
 
 
-def test_a_promotion_that_the_evidence_speaks_for_is_not_asked_about(
+def test_a_promotion_that_the_evidence_speaks_for_needs_no_anyway(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shell = Shell(f"sqlite:///{tmp_path}/canary.db", "shop", capsys)
@@ -349,7 +279,7 @@ def test_a_promotion_that_the_evidence_speaks_for_is_not_asked_about(
     shell("start", "checkout")
     store = shell.store()
     ship(store, "a", (61, 0), (1_204, 9))
-    assert shell("promote", "checkout").code == 0
+    assert shell("promote", "checkout", "--yes").code == 0
     store.close()
 
 

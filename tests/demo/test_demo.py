@@ -99,7 +99,7 @@ def check_commands(shown: str, url: str) -> None:
     assert len(re.findall(r"http://127.0.0.1:\d+/checkout", shown)) == 2
     assert "orders charged twice on 2.4.0" in run_canary("history", "pay", **variables)
     assert "checkout" in run_canary("kill", "--why", "a test", **variables)
-    run_canary("revive", **variables)
+    run_canary("revive", "--yes", **variables)
     kinds = [
         found["kind"]
         for found in json.loads(run_canary("status", "--json", **variables))["processes"]

@@ -171,7 +171,7 @@ class Drill:
             )
         time.sleep(self._random.uniform(0.2, 0.7))
         cycle.lifted = time.monotonic()
-        self._rig.cli("revive")
+        self._rig.cli("revive", "--yes")
 
     def _struck(self) -> float:
         document = self._store.load().document

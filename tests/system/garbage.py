@@ -166,7 +166,7 @@ def kill_keys(rig: Rig, server: RedisServer) -> str:
                 with Watch([worker.port]) as watch:
                     time.sleep(1.0)
                 assert canaries(watch.answers) == []
-                rig.cli("revive")
+                rig.cli("revive", "--yes")
     return f"R12: {2 * len(WHOLE)} kinds of garbage in the plain kill keys, 0 canary answers"
 
 

@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from canary_middleware import verbs
-from canary_middleware.cli.app import NOT_PERSISTED, UNREACHABLE
+from canary_middleware.cli.failing import NOT_PERSISTED, UNREACHABLE
 from canary_middleware.core.state import EVERYTHING, Document
 from canary_middleware.core.weight import parse_weight
 from canary_middleware.errors import StoreUnavailableError, VerbRefusedError

@@ -157,7 +157,7 @@ def test_s24_what_others_write_starts_no_line_in_the_log(rig: Rig) -> None:
         worker.process.wait_log("kill file")
         client.delete("canary:{safe}:kill")
     (rig.directory / "s24" / "safe.kill").unlink()
-    rig.cli("revive")
+    rig.cli("revive", "--yes")
     rig.all_follow(CANARY)
     starts_no_line(worker)
     worker.kill()

@@ -242,5 +242,5 @@ def test_s4_an_old_cookie_is_on_stable_after_a_kill(rig: Rig) -> None:
         stay_away(rig.workers, cookie)
         with pytest.raises(AssertionError, match="an old cookie is on stable after a kill"):
             stay_away([worker], cookie)
-    rig.cli("revive")
+    rig.cli("revive", "--yes")
     rig.all_follow(CANARY)

@@ -126,7 +126,7 @@ def test_every_worker_of_the_host_follows_the_command_line(host: Host) -> None:
         )
     with host.serving():
         assert host.versions() == {STABLE}, "a kill outlives every process"
-        host.canary("revive")
+        host.canary("revive", "--yes")
         host.all_follow(CANARY)
     actions = [line["action"] for line in json.loads(host.canary("history", "--json"))]
     assert actions == ["revive", "kill", "weight", "weight", "weight", "start"]

@@ -94,5 +94,5 @@ def test_s7_a_tester_is_not_known_by_the_clock_while_killed(rig: Rig) -> None:
     rig.cli("kill")
     follow([worker], STABLE, within=5.0)
     print(f"\n{timing.testers(worker, OVER_HTTP)}")
-    rig.cli("revive")
+    rig.cli("revive", "--yes")
     follow([worker], CANARY, within=5.0)
