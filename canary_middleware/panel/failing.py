@@ -48,8 +48,8 @@ class Failure:
 
     @property
     def title(self) -> str:
-        """What such a failure is, always in the same words."""
-        return next((one.title for one in MEANINGS if one.code == self.code), "Failed")
+        """What such a failure is, always in the same words; ``""`` for what is none of a verb."""
+        return next((one.title for one in MEANINGS if one.code == self.code), "")
 
 
 @dataclass(frozen=True, slots=True)

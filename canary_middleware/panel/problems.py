@@ -16,16 +16,17 @@ NO_STORE: Final = {"Cache-Control": "no-store"}
 CODES: Final[Mapping[int, str]] = {
     400: "bad_json", 401: "not_signed_in", 403: "not_allowed", 404: "not_found",
     405: "method_not_allowed", 408: "too_slow", 413: "too_large", 415: "not_json",
-    422: "bad_input", 429: "too_often", 500: "failed", 503: "store_unavailable",
+    422: "bad_input", 429: "too_many", 500: "failed", 503: "store_unavailable",
 }  # fmt: skip
-"""Words for refusals that are none of a verb."""
+"""Words for refusals that are none of a verb, where there is only one reason for a status."""
+_OTHERS: Final = ("forged",)
 
 
 def of_failure(failure: Failure, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """The answer of a failure."""
     shape = {
         "type": kind(failure.code),
-        "title": failure.title,
+        "title": failure.title or HTTPStatus(failure.status).phrase,
         "status": failure.status,
         "code": failure.code,
         "detail": failure.message,
@@ -40,10 +41,14 @@ def of_failure(failure: Failure, headers: Mapping[str, str] | None = None) -> JS
 
 
 def of_status(
-    status: int, text: str, hint: str = "", headers: Mapping[str, str] | None = None
+    status: int,
+    text: str,
+    hint: str = "",
+    headers: Mapping[str, str] | None = None,
+    code: str = "",
 ) -> JSONResponse:
-    """The answer of a refusal that is known by its status only, such as that of a guard."""
-    code = CODES.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "_")
+    """The answer of a refusal that is none of a verb, such as that of a guard."""
+    code = code or CODES.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "_")
     return of_failure(Failure(status, code, text, hint), headers)
 
 
@@ -54,7 +59,7 @@ def kind(code: str) -> str:
 
 def schema() -> Mapping[str, Any]:
     """The same, described."""
-    codes = sorted({*CODES.values(), *(one.code for one in MEANINGS)})
+    codes = sorted({*_OTHERS, *CODES.values(), *(one.code for one in MEANINGS)})
     text = {"type": "string"}
     perhaps = {"type": ["string", "null"]}
     problem = {
