@@ -58,7 +58,8 @@ def rollouts(ctx: click.Context, param: click.Parameter, begun: str) -> list[Com
 
 def releases(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
     """Canary labels of the rollout that was typed, of all where none was."""
-    rollout = ctx.params.get("rollout")
+    # Click has not taken the arguments in where an option still lacks its value.
+    rollout = ctx.params.get("rollout") or next(iter(ctx.args), None)
 
     def read(found: Status) -> Collection[str]:
         told = [(one.name, entry.release) for one in found.rollouts for entry in one.entries]
