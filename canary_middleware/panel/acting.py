@@ -159,8 +159,8 @@ def _do(site: Site, by: str, action: Action) -> Done:
 
 
 def _check_meant(store: StateStore, action: Action) -> None:
-    if not action.yes and (why := doubt(store, action)):
-        hint = "do it all the same with `yes`"
+    if not action.anyway and (why := doubt(store, action)):
+        hint = "do it all the same with `anyway`"
         raise UnconfirmedError(why, rollout=action.rollout, hint=hint)
 
 

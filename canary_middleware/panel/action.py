@@ -52,7 +52,7 @@ class Action:
         again: although the release was rolled back (``start``).
         early: although the rollback window is open (``finish``).
         skip_approval: although a step before needs one (``resume``).
-        yes: although the evidence does not say so, or stable does not answer.
+        anyway: although the evidence does not say so, or stable does not answer.
         if_revision: of the state that whoever asks has seen; what was changed in the rollout since
             then makes the action be refused.
         drill: without its beginning and who began it.
@@ -67,7 +67,7 @@ class Action:
     again: bool = False
     early: bool = False
     skip_approval: bool = False
-    yes: bool = False
+    anyway: bool = False
     if_revision: int | None = None
     drill: Drill | None = None
 
@@ -193,7 +193,7 @@ FIELDS: Final[Mapping[str, Field]] = {
     "again": _flagged("Although this release was rolled back."),
     "early": _flagged("Although its rollback window is open."),
     "skip_approval": _flagged("Although a step before that needs one."),
-    "yes": _flagged("Although the evidence does not say so, or stable does not answer."),
+    "anyway": _flagged("Although the evidence does not say so, or stable does not answer."),
     "if_revision": Field(
         _revision,
         _schema(
@@ -245,7 +245,7 @@ VERBS: Final[Mapping[str, Sort]] = {
     "start": Sort("Make a release current and begin its ramp.", (*_COMMON, "weight", "again")),
     "weight": Sort(
         "Set the share of visitors on canary by hand; the ramp pauses.",
-        (*_COMMON, "weight", "yes"),
+        (*_COMMON, "weight", "anyway"),
         ("weight",),
     ),
     "pause": Sort("Stop the ramp at its present weight.", _COMMON),
@@ -253,10 +253,10 @@ VERBS: Final[Mapping[str, Sort]] = {
         "Go on with the first step at or above the present weight.", (*_COMMON, "skip_approval")
     ),
     "approve": Sort("Enter the step that waits for a person.", _COMMON),
-    "promote": Sort("Everybody gets the canary.", (*_COMMON, "yes"), asks=True),
+    "promote": Sort("Everybody gets the canary.", (*_COMMON, "anyway"), asks=True),
     "rollback": Sort(
         "Everybody gets stable; the release must be acknowledged before it starts again.",
-        (*_COMMON, "yes"),
+        (*_COMMON, "anyway"),
         asks=True,
     ),
     "finish": Sort(

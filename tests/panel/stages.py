@@ -81,7 +81,7 @@ FITTING: Mapping[str, tuple[Stage, Mapping[str, Any], str]] = {
     "pause": (ramping, {}, "paused"),
     "resume": (paused, {}, "ramping"),
     "approve": (waiting, {}, "ramping"),
-    "promote": (paused, {"yes": True}, "promoted"),
+    "promote": (paused, {"anyway": True}, "promoted"),
     "rollback": (paused, {}, "rolled_back"),
     "finish": (promoted, {"early": True}, "finished"),
     "rebase": (hot_fixed, {"stable": "1.4.3"}, "paused"),

@@ -263,9 +263,9 @@ def test_a_promotion_without_evidence_has_to_be_meant() -> None:
     with pytest.raises(UnconfirmedError, match="the evidence does not speak for it") as caught:
         done(store, "promote")
     assert status_of(caught.value).code == "unconfirmed"
-    assert "yes" in status_of(caught.value).hint
+    assert "anyway" in status_of(caught.value).hint
     assert doubt(store, read("promote", NAME, {})) == status_of(caught.value).message
-    assert done(store, "promote", values={"yes": True}).lines[0].startswith("checkout: promoted")
+    assert done(store, "promote", values={"anyway": True}).lines[0].startswith("checkout: promoted")
 
 
 @pytest.mark.parametrize("verb", ["rollback", "weight"])
@@ -280,7 +280,7 @@ def test_going_back_to_a_stable_that_is_away_has_to_be_meant(verb: str) -> None:
     values = {"weight": "1%"} if verb == "weight" else {}
     with pytest.raises(UnconfirmedError, match="does not answer its probe"):
         done(store, verb, values=values)
-    assert done(store, verb, values={**values, "yes": True}).lines
+    assert done(store, verb, values={**values, "anyway": True}).lines
     # Nobody is sent back by more, and no kill asks.
     assert done(store, "kill", values={}).warnings[0].startswith("checkout: 1.4.2 does not answer")
 
@@ -350,10 +350,10 @@ def test_no_kill_fails_for_a_long_reason() -> None:
 
 
 def test_reads_forms() -> None:
-    pairs = [("why", "good"), ("weight", "5%"), ("release", ""), ("if_revision", "7"), ("yes", "1")]
+    pairs = [("why", "good"), ("weight", "5%"), ("release", ""), ("if_revision", "7"), ("anyway", "1")]
     action = read_form("weight", NAME, pairs)
     assert (action.weight, action.release, action.if_revision) == (5_000, None, 7)
-    assert action.yes
+    assert action.anyway
     assert not read_form("start", NAME, [("again", "")]).again
     drill = [("fault", "events"), ("metric", "orders"), ("value", "2.5"), ("for", "30s")]
     found = read_form("drill", NAME, drill).drill
@@ -365,7 +365,7 @@ def test_reads_forms() -> None:
     "pairs",
     [
         [("weight", "5%"), ("weight", "100%")],
-        [("weight", "5%"), ("yes", "perhaps")],
+        [("weight", "5%"), ("anyway", "perhaps")],
         [("weight", "5%"), ("if_revision", "1e3")],
         [("weight", "5%"), ("if_revision", "²")],
         [("weight", "5%"), ("who", "me")],

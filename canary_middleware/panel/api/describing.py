@@ -28,7 +28,7 @@ _WHY: Final[Mapping[int, str]] = {
     401: "Nobody has signed in, or the token is wrong.",
     403: "The role view changes nothing; or another site asks.",
     404: "There is no such rollout.",
-    409: "It does not fit now, was changed meanwhile, or has to be meant (`yes`).",
+    409: "It does not fit now, was changed meanwhile, or has to be meant (`anyway`).",
     413: "The body is too large.",
     415: "The body is not application/json.",
     422: "A field or a parameter cannot be read.",
