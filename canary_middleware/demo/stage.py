@@ -210,6 +210,8 @@ def _sweep(url: str, namespace: str) -> None:
 
 def _measured(document: Document) -> Iterator[str]:
     for rollout, state in document.rollouts.items():
+        yield f"series:{rollout}"
+        yield f"slots:{rollout}"
         for release, entry in state.entries.items():
             for kind in ("totals", "written", "folded"):
                 yield f"{kind}:{rollout}:{release}"

@@ -7,7 +7,7 @@ import json
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,29 +44,41 @@ class Demo:
 StartDemo = Callable[..., Demo]
 
 
-@pytest.fixture
-def start_demo(tmp_path: Path) -> Iterator[StartDemo]:
-    """Starts ``canary demo`` with these arguments."""
+@contextmanager
+def starting(folder: Path) -> Iterator[StartDemo]:
+    """Starts ``canary demo`` with these arguments; whatever was started ends with the context."""
     numbers = itertools.count()
     with ExitStack() as stack:
 
         def start(*arguments: str, module: str = "canary_middleware.cli") -> Demo:
             command = [sys.executable, "-m", module, *arguments]
-            log = tmp_path / f"demo-{next(numbers)}.log"
+            log = folder / f"demo-{next(numbers)}.log"
             demo = Demo(Process(command, log, cwd=ROOT))
-            demo.process.env.update({MARK: demo.mark, "TMPDIR": str(tmp_path)})
+            demo.process.env.update({MARK: demo.mark, "TMPDIR": str(folder)})
             stack.enter_context(demo.process)
             return demo
 
         yield start
 
 
-@pytest.fixture
-def play_demo(start_demo: StartDemo) -> StartDemo:
+def playing(start: StartDemo) -> StartDemo:
     """Starts a short demo: short steps and scenes, few visitors, and what else is told."""
 
     def play(crowd: str = "crowd", **setting: object) -> Demo:
         chosen = {"visitors": 1000, "pace": 2, "seconds": 1.5, **setting}
-        return start_demo(json.dumps(chosen), crowd, module="tests.demo.play")
+        return start(json.dumps(chosen), crowd, module="tests.demo.play")
 
     return play
+
+
+@pytest.fixture
+def start_demo(tmp_path: Path) -> Iterator[StartDemo]:
+    """See :func:`starting`."""
+    with starting(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture
+def play_demo(start_demo: StartDemo) -> StartDemo:
+    """See :func:`playing`."""
+    return playing(start_demo)
