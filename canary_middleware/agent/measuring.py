@@ -7,8 +7,10 @@ import random
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
+from canary_middleware.agent.gating import Gating
 from canary_middleware.agent.leading import TICK, Leading, measured
 from canary_middleware.agent.looping import Loops
+from canary_middleware.agent.recording import RecordedStore, Recording
 from canary_middleware.agent.shipping import Counted, Release, Shipping
 from canary_middleware.agent.troubles import Troubles
 from canary_middleware.core.state import Document, Entry
@@ -42,6 +44,7 @@ class Measuring:
         clock: monotonic seconds.
         wall: wall-clock seconds.
         chance: uniform in [0, 1).
+        gates: asks webhooks that must agree; by default nobody is asked, and none agrees.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Measuring:
         clock: Callable[[], float],
         wall: Callable[[], float],
         chance: Callable[[], float] = random.random,
+        gates: Gating | None = None,
     ) -> None:
         self._measures = measures
         self._followed = followed
@@ -74,8 +78,14 @@ class Measuring:
                 Leading(
                     store, owner=owner, name=name, followed=followed, adopt=adopt,
                     troubles=troubles, count=count, judged=self._judged, clock=clock, wall=wall,
-                    chance=chance,
+                    chance=chance, gates=gates or Gating("", None),
                 ),
+            )  # fmt: skip
+        self._recording: Recording | None = None
+        if isinstance(store, RecordedStore):
+            self._recording = Recording(
+                store, owner=owner, followed=followed, troubles=troubles, count=count, clock=clock,
+                wall=wall,
             )  # fmt: skip
 
     @property
@@ -89,7 +99,7 @@ class Measuring:
         return self._troubles.present
 
     def turn(self, *, online: bool) -> None:
-        """Book what is due; with a store that answers, ship it, judge and act.
+        """Book what is due; with a store that answers, ship it, judge, act and record.
 
         Args:
             online: the store answered when it was last looked at.
@@ -103,6 +113,8 @@ class Measuring:
             shipping, leading = self._shared
             shipping.turn(dict(self._underway()), leading.processes)
             leading.turn()
+            if self._recording is not None:
+                self._recording.turn()
 
     def _judged(self, rollout: str, release: str, verdict: Verdict) -> None:
         self._measures().judged(rollout, release, verdict)
@@ -115,6 +127,8 @@ class Measuring:
         self._measures().book(self._clock())
         shipping.finish(dict(self._underway()))
         leading.leave()
+        if self._recording is not None:
+            self._recording.leave()
 
     def _underway(self) -> Iterator[tuple[Release, Entry]]:
         for name, entry in measured(self._followed()):
