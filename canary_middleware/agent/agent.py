@@ -7,17 +7,20 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Final
 
+from canary_middleware.agent.alerting import Alerts, AlertStore, Courier
 from canary_middleware.agent.chores import Chores
 from canary_middleware.agent.claiming import Claiming
 from canary_middleware.agent.disk import Disk
 from canary_middleware.agent.facts import gather
 from canary_middleware.agent.follower import Followed, Follower
+from canary_middleware.agent.gating import Gating
 from canary_middleware.agent.listener import Listener
 from canary_middleware.agent.looping import Loops
 from canary_middleware.agent.measuring import Measuring
@@ -51,6 +54,7 @@ class Agent:
         in_flight: counts the canary requests that are running.
         streams: counts the streams that are open.
         silent: names the versions that cannot be served now.
+        alerts: whom to tell what happens.
         clock: monotonic seconds.
         wall: wall-clock seconds.
 
@@ -70,11 +74,14 @@ class Agent:
         in_flight: Callable[[], int] = lambda: 0,
         streams: Callable[[], tuple[OpenStreams, ...]] = tuple,
         silent: Callable[[], tuple[tuple[str, str, str], ...]] = tuple,
+        alerts: Alerts | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._engine = engine
         self._store = store
+        self._namespace = namespace
+        self._alerts = alerts or Alerts()
         self._disk = Disk(snapshot_path, namespace) if snapshot_path else None
         self._poll = poll
         self._kind = kind
@@ -126,6 +133,7 @@ class Agent:
             count=self._count,
             clock=self._clock,
             wall=self._wall,
+            gates=self._gating(),
         )
         chores = Chores(
             self._store,
@@ -154,12 +162,32 @@ class Agent:
             chores.online,
             chores.stopping,
         )
-        return _Life(chores, listener)
+        return _Life(chores, listener, self._couriers(identity))
 
     def _claiming(self) -> Claiming | None:
         if not isinstance(self._store, Affinity):
             return None
         return Claiming(self._store, lambda: self._engine.claims, self._clock)
+
+    def _gating(self) -> Gating:
+        alerts = self._alerts
+        return Gating(
+            self._namespace, alerts.key, alerts.post, clock=self._clock, wall=self._wall
+        )  # fmt: skip
+
+    def _couriers(self, identity: str) -> tuple[Courier, ...]:
+        if not isinstance(self._store, AlertStore):
+            if self._alerts.hooks:
+                logger.warning("alerts: this store cannot keep what was told, nobody is told")
+            return ()
+        return tuple([
+            Courier(
+                hook, self._alerts, self._store, namespace=self._namespace, owner=identity,
+                followed=lambda: self._engine.document, count=self._count, clock=self._clock,
+                wall=self._wall,
+            )
+            for hook in self._alerts.hooks
+        ])  # fmt: skip
 
     def _count(self, event: str) -> None:
         self._engine.recorder.count(event)
@@ -201,14 +229,17 @@ class Agent:
 class _Life:
     """The threads of one process; a forked child gets its own."""
 
-    def __init__(self, chores: Chores, listener: Listener) -> None:
+    def __init__(self, chores: Chores, listener: Listener, couriers: Sequence[Courier]) -> None:
         self.chores = chores
         self._listener = listener
+        self._couriers = couriers
         self._lock = Lock()
         self._threads: tuple[Thread, ...] = ()
 
     def start(self) -> None:
         roles = {"chores": self.chores.run, "listener": self._listener.run}
+        for number, courier in enumerate(self._couriers):
+            roles[f"alerts-{number}"] = partial(courier.run, self.chores.stopping)
         if len(self._threads) == len(roles):
             return
         with self._lock:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from canary_middleware import verbs
 from canary_middleware.agent.elapsed import Stays
+from canary_middleware.agent.gating import Gating
 from canary_middleware.agent.precaution import broken
 from canary_middleware.agent.troubles import Attempts, Troubles
 from canary_middleware.core.caps import stable_values, usual_cap
 from canary_middleware.core.command import Command
-from canary_middleware.core.controller import Move, Situation, decide
+from canary_middleware.core.controller import Move, Situation, asks, decide
 from canary_middleware.core.evidence import evidence_of
 from canary_middleware.core.model import Cohort
 from canary_middleware.core.promotion import BASELINE
@@ -121,6 +123,7 @@ class Leading:
         clock: monotonic seconds.
         wall: wall-clock seconds.
         chance: uniform in [0, 1).
+        gates: asks webhooks that must agree.
     """
 
     def __init__(
@@ -137,8 +140,10 @@ class Leading:
         clock: Callable[[], float],
         wall: Callable[[], float],
         chance: Callable[[], float],
+        gates: Gating,
     ) -> None:
         self._store = store
+        self._gates = gates
         self._judged = judged
         self._name = name
         self._followed = followed
@@ -230,6 +235,8 @@ class Leading:
             one.reader = Reader(self._store, name, entry.release)
         self._tell_refused(name, measures)
         situation = self._situation(name, entry, measures, one)
+        if leads:
+            situation = self._asked(name, situation, measures)
         move = decide(situation)
         if move is not None and (leads or _protects(move, situation)):
             return self._act(document, name, entry, move, measures, situation.elapsed)
@@ -256,6 +263,14 @@ class Leading:
             ceiling=None if precaution is None else broken(precaution, ledgers.pulse),
         )
 
+    def _asked(self, name: str, at: Situation, found: Measured) -> Situation:
+        """With what the webhook gate says, where nothing else stands before the next step."""
+        onward = asks(at)
+        if onward is None:
+            return at
+        evidence = partial(_evidence, at.entry, found, at.elapsed)
+        return replace(at, gate=self._gates.answer(name, at.entry, onward.why, evidence))
+
     def _act(
         self,
         document: Document,
@@ -265,9 +280,7 @@ class Leading:
         found: Measured,
         elapsed: float,
     ) -> bool:
-        evidence = evidence_of(
-            found.verdict, entry, elapsed, drill=entry.drill, seen=found.ledgers.seen
-        )
+        evidence = _evidence(entry, found, elapsed)
         command = move.command(name, entry.release)
         return self._write(document, command, evidence, f"{move.verb.value}: {move.why}")
 
@@ -349,6 +362,10 @@ def usual(ledgers: Ledgers) -> tuple[int, ...] | None:
     stable = [one.latency for arm, one in ledgers.entries.items() if arm.cohort is Cohort.STABLE]
     starts = tuple(map(sum, zip(*stable, strict=True)))
     return starts if sum(starts) >= BASELINE else None
+
+
+def _evidence(entry: Entry, found: Measured, elapsed: float) -> dict[str, object]:
+    return evidence_of(found.verdict, entry, elapsed, drill=entry.drill, seen=found.ledgers.seen)
 
 
 def _protects(move: Move, situation: Situation) -> bool:

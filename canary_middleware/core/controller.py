@@ -16,7 +16,7 @@ from typing import Final
 from canary_middleware.core.command import Command
 from canary_middleware.core.effects import BREACH
 from canary_middleware.core.evidence import told
-from canary_middleware.core.gate import AGREED, GATE, Answer, held, same, shown, waiver
+from canary_middleware.core.gate import GATE, Answer, held, same, shown, waiver
 from canary_middleware.core.gauge import gate_of
 from canary_middleware.core.ratio import MISMATCH
 from canary_middleware.core.state import ACTIVE, Entry, Phase, Verb
@@ -105,12 +105,15 @@ def decide(situation: Situation) -> Move | None:
     return _noted(entry, move)
 
 
-def asks(situation: Situation) -> bool:
-    """Whether only the webhook gate stands between here and the next step, and it has to agree."""
-    if not _gated(situation.entry) or waiver(situation.entry.step) in situation.entry.waived:
-        return False
-    move = decide(replace(situation, gate=AGREED))
-    return move is not None and move.verb in (Verb.ADVANCE, Verb.PROMOTE)
+def asks(situation: Situation) -> Move | None:
+    """The next step, if only the webhook gate stands before it, which has to agree."""
+    entry = situation.entry
+    if not _gated(entry) or waiver(entry.step) in entry.waived:
+        return None
+    course = replace(entry.plan.course, asks="")
+    ungated = replace(entry, plan=replace(entry.plan, course=course))
+    move = decide(replace(situation, entry=ungated))
+    return move if move is not None and move.verb in (Verb.ADVANCE, Verb.PROMOTE) else None
 
 
 def _noted(entry: Entry, move: Move) -> Move | None:
