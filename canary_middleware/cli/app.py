@@ -18,6 +18,7 @@ from canary_middleware.cli import (
     explain,
     kill,
     looks,
+    panel,
     simulate,
     token,
     watch,
@@ -55,7 +56,7 @@ def cli() -> None:
 
 
 for _title, _commands in (
-    ("Look", (looks.status, watch.watch, looks.history, explain.explain)),
+    ("Look", (looks.status, watch.watch, panel.panel, looks.history, explain.explain)),
     ("Move one rollout", (
         changes.start, changes.weight, *changes.MOVES, changes.resume, changes.promote,
         changes.rollback, changes.finish, changes.rebase,

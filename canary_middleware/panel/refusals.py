@@ -63,7 +63,7 @@ _WORDS: Final = {404: "There is nothing here.", 405: "That cannot be done here i
 def for_program(scope: Scope) -> bool:
     """Whether the asker is a program, and no person who reads pages."""
     path = app_path(scope)
-    return path == "/events" or path.endswith("/events") or path.startswith("/api/")
+    return path == "/events" or path.startswith("/api/")
 
 
 class FailuresMiddleware:

@@ -1,0 +1,176 @@
+"""The panel as a server of its own: bounds for connections, and an end that nobody waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+MOST_CONNECTIONS: Final = 256
+PATIENCE: Final = 10.0
+"""Seconds in which the head of a request has to be there."""
+GRACE: Final = 3
+"""Seconds that requests which run may still take when the server ends."""
+_LONGEST_HEAD: Final = 16 * 1024
+"""Bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """What the server shows of itself, as files in PEM."""
+
+    certificate: str
+    key: str | None = None
+
+
+def serve(
+    app: ASGIApp,
+    listening: socket.socket,
+    *,
+    tls: Tls | None = None,
+    root_path: str = "",
+    started: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Args:
+        app: the panel.
+        listening: where; it is closed at the end.
+        tls: to speak TLS.
+        root_path: where a proxy that cuts paths has mounted it.
+        started: called when it answers.
+
+    Raises:
+        OSError: a file of ``tls`` cannot be read, or is none.
+    """
+    leaving = Leaving(app)
+    config = uvicorn.Config(
+        leaving,
+        http=BoundedProtocol,
+        ws="none",
+        root_path=root_path,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # whom to believe about clients is said by `trust`
+        h11_max_incomplete_event_size=_LONGEST_HEAD,
+        timeout_graceful_shutdown=GRACE,
+        ssl_certfile=tls.certificate if tls else None,
+        ssl_keyfile=tls.key if tls else None,
+    )
+    _Server(config, leaving, started).run([listening])
+
+
+class _Server(uvicorn.Server):
+    def __init__(
+        self, config: uvicorn.Config, leaving: Leaving, started: Callable[[], None]
+    ) -> None:
+        super().__init__(config)
+        self._leaving, self._tell = leaving, started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._tell()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._leaving.end()
+        await super().shutdown(sockets)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # As uvicorn's, which raises the signal again at the end: here it is the usual way to end.
+        handlers = {
+            number: signal.signal(number, self.handle_exit)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+
+class Leaving:
+    """Ends answers that go on, such as event streams, when the server ends.
+
+    Otherwise it would wait for them until its grace is over, and then tear them.
+
+    Args:
+        app: the panel.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._going_on: set[asyncio.Task[object]] = set()
+
+    def end(self) -> None:
+        """End them all."""
+        for task in self._going_on:
+            task.cancel()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection."""
+        task = asyncio.current_task()
+
+        async def watched(message: Message) -> None:
+            if task is not None and message.get("more_body"):
+                self._going_on.add(task)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except asyncio.CancelledError:
+            if task not in self._going_on:
+                raise
+            task.uncancel()
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            if task is not None:
+                self._going_on.discard(task)
+
+
+class BoundedProtocol(H11Protocol):
+    """A connection that has to send a request in time, and one of so many.
+
+    When there are too many, the one that has waited longest without a request makes room: so people
+    get through where somebody opens connections and says nothing.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        """Somebody has connected."""
+        super().connection_made(transport)
+        self.since = self.loop.time()
+        self._look = self.loop.call_later(PATIENCE, self._look_after)
+        if len(self.connections) > MOST_CONNECTIONS:
+            waiting = [one for one in self.connections if isinstance(one, BoundedProtocol)]
+            oldest = min(filter(BoundedProtocol.waits, waiting), key=lambda one: one.since)
+            oldest.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is over."""
+        self._look.cancel()
+        super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        """The next request may come."""
+        self.since = self.loop.time()
+        super().on_response_complete()
+
+    def waits(self) -> bool:
+        """Whether no request is under way."""
+        cycle = getattr(self, "cycle", None)  # uvicorn types it as always there
+        return cycle is None or cycle.response_complete
+
+    def _look_after(self) -> None:
+        if self.waits() and self.loop.time() - self.since >= PATIENCE:
+            self.transport.close()
+        elif not self.transport.is_closing():
+            self._look = self.loop.call_later(PATIENCE / 4, self._look_after)
