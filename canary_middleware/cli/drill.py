@@ -173,7 +173,7 @@ def _rehearse(
         for line in _reported(rollout, result):
             say(shown(line))
     else:
-        print_json(_shape(rollout, result))
+        print_json(shape(rollout, result))
     return DETECTED if result.detected else NOT_DETECTED
 
 
@@ -269,7 +269,8 @@ def _advice(rollout: str, found: Result) -> Iterator[str]:
     yield _anew(rollout)
 
 
-def _shape(rollout: str, found: Result) -> dict[str, object]:
+def shape(rollout: str, found: Result) -> dict[str, object]:
+    """As docs/drill.md promises."""
     return {
         "rollout": rollout,
         "release": found.release,

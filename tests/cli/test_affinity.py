@@ -25,7 +25,6 @@ from canary_middleware.core.state import Plan
 from canary_middleware.core.token import TokenCodec
 from canary_middleware.wsgi import CanaryMiddleware
 from tests.cli.conftest import Answer, Shell
-from tests.cli.test_docs import keys, promised
 from tests.scenarios import wsgi_driver
 from tests.scenarios.words import Ask as Request
 from tests.support.servers import wait_until
@@ -237,18 +236,6 @@ def test_what_was_never_started_has_nothing_to_revoke(shop: Shell) -> None:
     answer = shop("affinity", "revoke", "search", "--all", "--yes")
     assert (answer.code, answer.out) == (1, "")
     assert "search: was never started" in answer.err
-
-
-def test_the_shapes_have_the_promised_names(shop: Shell) -> None:
-    claim(shop, NAME, 5)
-    for words in (
-        ("list", "checkout"),
-        ("count", "checkout"),
-        ("show", "checkout", "--subject", NAME),
-        ("revoke", "checkout", "--subject", NAME),
-    ):
-        verb = f"affinity {words[0]}"
-        assert keys(shop("affinity", *words, "--json").json) == keys(promised(verb)), verb
 
 
 # --- beside a running process -------------------------------------------------------------------
