@@ -81,9 +81,14 @@ class Connection:
             store.close()
 
     @property
+    def file(self) -> Path | None:
+        """The file of the store, if it is one."""
+        return _file(self._where()[0])
+
+    @property
     def missing(self) -> Path | None:
         """The file of the store, where there is none yet."""
-        file = _file(self._where()[0])
+        file = self.file
         return None if file is None or file.exists() else file
 
     @property
