@@ -1,0 +1,69 @@
+"""Pictures of a running panel for the docs: overview and rollout, two themes, two sizes.
+
+``python -m tests.panel.screenshots URL TOKEN [ROLLOUT] [DIRECTORY]``
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Final, Literal
+
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+
+ROOT: Final = Path(__file__).parents[2]
+SIZES: Final = {"desktop": (1280, 860), "phone": (390, 844)}
+THEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
+LONGEST: Final = 2_600
+"""Pixels of the height of a picture."""
+
+
+def launch(playwright: Playwright) -> Browser:
+    """Debian's Chromium, without a window."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert path, "no Chromium: apt-get install chromium"
+    return playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+
+
+def sign_in(page: Page, url: str, token: str) -> None:
+    """As a person does."""
+    page.goto(f"{url}/sign-in")
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_selector("body[data-live]")
+
+
+def picture(context: BrowserContext, url: str, path: str, file: Path) -> None:
+    """One page, as far as it is read in a document."""
+    page = context.new_page()
+    page.goto(f"{url}{path}")
+    page.wait_for_function("document.getElementById('live').textContent.startsWith('Live')")
+    height = page.evaluate("document.documentElement.scrollHeight")
+    size = page.viewport_size or {"width": 390, "height": 844}
+    page.set_viewport_size({"width": size["width"], "height": min(height, LONGEST)})
+    page.screenshot(path=file)
+    page.close()
+    print(f"{file}: {file.stat().st_size // 1024} kB")
+
+
+def main(arguments: list[str]) -> None:
+    url, token = arguments[0].rstrip("/"), arguments[1]
+    rollout = arguments[2] if len(arguments) > 2 else "checkout"
+    directory = Path(arguments[3]) if len(arguments) > 3 else ROOT / "docs" / "screenshots"
+    directory.mkdir(parents=True, exist_ok=True)
+    pages = {"overview": "/", "rollout": f"/rollouts/{rollout}"}
+    with sync_playwright() as playwright, launch(playwright) as browser:
+        for size, (width, height) in SIZES.items():
+            for theme in THEMES:
+                context = browser.new_context(
+                    viewport={"width": width, "height": height}, color_scheme=theme
+                )
+                sign_in(context.new_page(), url, token)
+                for name, path in pages.items():
+                    picture(context, url, path, directory / f"{name}-{theme}-{size}.png")
+                context.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
