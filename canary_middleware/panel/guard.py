@@ -81,7 +81,8 @@ class Guard:
         if refused.wait:
             return too_many(request, refused.wait)
         if not self._access.signs_in:
-            return refusal(request, 403, "The application does not let you in here.")
+            words = "The application does not let you in here."
+            return refusal(request, 403, words, code="not_signed_in")
         if for_program(request.scope) or request.method not in READING:
             words = "Sign in, or send a token: Authorization: Bearer cnp_..."
             headers = {"WWW-Authenticate": "Bearer"}
@@ -144,4 +145,4 @@ def _refused(request: Request, admitted: Admitted) -> Response | None:
 def forgery_refusal(request: Request) -> Response:
     """The answer to what another site may have sent."""
     words = "This did not come from a page of the panel: load the page anew, and try again there."
-    return refusal(request, 403, words)
+    return refusal(request, 403, words, code="forged")

@@ -26,11 +26,18 @@ _LONGEST: Final = 256
 
 
 def refusal(
-    request: Request, status: int, words: str, headers: Mapping[str, str] | None = None
+    request: Request,
+    status: int,
+    words: str,
+    headers: Mapping[str, str] | None = None,
+    code: str = "",
 ) -> Response:
-    """A refusal in the form that the asker reads: a sentence on a page, or a problem as JSON."""
+    """A refusal in the form that the asker reads: a sentence on a page, or a problem as JSON.
+
+    Programs get ``code``; by default the usual one of the status.
+    """
     if for_program(request.scope):
-        return problems.of_status(status, words, headers=headers)
+        return problems.of_status(status, words, headers=headers, code=code)
     answer = page(request, "error.html", status, status=status, words=words)
     answer.headers.update(headers or {})
     return answer

@@ -26,7 +26,7 @@ from canary_middleware.panel.site import Site
 logger = logging.getLogger("canary_middleware.panel")
 
 Handler = Callable[[Request], Awaitable[Response]]
-_PREFIX: Final = "/api"
+PREFIX: Final = "/api"
 
 
 def routes(site: Site) -> list[BaseRoute]:
@@ -37,10 +37,10 @@ def routes(site: Site) -> list[BaseRoute]:
     found: list[BaseRoute] = []
     for path, methods in by_path().items():
         handlers = {method: _handler(site, one) for method, one in methods.items()}
-        found.append(Route(_PREFIX + path, _Path(handlers)))
+        found.append(Route(PREFIX + path, _Path(handlers)))
     described = json.loads(json.dumps(describe(site.namespace)))
-    found.append(Route(_PREFIX + DESCRIPTION, _Path({"GET": _told(described)})))
-    return [*found, Route(_PREFIX + "/{rest:path}", _Path({}))]
+    found.append(Route(PREFIX + DESCRIPTION, _Path({"GET": _told(described)})))
+    return [*found, Route(PREFIX + "/{rest:path}", _Path({}))]
 
 
 class _Path:
