@@ -1,4 +1,4 @@
-"""The panel as a server of its own: bounds for connections, and an end that nobody waits for."""
+"""The panel as a server of its own: bounds for its connections, and an end in order."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import uvicorn
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MOST_CONNECTIONS: Final = 256
-PATIENCE: Final = 10.0
-"""Seconds in which the head of a request has to be there."""
+PATIENCE: Final = 15.0
+"""Seconds in which a request has to be there; a body that is late gets an answer before."""
 GRACE: Final = 3
 """Seconds that requests which run may still take when the server ends."""
 _LONGEST_HEAD: Final = 16 * 1024
@@ -51,9 +51,8 @@ def serve(
     Raises:
         OSError: a file of ``tls`` cannot be read, or is none.
     """
-    leaving = Leaving(app)
     config = uvicorn.Config(
-        leaving,
+        app,
         http=BoundedProtocol,
         ws="none",
         root_path=root_path,
@@ -66,23 +65,17 @@ def serve(
         ssl_certfile=tls.certificate if tls else None,
         ssl_keyfile=tls.key if tls else None,
     )
-    _Server(config, leaving, started).run([listening])
+    _Server(config, started).run([listening])
 
 
 class _Server(uvicorn.Server):
-    def __init__(
-        self, config: uvicorn.Config, leaving: Leaving, started: Callable[[], None]
-    ) -> None:
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
         super().__init__(config)
-        self._leaving, self._tell = leaving, started
+        self._tell = started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._tell()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._leaving.end()
-        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -98,50 +91,11 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-class Leaving:
-    """Ends answers that go on, such as event streams, when the server ends.
-
-    Otherwise it would wait for them until its grace is over, and then tear them.
-
-    Args:
-        app: the panel.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        self._going_on: set[asyncio.Task[object]] = set()
-
-    def end(self) -> None:
-        """End them all."""
-        for task in self._going_on:
-            task.cancel()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One connection."""
-        task = asyncio.current_task()
-
-        async def watched(message: Message) -> None:
-            if task is not None and message.get("more_body"):
-                self._going_on.add(task)
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watched)
-        except asyncio.CancelledError:
-            if task not in self._going_on:
-                raise
-            task.uncancel()
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-        finally:
-            if task is not None:
-                self._going_on.discard(task)
-
-
 class BoundedProtocol(H11Protocol):
-    """A connection that has to send a request in time, and one of so many.
+    """A connection that has to send its requests in time, and one of so many.
 
-    When there are too many, the one that has waited longest without a request makes room: so people
-    get through where somebody opens connections and says nothing.
+    When there are too many, the one that has sent no whole request for longest makes room: so
+    people get through where somebody opens connections and says nothing, or little.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
@@ -150,9 +104,8 @@ class BoundedProtocol(H11Protocol):
         self.since = self.loop.time()
         self._look = self.loop.call_later(PATIENCE, self._look_after)
         if len(self.connections) > MOST_CONNECTIONS:
-            waiting = [one for one in self.connections if isinstance(one, BoundedProtocol)]
-            oldest = min(filter(BoundedProtocol.waits, waiting), key=lambda one: one.since)
-            oldest.transport.close()
+            ours = [one for one in self.connections if isinstance(one, BoundedProtocol)]
+            min(filter(BoundedProtocol.waits, ours), key=lambda one: one.since).transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over."""
@@ -165,9 +118,9 @@ class BoundedProtocol(H11Protocol):
         super().on_response_complete()
 
     def waits(self) -> bool:
-        """Whether no request is under way."""
+        """Whether there is no whole request that is under way."""
         cycle = getattr(self, "cycle", None)  # uvicorn types it as always there
-        return cycle is None or cycle.response_complete
+        return cycle is None or cycle.response_complete or cycle.more_body
 
     def _look_after(self) -> None:
         if self.waits() and self.loop.time() - self.since >= PATIENCE:

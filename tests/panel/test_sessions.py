@@ -1,0 +1,68 @@
+"""Sessions: who holds one, until when, and what ends them."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from canary_middleware.panel.people import Person, Role
+from canary_middleware.panel.sessions import LIFE, holder, issue
+from canary_middleware.panel.tokens import Line, mint, parse, written
+
+NOW = 1_700_000_000.0
+
+
+def line(name: str = "alice", token: str | None = None) -> Line:
+    lines, problems = parse(written(Person(name, Role.VIEW), token or mint()), "t")
+    assert not problems
+    return lines[0]
+
+
+ALICE, BOB = line("alice"), line("bob")
+VALUE = issue(ALICE, "shop", NOW)
+
+
+def test_lasts_for_twelve_hours_and_nothing_prolongs_it() -> None:
+    for later in (0.0, 60.0, LIFE - 1.0):
+        assert holder(VALUE, [BOB, ALICE], "shop", NOW + later) == ALICE
+    assert holder(VALUE, [ALICE], "shop", NOW + LIFE) is None
+
+
+def test_bears_a_clock_that_is_a_little_behind_and_none_from_the_future() -> None:
+    assert holder(VALUE, [ALICE], "shop", NOW - 200) == ALICE
+    assert holder(VALUE, [ALICE], "shop", NOW - 3_600) is None
+
+
+def test_ends_with_its_line_and_with_its_token() -> None:
+    assert holder(VALUE, [BOB], "shop", NOW) is None
+    assert holder(VALUE, [line("alice")], "shop", NOW) is None
+
+
+def test_takes_what_the_line_says_now() -> None:
+    token = mint()
+    value = issue(line("alice", token), "shop", NOW)
+    renamed, _ = parse(written(Person("Alice", Role.OPERATE), token), "t")
+    found = holder(value, renamed, "shop", NOW)
+    assert found is not None
+    assert found.person == Person("Alice", Role.OPERATE)
+
+
+def test_is_of_one_namespace() -> None:
+    assert holder(VALUE, [ALICE], "other", NOW) is None
+
+
+def test_says_nothing_of_token_or_hash() -> None:
+    assert ALICE.digest.hex() not in VALUE
+    assert ALICE.digest.hex()[:8] not in VALUE
+
+
+@given(st.text(max_size=200) | st.binary(max_size=200).map(lambda raw: raw.decode("latin-1")))
+def test_nobody_makes_one_up(text: str) -> None:
+    assert holder(text, [ALICE, BOB], "shop", NOW) is None
+
+
+@given(st.integers(0, len(VALUE) - 1), st.characters(codec="ascii"))
+def test_a_changed_one_is_none(place: int, character: str) -> None:
+    changed = VALUE[:place] + character + VALUE[place + 1 :]
+    assert holder(changed, [ALICE, BOB], "shop", NOW) == (ALICE if changed == VALUE else None)
+    assert holder(VALUE.replace(ALICE.id, BOB.id), [ALICE, BOB], "shop", NOW) is None
