@@ -1,4 +1,4 @@
-"""Every name that telemetry uses, with what it means; docs/telemetry.md is generated from here.
+"""Every name that telemetry uses, with what it means; the source of docs/reference/metrics.md.
 
 ``feature_flag.*`` follows the semantic conventions of OpenTelemetry
 (https://opentelemetry.io/docs/specs/semconv/feature-flags/feature-flags-events/, status "release
@@ -198,7 +198,7 @@ LABELS: Final = (
 
 
 def reference() -> str:
-    """The tables of docs/telemetry.md, in Markdown."""
+    """The tables of docs/reference/metrics.md, in Markdown."""
     return "\n\n".join(
         (
             "### Attributes of spans\n\n" + _attributes(SPAN_ATTRIBUTES),
