@@ -6,7 +6,6 @@ import platform
 import sys
 from typing import Any, Final
 
-from canary_middleware import __version__
 from canary_middleware.core.facts import Cookies, Facts, Traced, fingerprint
 from canary_middleware.engine.engine import Engine
 from canary_middleware.telemetry import Telemetry
@@ -22,7 +21,7 @@ def gather(engine: Engine) -> Facts:
     settings, visitors, observer = engine.settings, engine.visitors, engine.observer
     server = next((name for name in _SERVERS if name in sys.modules), "")
     return Facts(
-        library=__version__,
+        library=_version(),
         python=platform.python_version(),
         signs=tuple(map(fingerprint, settings.keys)),
         buckets=fingerprint(settings.bucket_secret),
@@ -40,6 +39,12 @@ def gather(engine: Engine) -> Facts:
 
 
 _WORDS: Final = {True: "on", False: "off", "auto": "auto"}
+
+
+def _version() -> str:
+    # The package is there as long as one of its modules is; to import it from here would turn the
+    # layers around, as it leads to all of them.
+    return str(vars(sys.modules[__name__.partition(".")[0]])["__version__"])
 
 
 def threads_of(uwsgi: Any) -> bool | None:

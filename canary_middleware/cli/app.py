@@ -14,6 +14,7 @@ from canary_middleware.cli import (
     changes,
     completion,
     demo,
+    doctor,
     drill,
     explain,
     kill,
@@ -56,7 +57,9 @@ def cli() -> None:
 
 
 for _title, _commands in (
-    ("Look", (looks.status, watch.watch, panel.panel, looks.history, explain.explain)),
+    ("Look", (
+        looks.status, watch.watch, panel.panel, looks.history, explain.explain, doctor.doctor,
+    )),
     ("Move one rollout", (
         changes.start, changes.weight, *changes.MOVES, changes.resume, changes.promote,
         changes.rollback, changes.finish, changes.rebase,
