@@ -9,7 +9,9 @@ from typing import Final, ParamSpec, TypeVar
 import anyio
 import anyio.to_thread
 
+from canary_middleware.overview.series import Reader
 from canary_middleware.stores import StateStore
+from canary_middleware.stores.protocol import SeriesStore
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -25,11 +27,15 @@ class Site:
     Args:
         store: holds the control state. Blocking; asked in threads only.
         namespace: its name, for people.
+
+    Attributes:
+        charts: reads the points of charts, for all routes; ``None`` where the store keeps none.
     """
 
     def __init__(self, store: StateStore, namespace: str) -> None:
         self.store = store
         self.namespace = namespace
+        self.charts = Reader(store) if isinstance(store, SeriesStore) else None
         self._limiter: anyio.CapacityLimiter | None = None
         self._urgent: anyio.CapacityLimiter | None = None
 

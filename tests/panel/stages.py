@@ -7,13 +7,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from canary_middleware import Guard, Ramp, Rollout, verbs
+from canary_middleware.core.codec_series import encode
 from canary_middleware.core.command import Command
 from canary_middleware.core.drill import Drill, Fault
+from canary_middleware.core.model import Cohort
 from canary_middleware.core.records import ProcessReport
+from canary_middleware.core.series import Counts, Head, Point, Version, slot_of
 from canary_middleware.core.state import Plan, Verb
 from canary_middleware.stores import StateStore
+from canary_middleware.stores.protocol import SeriesStore
 
 BY = "test"
+CANARY, STABLE = Cohort.CANARY, Cohort.STABLE
 PLAN = Plan.from_rollout(
     Rollout(
         "any", stable="1.4.2", canary="1.5.0", paths=["/checkout"], guards=Guard.defaults(),
@@ -38,6 +43,19 @@ def ramping(store: StateStore, name: str) -> None:
 def paused(store: StateStore, name: str) -> None:
     declared(store, name)
     verbs.start(store, name, by=BY, weight=5_000)
+
+
+def drawn(store: StateStore, name: str, now: float) -> None:
+    """At 5 %, with two minutes of points until now."""
+    paused(store, name)
+    assert isinstance(store, SeriesStore)
+    for at in range(1, 14):
+        slot = slot_of(now) - 13 + at
+        canary = Counts(10 * at, at, 0, {100: 9 * at}, {"orders": (at, 0)})
+        stable = Counts(190 * at, 0, 2 * at, {90: 190 * at})
+        head = Head(slot, slot * 10 + 0.5, 1, 5_000, "paused")
+        versions = (Version(CANARY, "1.5.0", canary), Version(STABLE, "1.4.2", stable))
+        store.append(name, slot, encode(Point(head, versions)))
 
 
 def waiting(store: StateStore, name: str) -> None:

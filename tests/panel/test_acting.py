@@ -350,7 +350,13 @@ def test_no_kill_fails_for_a_long_reason() -> None:
 
 
 def test_reads_forms() -> None:
-    pairs = [("why", "good"), ("weight", "5%"), ("release", ""), ("if_revision", "7"), ("anyway", "1")]
+    pairs = [
+        ("why", "good"),
+        ("weight", "5%"),
+        ("release", ""),
+        ("if_revision", "7"),
+        ("anyway", "1"),
+    ]
     action = read_form("weight", NAME, pairs)
     assert (action.weight, action.release, action.if_revision) == (5_000, None, 7)
     assert action.anyway

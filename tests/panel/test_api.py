@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -178,6 +179,31 @@ def test_parameters_are_strict(api: Api, query: str) -> None:
 def test_no_look_takes_what_it_does_not_know(look: Operation, api: Api) -> None:
     path = PREFIX + look.path.replace("{rollout}", "x")
     assert api.get(f"{path}?y=1").status == 422
+
+
+def test_tells_what_was_measured_over_time(api: Api, store: StateStore) -> None:
+    now = time.time()
+    stages.drawn(store, NAME, now)
+    since = int(now) - 200
+    found = api.get(f"/api/rollouts/{NAME}/series?since={since}&until={int(now) + 20}").json
+    assert found["step"] == 10
+    canary, stable = found["versions"]
+    assert (canary["cohort"], stable["version"]) == ("canary", "1.4.2")
+    assert {one for one in canary["rate"] if one is not None} == {1.0}
+    assert {one for one in canary["errors"] if one is not None} == {0.1}
+    assert None in canary["p99"]  # before the first point
+    assert found["weights"][-1]["weight"] == "5%"
+    whole = api.get(f"/api/rollouts/{NAME}/series?points=3").json
+    assert len(whole["times"]) <= 4
+    assert len(whole["versions"]) == 2
+
+
+def test_a_chart_ends_after_its_beginning(api: Api, store: StateStore) -> None:
+    stages.paused(store, NAME)
+    assert api.get(f"/api/rollouts/{NAME}/series?since=20&until=20").code == "bad_input"
+    assert api.get(f"/api/rollouts/{NAME}/series?until=0").code == "bad_input"
+    assert api.get("/api/rollouts/nobody/series").code == "unknown_rollout"
+    assert api.get(f"/api/rollouts/{NAME}/series?until=100000000000").json["versions"] == []
 
 
 # --- verbs --------------------------------------------------------------------------------------

@@ -9,15 +9,20 @@ from typing import Any, Final
 from canary_middleware import verbs
 from canary_middleware.core.records import Audit
 from canary_middleware.core.validate import NAME
-from canary_middleware.errors import UnknownRolloutError
+from canary_middleware.errors import Problem, StoreError, UnknownRolloutError
 from canary_middleware.overview import doubts, shapes
+from canary_middleware.overview import series as charts
 from canary_middleware.overview.gathering import gather, view
+from canary_middleware.overview.series import POINTS
 from canary_middleware.overview.wording import shown
+from canary_middleware.panel.action import BadInputError
 from canary_middleware.panel.site import Site
 
 Look = Callable[[Site, str, Mapping[str, int | None]], Any]
 """Site, name of a rollout (``""`` where the path has none) and parameters → what JSON has."""
 
+DAY: Final = 86_400
+"""Seconds."""
 KEPT: Final = 1_000
 """Lines of history that a store keeps."""
 
@@ -52,6 +57,18 @@ def history(site: Site, rollout: str, query: Mapping[str, int | None]) -> Any:
     if rollout and not lines:
         _known(site, rollout)
     return [shapes.audit(line) for line in page(lines, limit, before)]
+
+
+def series(site: Site, rollout: str, query: Mapping[str, int | None]) -> Any:
+    """What was measured over time, by version."""
+    _known(site, rollout)
+    until = query["until"] if query["until"] is not None else int(time.time())
+    since = query["since"] if query["since"] is not None else max(0, until - DAY)
+    if since >= until:
+        raise BadInputError([Problem("since", "is not before until", "seconds since the epoch")])
+    if site.charts is None:
+        raise StoreError("this store keeps no points of charts")
+    return charts.shape(site.charts.read(rollout, since, until, query["points"] or POINTS))
 
 
 def page(lines: Sequence[Audit], limit: int, before: int | None) -> Sequence[Audit]:

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from canary_middleware.core.model import Cohort, Memory, Policy
+from canary_middleware.core.series import PHASES
 from canary_middleware.core.state import Phase
+from canary_middleware.overview.lines import QUANTILES
 
 Schema = Mapping[str, Any]
 
@@ -152,6 +154,32 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
     ),
     "Rollout": _object(
         **_SEEN, **_VIEW, kills=_list(_ref("Kill")), releases=_list(_ref("Release"))
+    ),
+    "Points": {
+        "type": "array", "items": _perhaps(_NUMBER),
+        "description": "One per step; null where nothing was measured.",
+    },
+    "Chart": _object(
+        rollout=_TEXT, since=_TIME, until=_TIME,
+        step={"type": "number", "description": "Seconds of a step."},
+        times=_list({"type": "number", "description": "End of a step."}),
+        versions=_list(_object(
+            version=_TEXT,
+            cohort=_perhaps({"enum": [one.value for one in Cohort]}),
+            **dict.fromkeys(
+                ("rate", "errors", "client_errors", *QUANTILES), _ref("Points")
+            ),
+            observed={
+                "type": "object",
+                "additionalProperties": _object(
+                    share=_ref("Points"), above=_ref("Points"), value=_ref("Points")
+                ),
+            },
+        )),
+        weights=_list(_object(
+            since=_TIME, until=_TIME, run=_WHOLE, weight=_WEIGHT, phase={"enum": list(PHASES)}
+        )),
+        refused={"type": "integer", "description": "Points that cannot be read."},
     ),
     "Change": _object(**_NAMED, **_RELEASE, **_WARNED),
     "Killed": _object(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from canary_middleware.overview.series import POINTS
 from canary_middleware.panel.action import OF_EVERYTHING, VERBS
 from canary_middleware.panel.api import looking
 from canary_middleware.panel.api.looking import KEPT, Look
@@ -54,6 +55,12 @@ _PAGE: Final = (
     Parameter("limit", "How many lines; those of one revision stay together.", 1, 200, 20),
     Parameter("before", "Only lines of earlier revisions than this one.", 0, _LAST),
 )
+_FAR: Final = 10**11
+_SPAN: Final = (
+    Parameter("since", "Seconds since the epoch; a day before `until` by default.", 0, _FAR),
+    Parameter("until", "Seconds since the epoch; now by default.", 0, _FAR),
+    Parameter("points", "Steps at most; a step has whole tens of seconds.", 1, 1_000, POINTS),
+)
 
 
 def _looks() -> tuple[Operation, ...]:
@@ -67,6 +74,9 @@ def _looks() -> tuple[Operation, ...]:
         Operation("GET", "/rollouts/{rollout}/history", "rollout_history",
                   f"Its history, the newest first, of the last {KEPT} lines.", "History",
                   looking.history, parameters=_PAGE),
+        Operation("GET", "/rollouts/{rollout}/series", "series",
+                  "Rates, shares and quantiles per version over time; null where nothing was "
+                  "measured.", "Chart", looking.series, parameters=_SPAN),
         Operation("GET", "/history", "history",
                   f"All history, the newest first, of the last {KEPT} lines.", "History",
                   looking.history, parameters=_PAGE),
