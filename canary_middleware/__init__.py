@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from canary_middleware.core.ramp import Ramp, Step
     from canary_middleware.core.service import Callers
+    from canary_middleware.core.webhook import Webhook
     from canary_middleware.errors import CanaryError, ConfigurationError
     from canary_middleware.targets.versioned import versioned
 
@@ -46,6 +47,7 @@ __all__ = [
     "Rollout",
     "Step",
     "Visitor",
+    "Webhook",
     "current",
     "observe",
     "versioned",
@@ -56,8 +58,8 @@ _HOMES: Final = {
     "Canary": "canary", "CanaryError": "errors", "Cohort": "core.model",
     "ConfigurationError": "errors", "Guard": "core.guards", "Precaution": "core.guards",
     "Ramp": "core.ramp", "Reason": "core.model", "Rescue": "core.model", "Rollout": "core.model",
-    "Step": "core.ramp", "Visitor": "core.model", "current": "context", "observe": "context",
-    "versioned": "targets.versioned",
+    "Step": "core.ramp", "Visitor": "core.model", "Webhook": "core.webhook",
+    "current": "context", "observe": "context", "versioned": "targets.versioned",
 }  # fmt: skip
 
 

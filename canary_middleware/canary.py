@@ -15,6 +15,7 @@ from typing import Any
 
 from canary_middleware.agent import Agent
 from canary_middleware.agent.affinity import BUDGET, asker
+from canary_middleware.agent.alerting import Alerts
 from canary_middleware.core import validate
 from canary_middleware.core.cookie import CookieFormat, Secure
 from canary_middleware.core.model import Memory, Reason, Rollout
@@ -22,6 +23,7 @@ from canary_middleware.core.records import Audit
 from canary_middleware.core.service import Callers, caller_problems
 from canary_middleware.core.state import Document, Plan, Verb
 from canary_middleware.core.transitions import Command, apply
+from canary_middleware.core.webhook import Webhook, alert_problems, gate_problems
 from canary_middleware.core.weight import parse_weight
 from canary_middleware.engine.engine import Engine, Identify, Observer, Settings
 from canary_middleware.errors import ConfigurationError, Problem
@@ -73,6 +75,9 @@ class Canary:
             is made when it is missing, what it stands in is not.
         claim_budget: seconds that a request waits for the store with shared affinity, at most;
             after that the bucket decides.
+        alerts: whom to tell what happens, as :class:`~canary_middleware.core.webhook.Webhook`;
+            see docs/alerts.md.
+        webhook_secret: signs what is sent to them and to the gates of ramps.
         autostart: only with ``memory://``: start every rollout at this weight.
         telemetry: an :class:`~canary_middleware.telemetry.Telemetry`, ``None`` for the default,
             which uses the global OpenTelemetry providers, ``False`` for none.
@@ -114,6 +119,8 @@ class Canary:
         first_load: float = 0.25,
         claim_budget: float = BUDGET,
         snapshot_path: str | Path | None = None,
+        alerts: Sequence[Webhook] = (),
+        webhook_secret: str | bytes | None = None,
         autostart: str | None = None,
         telemetry: Observer | bool | None = None,
         debug: bool = False,
@@ -137,6 +144,8 @@ class Canary:
             *validate.seconds_problems(kill_grace, "kill_grace", "such as 5.0", most=WEEK),
             *validate.seconds_problems(drain, "drain", "such as 600.0", most=WEEK),
             *_snapshot_problems(snapshot_path),
+            *alert_problems(alerts, webhook_secret),
+            *gate_problems(rollouts, webhook_secret),
             *validate.autostart_problems(autostart, shared=shared),
             *validate.observer_problems(telemetry, Observer),
             *validate.flag_problems(debug, "debug"),
@@ -172,9 +181,10 @@ class Canary:
 
         self.engine = Engine(rollouts, self._settings)
         self.engine.describe_with(_observer(telemetry, self.engine))
-        # Without guards a process that is its own namespace has nothing to do beside its requests.
-        measures = any(rollout.guards for rollout in rollouts)
-        self.agent = self._make_agent(poll, snapshot_path) if shared or measures else None
+        # Without these a process that is its own namespace has nothing to do beside its requests.
+        busy = bool(alerts) or any(rollout.guards for rollout in rollouts)
+        told = Alerts(tuple(alerts), webhook_secret)
+        self.agent = self._make_agent(poll, snapshot_path, told) if shared or busy else None
         self.asker = asker(self.engine, self.store, claim_budget)
         self.identify_is_async = validate.is_async(identify)
         self.awake = False
@@ -264,7 +274,7 @@ class Canary:
         place, text = "error_agent", "no thread for the agent: %s; stable is served (logged once)"
         self.engine.faults.warn(place, text, error)
 
-    def _make_agent(self, poll: float, snapshot_path: str | Path | None) -> Agent:
+    def _make_agent(self, poll: float, snapshot_path: str | Path | None, told: Alerts) -> Agent:
         return Agent(
             self.engine,
             self.store,
@@ -275,6 +285,7 @@ class Canary:
             in_flight=self.engine.canaries_running,
             streams=self.engine.streaming,
             silent=self.engine.silent,
+            alerts=told,
             clock=self._settings.clock,
             wall=self._settings.wall,
         )

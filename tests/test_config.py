@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from canary_middleware import Audience, Callers, Canary, ConfigurationError, Ramp, Rescue, Rollout
+from canary_middleware import (
+    Audience,
+    Callers,
+    Canary,
+    ConfigurationError,
+    Ramp,
+    Rescue,
+    Rollout,
+    Webhook,
+)
 from canary_middleware.config import canary_from, load
 from canary_middleware.config.kinds import FILE, ROLLOUT, VARIABLES
 from canary_middleware.core.guards import Action, Guard, Precaution
@@ -52,7 +61,7 @@ def mistakes(file: Path | None, **environ: str) -> dict[str, str]:
 def test_every_argument_of_the_facade_can_be_written() -> None:
     arguments = set(inspect.signature(Canary).parameters)
     only_code = {"identify", "credentials", "telemetry", "clock", "wall"}
-    files = {"secret_keys_file", "bucket_secret_file"}
+    files = {"secret_keys_file", "bucket_secret_file", "webhook_secret_file"}
     assert set(FILE) - files == arguments - only_code
     assert set(VARIABLES.values()) == set(FILE)
     declared = set(inspect.signature(Rollout).parameters)
@@ -505,6 +514,7 @@ def test_the_complete_example_loads_and_is_complete(file: Path, tmp_path: Path) 
     canary = canary_from(file, environ=environ, identify=nobody)
     assert [rollout.name for rollout in canary.engine.rollouts] == ["checkout", "search"]
     secrets = {"secret_keys", "bucket_secret", "bucket_secret_file", "autostart"}
+    secrets |= {"webhook_secret", "webhook_secret_file"}
     assert {name for name in FILE if name in example} >= set(FILE) - secrets
     assert {name for name in ROLLOUT if f"{name} = " in example} == set(ROLLOUT)
 
@@ -524,3 +534,62 @@ def test_the_ramp_of_the_page_is_one_in_code_and_in_the_file(file: Path) -> None
     (loaded,) = load(file, {}).rollouts
     assert loaded == scope["made"]
     assert loaded.ramp.weights == (10_000, 50_000)
+
+
+# --- alerts -------------------------------------------------------------------------------------
+
+HOOK = "https://hooks.example.com/s3cr3t"
+
+
+def test_alerts_are_tables_in_a_file_or_toml_in_a_variable(file: Path) -> None:
+    table = f"""
+    [[alerts]]
+    url = "{HOOK}"
+    format = "slack"
+    events = ["kill"]
+    """
+    file.write_text(MINIMAL + table)
+    expected = (Webhook(HOOK, format="slack", events=("kill",)),)
+    found = load(file, {}).settings["alerts"]
+    assert [(one.url, one.format, tuple(one.events)) for one in found] == [
+        (one.url, one.format, one.events) for one in expected
+    ]
+    spoken = load(None, {"CANARY_ALERTS": f'[{{url = "{HOOK}", secret = "{KEY}"}}]'})
+    assert spoken.problems == ()
+    assert spoken.settings["alerts"] == (Webhook(HOOK, secret=KEY),)
+
+
+def test_the_secret_of_webhooks_may_be_in_a_file_of_its_own(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "hooks").write_text(f"{KEY}\n")
+    file.write_text(f'webhook_secret_file = "hooks"\n{MINIMAL}')
+    found = load(file, {})
+    assert (found.settings["webhook_secret"], found.problems) == (KEY, ())
+    assert load(None, {"CANARY_WEBHOOK_SECRET": OTHER}).settings["webhook_secret"] == OTHER
+
+
+def test_mistakes_in_alerts_have_a_place_and_show_no_address(file: Path) -> None:
+    table = f"""
+    [[alerts]]
+    url = "{HOOK} "
+    [[alerts]]
+    uri = "{HOOK}"
+    [[alerts]]
+    url = "{HOOK}"
+    events = ["exploded"]
+    """
+    file.write_text(f'webhook_secret = "short"\n{MINIMAL}' + table)
+    found = mistakes(file)
+    assert set(found) == {
+        "alerts[1].uri", "alerts[1]", "alerts[0], url", "alerts[2], events", "webhook_secret",
+    }  # fmt: skip
+    assert "s3cr3t" not in str(found)
+    assert "short" not in str(found)
+
+
+def test_a_gate_is_part_of_a_ramp_and_must_know_who_asks(file: Path) -> None:
+    ramp = f'ramp = {{ steps = ["1%", "5%"], bake = "1h", gate = "{HOOK}" }}'
+    file.write_text(f'{MINIMAL}owner = "me"\nguards = "defaults"\n{ramp}\n')
+    assert set(mistakes(file)) == {"webhook_secret or CANARY_WEBHOOK_SECRET"}
+    canary = canary_from(file, environ={"CANARY_WEBHOOK_SECRET": KEY})
+    assert canary.engine.rollouts[0].ramp.gate == HOOK
+    canary.stop()

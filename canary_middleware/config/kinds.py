@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any, Final
 
 from canary_middleware.config.measures import guards, precaution, ramp
-from canary_middleware.config.shapes import WrongError, a_text, group
+from canary_middleware.config.shapes import WrongError, a_text, group, members, whole
 from canary_middleware.core.model import Audience, Rescue
 from canary_middleware.core.service import Callers
 from canary_middleware.core.validate import seconds_problems
+from canary_middleware.core.webhook import Webhook
+
+_HOOK: Final = '{url = "https://hooks.example.com/canary"}'
 
 
 def _anything(value: object) -> object:
@@ -102,6 +106,25 @@ def _inline(text: str) -> object:
         raise WrongError(f"is not TOML: {error}", "{signed = true}") from None
 
 
+def _hooks(value: object) -> tuple[Webhook, ...]:
+    if not isinstance(value, list):
+        raise WrongError(f"is {type(value).__name__}, not a list", '[[alerts]] with url = "..."')
+    wrong: list[WrongError] = []
+    return whole(tuple(_hook(item, f"[{at}]", wrong) for at, item in enumerate(value)), wrong)
+
+
+def _hook(value: object, at: str, wrong: list[WrongError]) -> Webhook:
+    """A hook, with a stand-in for what is none; its values are checked by the facade."""
+    stand_in = f"https://stand-in.invalid/{at}"
+    if not isinstance(value, dict):
+        wrong.append(WrongError(f"is {type(value).__name__}, not a table", _HOOK, at))
+        return Webhook(stand_in)
+    table = members(value, [one.name for one in fields(Webhook)], at, wrong)
+    if "url" not in table:
+        wrong.append(WrongError("has no url", _HOOK, at))
+    return Webhook(**{"url": stand_in, **table})
+
+
 Check = Callable[[Any], object]
 SETTINGS: Final[Mapping[str, tuple[Check, Callable[[str], object]]]] = {
     "namespace": (a_text, str),
@@ -121,6 +144,9 @@ SETTINGS: Final[Mapping[str, tuple[Check, Callable[[str], object]]]] = {
     "first_load": (_seconds, _number),
     "claim_budget": (_seconds, _number),
     "snapshot_path": (a_text, str),
+    "alerts": (_hooks, _inline),
+    "webhook_secret": (_secret, str),
+    "webhook_secret_file": (a_text, str),
     "autostart": (_anything, str),
     "debug": (_flag, _switch),
     "rollouts": (group, _toml),

@@ -73,7 +73,7 @@ class Reader:
 
     def secrets(self, layer: dict[str, Any], folder: Path) -> dict[str, Any]:
         """The same settings with secrets in place of the files that hold them."""
-        for name in ("secret_keys", "bucket_secret"):
+        for name in ("secret_keys", "bucket_secret", "webhook_secret"):
             file = layer.pop(f"{name}_file", None)
             if file is None:
                 continue

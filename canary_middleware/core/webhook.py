@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from canary_middleware.core.hook_address import EXAMPLE, host_of, url_problems
+from canary_middleware.core.model import Rollout
 from canary_middleware.core.token import MIN_KEY
 from canary_middleware.core.validate_values import items, list_problems
 from canary_middleware.errors import Problem
@@ -122,6 +123,17 @@ def alert_problems(alerts: object, secret: object) -> list[Problem]:
         wrong = f"are {len(hooks)}, at most {MOST}"
         found.append(Problem("alerts", wrong, "let one receiver pass them on"))
     return found
+
+
+def gate_problems(rollouts: Sequence[object], secret: object) -> Iterator[Problem]:
+    """Ramps with a gate that could not tell who asks it."""
+    if secret is not None:
+        return
+    for rollout in rollouts:
+        if isinstance(rollout, Rollout) and getattr(rollout.ramp, "gate", None):
+            wrong = f"is missing, and the gate of rollout {rollout.name!r} must know who asks"
+            yield Problem("webhook_secret", wrong, _MAKE)
+            return
 
 
 def _hook_problems(hook: Webhook, place: str) -> Iterator[Problem]:
