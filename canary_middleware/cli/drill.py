@@ -11,6 +11,7 @@ import click
 
 from canary_middleware import verbs
 from canary_middleware.cli.asking import asks, be_sure, yes_option
+from canary_middleware.cli.changing import done
 from canary_middleware.cli.connection import (
     Author,
     Connection,
@@ -112,11 +113,8 @@ def drill(
     terminal and needs --yes elsewhere.
     """
     if stop:
-        with connection.store() as store:
-            document = verbs.settle(store, rollout, by=author.by, why=author.why, release=release)
+        document, entry = done(connection, author, verbs.settle, rollout, release=release)
         if connection.as_json:
-            label = release or document.rollouts[rollout].current or ""
-            entry = document.rollouts[rollout].entries[label]
             print_json(shapes.change(document, rollout, entry))
         else:
             say(f"{rollout}: the drill is over; {_anew(rollout)}")

@@ -8,6 +8,7 @@ import click
 
 from canary_middleware import verbs
 from canary_middleware.cli.asking import asks, be_sure, yes_option
+from canary_middleware.cli.changing import unknown
 from canary_middleware.cli.connection import (
     Author,
     Connection,
@@ -22,7 +23,12 @@ from canary_middleware.core.records import ProcessReport
 from canary_middleware.core.snapshot import SERVING
 from canary_middleware.core.state import EVERYTHING, Document, Entry, Phase, Verb
 from canary_middleware.core.weight import format_weight
-from canary_middleware.errors import NotPersistedError, StoreError, StoreUnavailableError
+from canary_middleware.errors import (
+    NotPersistedError,
+    StoreError,
+    StoreUnavailableError,
+    VerbRefusedError,
+)
 from canary_middleware.overview import shapes
 from canary_middleware.overview.consequences import foreseen, revival
 from canary_middleware.overview.killing import (
@@ -35,6 +41,7 @@ from canary_middleware.overview.killing import (
 )
 from canary_middleware.overview.sentences import sentence
 from canary_middleware.overview.wording import shown
+from canary_middleware.stores import StateStore
 
 _GLANCE = 0.5
 """Seconds for the look before a kill; what it shows is a courtesy and must not delay the kill."""
@@ -100,7 +107,10 @@ def revive(connection: Connection, author: Author, rollout: str | None, yes: boo
     if asks(connection, yes=yes):
         _ask(connection, scope)
     with connection.store() as store:
-        document = verbs.revive(store, scope, by=author.by, why=author.why)
+        try:
+            document = verbs.revive(store, scope, by=author.by, why=author.why)
+        except VerbRefusedError as error:
+            raise _better(store, connection, scope) or error from None
     if connection.as_json:
         print_json(shapes.revived(document, scope))
         return
@@ -114,10 +124,17 @@ def revive(connection: Connection, author: Author, rollout: str | None, yes: boo
 
 def _ask(connection: Connection, scope: str) -> None:
     with connection.store() as store:
-        _, after = foreseen(store, Command(Verb.REVIVE, scope))
+        try:
+            _, after = foreseen(store, Command(Verb.REVIVE, scope))
+        except VerbRefusedError as error:
+            raise _better(store, connection, scope) or error from None
     name = None if scope == EVERYTHING else scope
     lifted = f"the kill of {_named(scope)} in namespace {connection.namespace} is lifted"
     be_sure(*revival(after, scope), lifted, rollout=name)
+
+
+def _better(store: StateStore, connection: Connection, scope: str) -> VerbRefusedError | None:
+    return None if scope == EVERYTHING else unknown(store, connection, scope)
 
 
 def _glance(connection: Connection) -> Document | None:

@@ -49,6 +49,7 @@ def plan_of(connection: Connection, name: str | None, release: str | None) -> tu
     """
     if name is None:
         return DEFAULT, "the defaults"
+    known: list[str] = []
     if _reaches(connection):
         with connection.store() as store:
             found = verbs.status(store)
@@ -58,7 +59,8 @@ def plan_of(connection: Connection, name: str | None, release: str | None) -> tu
         entry = _entry(found, name, release)
         if entry is not None:
             return entry.plan, "as `start` froze it"
-    return _written(connection, name)
+        known = sorted(found.known)
+    return _written(connection, name, known)
 
 
 def _reaches(connection: Connection) -> bool:
@@ -75,7 +77,7 @@ def _entry(found: verbs.Status, name: str, release: str | None) -> Entry | None:
     return None
 
 
-def _written(connection: Connection, name: str) -> tuple[Plan, str]:
+def _written(connection: Connection, name: str, known: list[str]) -> tuple[Plan, str]:
     found = connection.configuration
     for rollout in found.rollouts:
         if rollout.name == name:
@@ -84,6 +86,8 @@ def _written(connection: Connection, name: str) -> tuple[Plan, str]:
             return Plan.from_rollout(rollout), f"from {found.file}"
     names = ", ".join(sorted(rollout.name for rollout in found.rollouts))
     where = f"{found.file} declares: {names or 'none'}" if found.file else "there is no canary.toml"
+    if known:
+        where = f"the store knows: {', '.join(known)}; {where}"
     hint = f"{where}; without a name the defaults are simulated"
     raise VerbRefusedError(f"{name}: nobody declares it", rollout=name, hint=hint)
 
