@@ -36,11 +36,11 @@ _TRIM: Final = (
     "DELETE FROM series WHERE namespace = ? AND rollout = ? AND slot <= (SELECT slot FROM series"
     " WHERE namespace = ? AND rollout = ? ORDER BY slot DESC LIMIT 1 OFFSET ?)"
 )
-_OLD: Final = "SELECT namespace, rollout FROM series_written WHERE at <= ?"
 _FORGET: Final = (
-    "DELETE FROM series WHERE namespace = ? AND rollout = ?",
-    "DELETE FROM series_written WHERE namespace = ? AND rollout = ?",
+    "DELETE FROM series WHERE (namespace, rollout) IN"
+    " (SELECT namespace, rollout FROM series_written WHERE at <= ?)"
 )
+_FORGET_WRITTEN: Final = "DELETE FROM series_written WHERE at <= ?"
 _CURSOR: Final = (
     "SELECT CASE WHEN typeof(cursor) = 'blob' AND length(cursor) <= ? THEN cursor ELSE '' END"
     " FROM outbox WHERE namespace = ? AND hook = ?"
@@ -66,9 +66,8 @@ class SqliteSeries(SqlitePart):
                 "INSERT OR REPLACE INTO series_written VALUES (?, ?, ?)", (*place, now)
             )
             connection.execute(_TRIM, (*place, *place, POINTS))
-            old = connection.execute(_OLD, (now - LIFE,)).fetchall()
-            for question in _FORGET:
-                connection.executemany(question, old)
+            connection.execute(_FORGET, (now - LIFE,))
+            connection.execute(_FORGET_WRITTEN, (now - LIFE,))
 
         self._file.write(change)
 
