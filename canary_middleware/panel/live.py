@@ -25,6 +25,7 @@ from canary_middleware.errors import CanaryError, StoreError
 from canary_middleware.overview.gathering import Readings
 from canary_middleware.panel.pages.looking import Look, look
 from canary_middleware.panel.pages.parts import Parts, Topic, parts
+from canary_middleware.panel.pages.plots import Charts
 from canary_middleware.panel.pages.showing import filled, known, topic_of
 from canary_middleware.panel.pages.trail import announced
 from canary_middleware.panel.site import Site
@@ -90,11 +91,14 @@ class Watch:
 
     Args:
         site: where.
+        charts: reads those.
         clock: monotonic seconds.
     """
 
-    def __init__(self, site: Site, clock: Callable[[], float] = time.monotonic) -> None:
-        self._site, self._clock = site, clock
+    def __init__(
+        self, site: Site, charts: Charts, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.site, self._charts, self._clock = site, charts, clock
         self._lock: anyio.Lock | None = None
         self._readings = Readings()
         self._seen: Seen | None = None
@@ -105,7 +109,7 @@ class Watch:
         """The present state; it waits while another viewer is looking."""
         async with self._one_at_a_time():
             if self._seen is None or self._clock() - self._glanced >= GLANCE:
-                self._seen = await self._site.ask(self._look, self._seen)
+                self._seen = await self.site.ask(self._look, self._seen)
                 self._glanced = self._clock()
             return self._seen
 
@@ -120,7 +124,7 @@ class Watch:
             if made is None or made.look is not found:
                 known(found, topic)
                 kept = made.charts(found) if made else None
-                new = await self._site.ask(parts, self._site.store, found, topic, kept)
+                new = await self.site.ask(parts, self.site.store, self._charts, found, topic, kept)
                 made = Made(found, new, made.drawn if made and kept else found)
                 here = {other: one for other, one in self._made.items() if one.is_of(found)}
                 self._made = {**here, topic: made}
@@ -135,12 +139,12 @@ class Watch:
         now = self._clock()
         try:
             if before and before.look and not before.trouble and now - before.at < PERIOD:
-                loaded = self._site.store.load()
+                loaded = self.site.store.load()
                 document = before.look.status.document
                 same = (loaded.document and loaded.document.key) == (document and document.key)
                 if same and loaded.kill_key == before.look.status.kill_key:
                     return before
-            return Seen(now, look(self._site.store, self._site.namespace, self._readings))
+            return Seen(now, look(self.site.store, self.site.namespace, self._readings))
         except StoreError as error:
             return Seen(now, before.look if before else None, str(error))
 
@@ -148,9 +152,8 @@ class Watch:
 class Live:
     """The route of the streams."""
 
-    def __init__(self, site: Site, watch: Watch | None = None) -> None:
-        self._site = site
-        self._watch = watch or Watch(site)
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
         self._open = 0
 
     async def events(self, request: Request) -> Response:
@@ -209,7 +212,7 @@ class Live:
         """What a screen reader says: transitions, and no numbers."""
         scope = topic.name or None
         try:
-            lines = await self._site.ask(verbs.history, self._site.store, scope, _LINES)
+            lines = await self._watch.site.ask(verbs.history, self._watch.site.store, scope, _LINES)
         except StoreError:
             return ""  # the next look tells that the store is away
         return announced(lines, seen)

@@ -12,7 +12,7 @@ from canary_middleware import measures
 from canary_middleware.core.codec_series import encode as encode_point
 from canary_middleware.core.codec_totals import encode
 from canary_middleware.core.command import Command
-from canary_middleware.core.evidence import evidence_of
+from canary_middleware.core.evidence import evidence_of, sentence
 from canary_middleware.core.guards import Guard, Metric
 from canary_middleware.core.model import Cohort, Rollout
 from canary_middleware.core.outcomes import OutcomeClass
@@ -53,7 +53,11 @@ class Shop:
         return self.store.load().document
 
     def do(
-        self, command: Command, now: float, by: str = AGENT, evidence: Mapping[str, object] | None = None
+        self,
+        command: Command,
+        now: float,
+        by: str = AGENT,
+        evidence: Mapping[str, object] | None = None,
     ) -> None:
         """One verb, at a moment."""
         before = self.document()
@@ -99,7 +103,7 @@ class Traffic:
     name: str
     canary: Way = field(default_factory=Way)
     stable: Way = field(default_factory=Way)
-    rate: float = 38.0
+    rate: float = 110.0
 
     def __post_init__(self) -> None:
         self.ledgers = Ledgers(run=self.shop.entry(self.name).run)
@@ -107,7 +111,7 @@ class Traffic:
         self.left: dict[Cohort, float] = dict.fromkeys(Cohort, 0.0)
 
     def flow(self, since: float, until: float) -> None:
-        """Traffic of a time in which nothing is done, with a point of the chart every ten seconds."""
+        """Traffic of a time in which nothing is done, with a point every ten seconds."""
         entry, chance = self.shop.entry(self.name), self.shop.chance
         at = since
         while at < until:
@@ -120,6 +124,13 @@ class Traffic:
             store = self.shop.store
             assert isinstance(store, SeriesStore)
             store.append(self.name, slot_of(at), encode_point(point(entry, self.ledgers, at)))
+
+    def baseline(self, at: float) -> None:
+        """How long stable takes is known by now, and nobody waits for latency any more."""
+        starts = tuple(self.ledgers.seen[Cohort.STABLE].starts)
+        self.shop.do(
+            Command(Verb.BASELINE, self.name, "enough of stable was seen", starts=starts), at
+        )
 
     def _requests(self, entry: Entry, cohort: Cohort, way: Way, expected: float) -> None:
         chance, ledgers = self.shop.chance, self.ledgers
@@ -139,7 +150,14 @@ class Traffic:
                 self._visitor(entry, cohort, entries, way, seconds, failed=failed)
 
     def _visitor(
-        self, entry: Entry, cohort: Cohort, entries: Entries, way: Way, seconds: float, *, failed: bool
+        self,
+        entry: Entry,
+        cohort: Cohort,
+        entries: Entries,
+        way: Way,
+        seconds: float,
+        *,
+        failed: bool,
     ) -> None:
         """The first request of a visitor."""
         chance = self.shop.chance
@@ -205,24 +223,33 @@ def fill(store: StateStore, now: float) -> None:
 
 
 def report(store: StateStore) -> None:
-    """Four processes of two hosts, alive now."""
+    """Four processes of two hosts, alive now, that say again what they have counted."""
     document = store.load().document
     revision = document.revision if document else -1
-    for at, (host, pid) in enumerate((("web-1", 411), ("web-1", 412), ("web-2", 388), ("web-2", 389))):
+    for at, (host, pid) in enumerate(
+        (("web-1", 411), ("web-1", 412), ("web-2", 388), ("web-2", 389))
+    ):
         store.report(
             ProcessReport(f"p{at}", host, pid, "asgi", revision, 0.3 + 0.1 * at, PLANS, 2 + at)
         )
+    assert isinstance(store, measures.MeasuredStore)
+    for name, declared in PLANS.items():
+        for boot, data, _ in store.read(name, declared.canary):
+            store.put(name, declared.canary, boot, data)
 
 
 def _checkout(shop: Shop, now: float) -> None:
-    began = now - 44 * MINUTE
+    began = now - 50 * MINUTE
     shop.do(Command(Verb.START, "checkout", "payment form in one page", plan=PLANS["checkout"]),
             began, "ann@laptop")  # fmt: skip
     traffic = Traffic(shop, "checkout", Way(0.0042, 0.079, 0.066), Way(0.0044, 0.085, 0.061))
-    at = began
-    for words in ("1% held for 15 min; on to 5%", "5% held for 16 min; on to 25%"):
-        traffic.flow(at, at + 15.6 * MINUTE)
-        at += 15.6 * MINUTE
+    traffic.flow(began, began + 3 * MINUTE)
+    traffic.baseline(began + 3 * MINUTE)
+    traffic.flow(began + 3 * MINUTE, began + 6 * MINUTE)
+    at = began + 6 * MINUTE
+    for words in ("1% held for 22 min; on to 5%", "5% held for 16 min; on to 25%"):
+        traffic.flow(at, at + 16 * MINUTE)
+        at += 16 * MINUTE
         traffic.ship()
         shop.do(Command(Verb.ADVANCE, "checkout", words), at)
     traffic.flow(at, now)
@@ -232,8 +259,10 @@ def _checkout(shop: Shop, now: float) -> None:
 def _search(shop: Shop, now: float) -> None:
     began = now - 27 * MINUTE
     shop.do(Command(Verb.START, "search", plan=PLANS["search"]), began, "deploy@ci")
-    traffic = Traffic(shop, "search", Way(0.002, 0.046), Way(0.0021, 0.052), rate=21)
-    traffic.flow(began, began + 12 * MINUTE)
+    traffic = Traffic(shop, "search", Way(0.002, 0.046), Way(0.0021, 0.052), rate=60)
+    traffic.flow(began, began + 3 * MINUTE)
+    traffic.baseline(began + 3 * MINUTE)
+    traffic.flow(began + 3 * MINUTE, began + 12 * MINUTE)
     traffic.ship()
     why = "5% held for 12 min; 50% needs an approval"
     shop.do(Command(Verb.AWAIT, "search", why), began + 12 * MINUTE)
@@ -245,8 +274,10 @@ def _recommendations(shop: Shop, now: float) -> None:
     began = now - 55 * MINUTE
     name = "recommendations"
     shop.do(Command(Verb.START, name, plan=PLANS[name]), began, "bob@laptop")
-    traffic = Traffic(shop, name, Way(0.0035, 0.09), Way(0.0035, 0.09), rate=18)
-    traffic.flow(began, began + 16 * MINUTE)
+    traffic = Traffic(shop, name, Way(0.0035, 0.09), Way(0.0035, 0.09), rate=45)
+    traffic.flow(began, began + 3 * MINUTE)
+    traffic.baseline(began + 3 * MINUTE)
+    traffic.flow(began + 3 * MINUTE, began + 16 * MINUTE)
     traffic.ship()
     shop.do(Command(Verb.ADVANCE, name, "1% held for 16 min; on to 5%"), began + 16 * MINUTE)
     traffic.canary = replace(traffic.canary, failures=0.14, median=0.2)
@@ -261,6 +292,4 @@ def _recommendations(shop: Shop, now: float) -> None:
 
 
 def _sentence(found: measures.Measured, entry: Entry) -> str:
-    from canary_middleware.core.evidence import sentence
-
     return sentence(found.verdict, entry, did="rolled back")

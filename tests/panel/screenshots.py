@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 from typing import Final, Literal
 
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
 ROOT: Final = Path(__file__).parents[2]
 SIZES: Final = {"desktop": (1280, 860), "phone": (390, 844)}
 THEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
-LONGEST: Final = 2_600
+LONGEST: Final = 1_700
 """Pixels of the height of a picture."""
 
 
@@ -38,11 +38,11 @@ def picture(context: BrowserContext, url: str, path: str, file: Path) -> None:
     """One page, as far as it is read in a document."""
     page = context.new_page()
     page.goto(f"{url}{path}")
-    page.wait_for_function("document.getElementById('live').textContent.startsWith('Live')")
+    expect(page.locator("#live")).to_contain_text("Live")
     height = page.evaluate("document.documentElement.scrollHeight")
     size = page.viewport_size or {"width": 390, "height": 844}
     page.set_viewport_size({"width": size["width"], "height": min(height, LONGEST)})
-    page.screenshot(path=file)
+    page.screenshot(path=file, type="jpeg", quality=72)
     page.close()
     print(f"{file}: {file.stat().st_size // 1024} kB")
 
@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> None:
                 )
                 sign_in(context.new_page(), url, token)
                 for name, path in pages.items():
-                    picture(context, url, path, directory / f"{name}-{theme}-{size}.png")
+                    picture(context, url, path, directory / f"{name}-{theme}-{size}.jpg")
                 context.close()
 
 

@@ -96,6 +96,18 @@ def test_a_gap_stays_a_gap_and_a_lonely_value_is_a_dot() -> None:
     assert drawn.count("<circle") == 1
 
 
+def test_a_long_line_is_drawn_to_its_end() -> None:
+    readings = [(SINCE + at, 0.1) for at in range(3_000)]
+    (way,) = paths(draw(picture(Line("1.5.0", Kind.CANARY, readings))))
+    assert way.count("L") == 2_999
+
+
+def test_the_legend_has_the_last_value_that_is_not_old() -> None:
+    assert latest(line(0.1, 0.2, None), units.SHARE) == "20%"
+    assert latest(line(0.1, None, None, None), units.SHARE) == "-"
+    assert latest(line(), units.SHARE) == "-"
+
+
 def test_a_weight_stays_until_it_changes() -> None:
     (way,) = paths(draw(picture(line(1_000, 50_000, stepped=True), unit=units.WEIGHT)))
     (_, first), (x, held), (at, risen) = (

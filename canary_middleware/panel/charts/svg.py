@@ -20,7 +20,7 @@ def element(name: str, inside: str = "", **attributes: str | float) -> str:
     Args:
         name: of it.
         inside: markup that is safe already.
-        attributes: ``_`` stands for ``-``, one at the end is for Python's own words.
+        attributes: of our own making, like the names of them; ``_`` stands for ``-``, one at the end is for Python's own words.
     """
     given = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{_text(value)}"'
@@ -35,4 +35,4 @@ def words(name: str, text: str, **attributes: str | float) -> str:
 
 
 def _text(value: str | float) -> str:
-    return escape(shown(value)) if isinstance(value, str) else number(value)
+    return escape(value) if isinstance(value, str) else number(value)

@@ -11,6 +11,8 @@ from canary_middleware.panel.charts.values import LARGEST, Line, Picture, Unit
 
 ROWS: Final = 12
 """Moments in a table."""
+_RECENT: Final = 3
+_NO_VALUE: Final = "-"
 NOTHING: Final = "nothing was measured"
 
 
@@ -36,9 +38,9 @@ def _course(line: Line, picture: Picture) -> str:
 
 
 def latest(line: Line, unit: Unit) -> str:
-    """The last value, for a legend; of a time that has ended, none."""
-    value = line.readings[-1][1] if line.readings else None
-    return "-" if value is None or math.isnan(value) else _told(value, unit)
+    """The last value, for a legend; none where nothing was measured for some moments."""
+    found = [_cell(value, unit) for _, value in line.readings[-_RECENT:]]
+    return next((told for told in reversed(found) if told != _NO_VALUE), _NO_VALUE)
 
 
 def rows(picture: Picture) -> list[tuple[str, ...]]:
@@ -61,7 +63,7 @@ def _spread(moments: Sequence[float]) -> Iterator[float]:
 
 
 def _cell(value: float | None, unit: Unit) -> str:
-    return "-" if value is None or math.isnan(value) else _told(value, unit)
+    return _NO_VALUE if value is None or math.isnan(value) else _told(value, unit)
 
 
 def _told(value: float, unit: Unit) -> str:

@@ -38,8 +38,8 @@ def times(since: float, until: float, most: int = 6) -> list[tuple[float, str]]:
     fitting = (one for one in _TIMES if span / one <= most)
     step = next(fitting, _DAY * math.ceil(span / _DAY / most))
     first = math.ceil(since / step) * step
-    count = int((until - first) // step) + 1 if first <= until else 0
-    return [(first + step * at, clock(first + step * at, step)) for at in range(count)]
+    moments = (first + step * at for at in range(int(span // step) + 2))
+    return [(at, clock(at, step)) for at in moments if since <= at <= until]
 
 
 def clock(at: float, step: float = 60.0) -> str:

@@ -16,6 +16,7 @@ class Kind(enum.Enum):
 
     CANARY = "canary"
     STABLE = "stable"
+    EARLIER = "earlier"
 
 
 class Event(enum.Enum):

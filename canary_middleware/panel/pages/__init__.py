@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute, Route
 
-from canary_middleware.panel.live import Live
+from canary_middleware.panel.live import Live, Watch
 from canary_middleware.panel.pages.doing import Forms
+from canary_middleware.panel.pages.plots import Charts
 from canary_middleware.panel.pages.showing import Views
 from canary_middleware.panel.site import Site
 
@@ -17,7 +18,8 @@ def routes(site: Site) -> list[BaseRoute]:
 
     It must have set ``request.state.person``, ``address`` and ``csrf``.
     """
-    views, forms, live = Views(site), Forms(site), Live(site)
+    charts = Charts(site.store)
+    views, forms, live = Views(site, charts), Forms(site), Live(Watch(site, charts))
     return [
         Route("/", views.overview),
         Route("/history", views.history),

@@ -20,7 +20,7 @@ from canary_middleware.overview.scene import View, bake
 from canary_middleware.overview.wording import ago, number, standing, totals
 from canary_middleware.panel.pages.looking import Look, lines
 from canary_middleware.panel.pages.offers import offers
-from canary_middleware.panel.pages.plots import SPANS, charts
+from canary_middleware.panel.pages.plots import SPANS, Charts, span_of
 from canary_middleware.panel.pages.rendering import render
 from canary_middleware.panel.pages.tables import judged, versions
 from canary_middleware.panel.pages.trail import trail
@@ -54,11 +54,14 @@ class Topic:
     span: str = ""
 
 
-def parts(store: StateStore, look: Look, topic: Topic, drawn: str | None = None) -> Parts:
+def parts(
+    store: StateStore, charts: Charts, look: Look, topic: Topic, drawn: str | None = None
+) -> Parts:
     """All parts of a page, by name.
 
     Args:
-        store: for history and charts.
+        store: for history.
+        charts: reads those.
         look: what was seen.
         topic: which page, for whom.
         drawn: charts of a moment ago, where nothing new can be in them.
@@ -67,7 +70,7 @@ def parts(store: StateStore, look: Look, topic: Topic, drawn: str | None = None)
         StoreError: the store does not answer.
     """
     if topic.page == "rollout":
-        return _rollout(store, look, topic, drawn)
+        return _rollout(store, charts, look, topic, drawn)
     return _overview(look, topic) if topic.page == "overview" else _everyone(look)
 
 
@@ -108,7 +111,7 @@ class Row(NamedTuple):
 
 
 def _overview(look: Look, topic: Topic) -> Parts:
-    cards = [_card(look, view) for view in look.views.values()]
+    cards = sorted((_card(look, view) for view in look.views.values()), key=_urgency)
     scopes = sorted(look.status.kills)
     return {
         "notes": render("parts/notes.html", notes=list(general(look))),
@@ -119,6 +122,17 @@ def _overview(look: Look, topic: Topic) -> Parts:
             revision=look.revision, at=look.at,
         ),
     }  # fmt: skip
+
+
+_URGENT: Final = (
+    "killed", "awaiting_approval", "holding", "paused", "ramping", "rolled_back", "promoted",
+    "idle", "finished",
+)  # fmt: skip
+
+
+def _urgency(card: Card) -> tuple[int, str]:
+    """What a person may have to do something about comes first."""
+    return _URGENT.index(card.state.kind), card.name
 
 
 def _card(look: Look, view: View) -> Card:
@@ -133,7 +147,9 @@ def _weight(view: View) -> int:
     return 0 if view.killed or view.entry is None else view.entry.weight
 
 
-def _rollout(store: StateStore, look: Look, topic: Topic, drawn: str | None) -> Parts:
+def _rollout(
+    store: StateStore, charts: Charts, look: Look, topic: Topic, drawn: str | None
+) -> Parts:
     view = look.views[topic.name]
     told, past = view.told(look.at), lines(store, topic.name)
     return {
@@ -141,15 +157,15 @@ def _rollout(store: StateStore, look: Look, topic: Topic, drawn: str | None) -> 
         "now": _now(look, view, told),
         "versions": _versions(view),
         "evidence": _evidence(view, told),
-        "charts": drawn or _charts(store, look, topic, past),
+        "charts": drawn or _charts(charts, look, topic, past),
         "processes": _processes(look, topic.name),
         "trail": render("parts/trail.html", root=topic.root, rows=trail(past), plain=False,
                         name=topic.name),
     }  # fmt: skip
 
 
-def _charts(store: StateStore, look: Look, topic: Topic, past: Sequence[Audit]) -> Markup:
-    found = charts(store, look, look.views[topic.name], past, topic.span)
+def _charts(charts: Charts, look: Look, topic: Topic, past: Sequence[Audit]) -> Markup:
+    found = charts.of(look.views[topic.name], past, span_of(topic.span), look.at)
     return render("parts/charts.html", **found, spans=SPANS, span=topic.span)
 
 

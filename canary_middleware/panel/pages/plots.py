@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from markupsafe import Markup
 
+from canary_middleware.core.guards import Guard, Metric
 from canary_middleware.core.records import Audit
-from canary_middleware.core.state import Entry
 from canary_middleware.core.weight import FULL
+from canary_middleware.overview import series
+from canary_middleware.overview.lines import QUANTILES, Observed, Values
+from canary_middleware.overview.lines import Line as Version
 from canary_middleware.overview.scene import View
+from canary_middleware.overview.wording import number
 from canary_middleware.panel.charts import units
 from canary_middleware.panel.charts.drawing import draw
 from canary_middleware.panel.charts.telling import latest, rows
-from canary_middleware.panel.charts.values import Kind, Level, Line, Mark, Picture, Reading
-from canary_middleware.panel.pages.looking import Look
+from canary_middleware.panel.charts.values import Kind, Level, Line, Mark, Picture, Reading, Unit
 from canary_middleware.panel.pages.trail import marks
 from canary_middleware.stores import StateStore
+from canary_middleware.stores.protocol import SeriesStore
 
 
 class Span(NamedTuple):
@@ -36,6 +41,13 @@ SPANS: Final = (
     Span("1d", "1 day", 86_400),
 )
 NORMAL: Final = SPANS[1]
+POINTS: Final = 72
+"""Values of a line: as many as a small chart can show calmly."""
+_EARLIER: Final = 2
+"""Versions of earlier releases in one chart."""
+_FRESH: Final = 90.0
+"""Seconds after the last point in which its weight is taken for the present one."""
+_NONE: Final = "This store keeps no charts; see docs/stores.md."
 
 
 class Key(NamedTuple):
@@ -71,62 +83,152 @@ class Plot:
     empty: bool = False
 
 
+class Charts:
+    """Reads what charts show; what did not change is not read again.
+
+    Args:
+        store: where points are.
+    """
+
+    def __init__(self, store: StateStore) -> None:
+        self._reader = series.Reader(store) if isinstance(store, SeriesStore) else None
+
+    def of(self, view: View, past: Sequence[Audit], span: Span, now: float) -> dict[str, Any]:
+        """What the part of a page needs: the charts, and why some cannot be drawn.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        if self._reader is None:
+            return {"charts": [], "trouble": _NONE}
+        found = self._reader.read(view.name, now - span.seconds, now, POINTS)
+        refused = number(found.refused, "point", "points")
+        trouble = f"{refused} cannot be read and are left out." if found.refused else ""
+        return {"charts": list(_plots(view, found, marks(past))), "trouble": trouble}
+
+
 def span_of(key: str) -> Span:
     """The one that was chosen, an hour by default."""
     return next((one for one in SPANS if one.key == key), NORMAL)
 
 
-def charts(
-    store: StateStore, look: Look, view: View, past: Sequence[Audit], key: str
-) -> dict[str, Any]:
-    """What the part of a page needs: the charts, and why some of them cannot be drawn.
+def _plots(view: View, found: series.Chart, seen: Sequence[Mark]) -> Iterator[Plot]:
+    frame = Picture("chart", "", units.RATE, (), found.since, found.until, seen)
+    yield _weight(view, found, frame)
+    given = _Lines(found, frame)
+    yield given.plot("rate", "Requests", units.RATE, lambda one: one.rate)
+    yield given.plot("errors", "Errors, share of requests", units.SHARE, lambda one: one.errors)
+    yield given.plot(
+        "client-errors", "4xx, share of requests", units.SHARE, lambda one: one.client_errors
+    )
+    for name in QUANTILES:
+        yield given.plot(
+            name, f"Time until an answer starts, {name}", units.LATENCY, _quantile(name)
+        )
+    for guard in view.entry.guards if view.entry else ():
+        if guard.of:
+            yield _observed(given, guard)
 
-    Raises:
-        StoreError: the store does not answer.
-    """
-    span = span_of(key)
-    time = look.at - span.seconds, look.at
-    seen = tuple(marks(past))
-    found = [_weight(view.entry, bool(view.killed), seen, time)] if view.entry else []
-    return {"charts": found, "trouble": ""}
+
+def _quantile(name: str) -> Callable[[Version], Values]:
+    return lambda one: one.latency[name]
 
 
-def plot(picture: Picture, *, wide: bool = False) -> Plot:
+class _Lines:
+    """All versions of a chart, one picture after another."""
+
+    def __init__(self, found: series.Chart, frame: Picture) -> None:
+        self._times, self._frame = found.times, frame
+        now = [one for one in found.lines if one.cohort is not None]
+        earlier = (one for one in found.lines if one.cohort is None)
+        self._lines = [*now, *islice(earlier, _EARLIER)]
+
+    def plot(self, ident: str, title: str, unit: Unit, of: Callable[[Version], Values]) -> Plot:
+        """One number of every version."""
+        lines = [
+            Line(_label(one), _kind(one), list(zip(self._times, of(one), strict=True)))
+            for one in self._lines
+        ]
+        return _plot(
+            replace(self._frame, ident=f"chart-{ident}", title=title, unit=unit, lines=lines)
+        )
+
+
+_OBSERVED: Final[Mapping[Metric, tuple[str, Unit, str]]] = {
+    Metric.SHARE: ("{of}, share of requests", units.SHARE, "share"),
+    Metric.MEAN: ("{of}, mean per visitor who has any", units.COUNT, "value"),
+    Metric.NEVER: ("{of} above {above:g}, share of those observed", units.SHARE, "above"),
+}
+
+
+def _observed(given: _Lines, guard: Guard) -> Plot:
+    title, unit, name = _OBSERVED[guard.metric]
+
+    def values(one: Version) -> Values:
+        found = one.observed.get(guard.name)
+        return _part(found, name) if found else (None,) * len(one.rate)
+
+    words = title.format(of=guard.of, above=guard.above)
+    return given.plot(f"of-{guard.name}", words[:1].upper() + words[1:], unit, values)
+
+
+def _part(found: Observed, name: str) -> Values:
+    return {"share": found.share, "value": found.value, "above": found.above}[name]
+
+
+def _label(one: Version) -> str:
+    return f"{one.version} {one.cohort.value if one.cohort else 'earlier'}"
+
+
+def _kind(one: Version) -> Kind:
+    return Kind(one.cohort.value) if one.cohort else Kind.EARLIER
+
+
+def _plot(picture: Picture, *, wide: bool = False) -> Plot:
     """A picture as a template has it; both drawings of a wide one say the same."""
-    narrow = replace(picture, ident=f"{picture.ident}-narrow")
     broad = replace(picture, width=1200, height=190) if wide else picture
+    narrow = replace(picture, ident=f"{picture.ident}-narrow")
     return Plot(
         ident=picture.ident,
         title=picture.title,
         keys=tuple(
             Key(one.kind.value, one.label, latest(one, picture.unit)) for one in picture.lines
         ),
-        svg=Markup(draw(broad)),  # noqa: S704 # every text in it is escaped where it is drawn
-        narrow=Markup(draw(narrow)) if wide else Markup(),  # noqa: S704 # likewise
+        svg=_drawn(broad),
+        narrow=_drawn(narrow) if wide else Markup(),
         rows=tuple(rows(picture)),
         wide=wide,
         empty=all(value is None for line in picture.lines for _, value in line.readings),
     )
 
 
-def _weight(entry: Entry, killed: bool, seen: Sequence[Mark], time: tuple[float, float]) -> Plot:
-    since, until = time
-    readings = list(_periods(entry, since, until, killed=killed))
-    line = Line(entry.release, Kind.CANARY, readings, stepped=True)
-    levels = [Level(one, "") for one in entry.plan.steps if one < FULL]
-    picture = Picture(
-        "chart-weight", "Weight: share of visitors on canary", units.WEIGHT, [line],
-        since, until, seen, levels,
+def _drawn(picture: Picture) -> Markup:
+    return Markup(draw(picture))  # noqa: S704 # every text in it is escaped where it is drawn
+
+
+def _weight(view: View, found: series.Chart, frame: Picture) -> Plot:
+    entry, readings = view.entry, list(_weights(view, found))
+    label = f"{entry.release} canary" if entry else "canary"
+    steps = {one for one in entry.plan.steps if one < FULL} if entry else set()
+    return _plot(
+        replace(
+            frame, ident="chart-weight", title="Weight, share of visitors on canary",
+            unit=units.WEIGHT, lines=[Line(label, Kind.CANARY, readings, stepped=True)],
+            levels=[Level(one, "") for one in sorted(steps)],
+        ),
+        wide=True,
     )  # fmt: skip
-    return plot(picture, wide=True)
 
 
-def _periods(entry: Entry, since: float, until: float, *, killed: bool) -> Iterator[Reading]:
-    """The weight of the run: what it was at the left edge, each change, and what it is now."""
-    before = [one for one in entry.periods if one.at <= since]
-    if before:
-        yield since, float(before[-1].weight)
-    for one in entry.periods:
-        if since < one.at <= until:
-            yield one.at, float(one.weight)
-    yield until, 0.0 if killed else float(entry.weight)
+def _weights(view: View, found: series.Chart) -> Iterator[Reading]:
+    """As it was recorded; then what it is now, unless nobody has recorded for a while."""
+    last = found.since
+    for one in found.stretches:
+        begin = max(one.since, found.since)
+        if begin > last:
+            yield (last + begin) / 2, None
+        yield begin, float(one.weight)
+        yield one.until, float(one.weight)
+        last = one.until
+    if view.entry and found.stretches and found.until - last < _FRESH:
+        yield found.until, 0.0 if view.killed else float(view.entry.weight)

@@ -14,7 +14,7 @@ from canary_middleware.core.records import Audit
 from canary_middleware.overview.doubts import unknown_rollout
 from canary_middleware.panel.pages.looking import Look, look
 from canary_middleware.panel.pages.parts import CSRF, Parts, Topic, parts
-from canary_middleware.panel.pages.plots import span_of
+from canary_middleware.panel.pages.plots import Charts, span_of
 from canary_middleware.panel.pages.rendering import page, render, up
 from canary_middleware.panel.pages.trail import trail
 from canary_middleware.panel.people import Role
@@ -41,8 +41,8 @@ class Shown:
 class Views:
     """Handlers of the pages."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(self, site: Site, charts: Charts) -> None:
+        self._site, self._charts = site, charts
 
     async def overview(self, request: Request) -> Response:
         """All rollouts."""
@@ -72,7 +72,7 @@ class Views:
         )  # fmt: skip
 
     async def _live(self, request: Request, topic: Topic) -> Response:
-        found = await self._site.ask(_shown, self._site, topic, _did(request))
+        found = await self._site.ask(_shown, self._site, self._charts, topic, _did(request))
         named = {"page": topic.page, "name": topic.name, "span": topic.span}
         return page(
             request,
@@ -109,10 +109,10 @@ def known(found: Look, topic: Topic) -> None:
         raise unknown_rollout(topic.name, found.namespace, found.status.known, nothing)
 
 
-def _shown(site: Site, topic: Topic, did: tuple[str, int]) -> Shown:
+def _shown(site: Site, charts: Charts, topic: Topic, did: tuple[str, int]) -> Shown:
     found = look(site.store, site.namespace)
     known(found, topic)
-    return Shown(found, parts(site.store, found, topic), _said(site.store, did))
+    return Shown(found, parts(site.store, charts, found, topic), _said(site.store, did))
 
 
 def _said(store: StateStore, did: tuple[str, int]) -> str:

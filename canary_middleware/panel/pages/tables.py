@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from canary_middleware.core.evidence import Told
 from canary_middleware.core.guards import QUANTILES, Action, Guard, Metric
@@ -13,6 +14,9 @@ from canary_middleware.core.verdict import Finding, Share
 from canary_middleware.core.weight import FULL, format_weight
 from canary_middleware.overview.scene import Side, View
 from canary_middleware.overview.wording import percent
+
+_MOST: Final = math.log(1e6)
+"""E-values above are told as being above."""
 
 
 class Version(NamedTuple):
@@ -55,9 +59,11 @@ class Judged(NamedTuple):
         stable: the other.
         back: from 0 to 1, how far the evidence is on its way to a rollback.
         back_word: the same in words.
+        back_of: the e-value, and the one that rolls back.
         back_kind: ``worse``, ``suspect`` or ``calm``.
         on: likewise to a promotion; ``None`` where nothing has to be proven.
         on_word: in words.
+        on_of: the e-value, and the one that a promotion needs.
         asks: what a promotion asks of it.
         sentence: both versions in one line, and what is missing.
     """
@@ -68,9 +74,11 @@ class Judged(NamedTuple):
     stable: str
     back: float
     back_word: str
+    back_of: str
     back_kind: str
     on: float | None
     on_word: str
+    on_of: str
     asks: str
     sentence: str
 
@@ -130,12 +138,24 @@ def _judged(told: Told, found: Finding, guard: Guard) -> Judged:
         stable=_share(found.stable, guard),
         back=back,
         back_word="worse" if found.breach else f"{100 * back:.0f}%",
+        back_of=_odds(found.log_e, found.threshold),
         back_kind="worse" if found.breach else "suspect" if found.suspect else "calm",
         on=on,
         on_word="proven" if found.proven else "-" if on is None else f"{100 * on:.0f}%",
+        on_of="" if found.proof is None else _odds(found.proof, found.needed),
         asks="only warns" if found.action is not Action.BREACH else _asks(guard),
         sentence=f"{told.compared(found)}{missing}",
     )
+
+
+def _odds(log_e: float, needed: float) -> str:
+    """E-values as odds: how much better "worse" explains what was seen than "not worse" does."""
+    if log_e < math.log(0.01):
+        return f"evidence under 0.01 of {math.exp(needed):,.0f}"
+    found = math.exp(min(log_e, _MOST))
+    more = "over " if log_e > _MOST else ""
+    told = f"{found:,.0f}" if found >= 9.95 else f"{found:.2g}"
+    return f"evidence {more}{told} of {math.exp(min(needed, _MOST)):,.0f}"
 
 
 def _asks(guard: Guard) -> str:
