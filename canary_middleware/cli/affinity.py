@@ -53,7 +53,13 @@ Example:
 """,
 )
 @_rollout
-@click.option("--limit", type=click.IntRange(1, 100_000), default=20, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    default=20,
+    show_default=True,
+    help="Claims at most.",
+)
 @_release
 @connected
 def list_(connection: Connection, rollout: str, limit: int, release: str | None) -> None:

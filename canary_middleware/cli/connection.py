@@ -181,7 +181,8 @@ Command = Callable[..., int | None]
 _WHERE: Final = (
     click.option("--store", envvar="CANARY_STORE", metavar="URL", show_envvar=True,
                  help="sqlite:///path, redis://, rediss:// or unix://; passwords in the variable."),
-    click.option("--namespace", envvar="CANARY_NAMESPACE", metavar="NAME", show_envvar=True),
+    click.option("--namespace", envvar="CANARY_NAMESPACE", metavar="NAME", show_envvar=True,
+                 help="As in the application."),
     click.option("--config", envvar="CANARY_CONFIG", metavar="FILE", show_envvar=True,
                  help="Where else to look for store and namespace.  [default: ./canary.toml]"),
     click.option("--json", is_flag=True, help="Print for machines; docs/cli.md has the shapes."),

@@ -8,7 +8,13 @@ from typing import Any
 import click
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Examples:
+  canary demo
+  canary demo --keep --visitors 5000
+"""
+)
 # No CANARY_STORE here: a demo must never end up in the store of a site by itself.
 @click.option("--store", metavar="URL", help="A Redis to use.  [default: its own, ended with it]")
 @click.option("--keep", is_flag=True, help="Leave everything running and say where.")

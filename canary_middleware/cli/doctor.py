@@ -36,7 +36,13 @@ _TITLES: Final = {
 }
 
 
-@click.command()
+@click.command(
+    epilog="""\b
+Examples:
+  canary doctor
+  canary doctor --code src --strict --json
+"""
+)
 @click.option(
     "--code",
     type=click.Path(exists=True, file_okay=False, path_type=Path),

@@ -64,7 +64,9 @@ Examples:
 """
 )
 @any_rollout_argument
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Lines at most."
+)
 @connected
 def history(connection: Connection, rollout: str | None, limit: int) -> None:
     """Who changed what, when and why; the newest first."""

@@ -55,7 +55,13 @@ Example:
 """,
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
-@click.option("--port", type=click.IntRange(0, 65_535), default=8400, show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=8400,
+    show_default=True,
+    help="0: any that is free.",
+)
 @_tokens
 @click.option(
     "--trust", multiple=True, metavar="NETWORK",

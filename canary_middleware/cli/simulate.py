@@ -52,8 +52,10 @@ _SUPPOSED: Final = (
                  help="Requests of one visit.  [3]"),
     click.option("--errors", callback=_read(supposing.a_share), metavar="SHARE",
                  help="Requests that fail now.  [1%]"),
-    click.option("--p50", callback=_read(supposing.a_time), metavar="TIME", help="[100ms]"),
-    click.option("--p99", callback=_read(supposing.a_time), metavar="TIME", help="[500ms]"),
+    click.option("--p50", callback=_read(supposing.a_time), metavar="TIME",
+                 help="Half of all answers start within it.  [100ms]"),
+    click.option("--p99", callback=_read(supposing.a_time), metavar="TIME",
+                 help="99 % of all answers do.  [500ms]"),
     click.option("--rate", "rates", multiple=True, callback=_read(_rates), metavar="NAME=SHARE",
                  help="Visits in which a declared metric is observed; several times."),
     click.option("--traffic", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
@@ -96,8 +98,20 @@ Examples:
     metavar="TIME",
     help="When nobody waits for the end any more.",
 )
-@click.option("--runs", type=click.IntRange(2, 10_000), default=RUNS, show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
+@click.option(
+    "--runs",
+    type=click.IntRange(2, 10_000),
+    default=RUNS,
+    show_default=True,
+    help="Of each release.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="The same one gives the same numbers.",
+)
 @click.option(
     "--svg",
     "picture",
