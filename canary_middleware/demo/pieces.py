@@ -15,6 +15,8 @@ _NEEDED: Final = {
     "flask": "flask",
     "gunicorn": "gunicorn",
     "httptools": "httptools",
+    "jinja2": "jinja2",
+    "python_multipart": "python-multipart",
     "opentelemetry.sdk": "opentelemetry-sdk",
     "opentelemetry.exporter.otlp.proto.http": "opentelemetry-exporter-otlp-proto-http",
     "opentelemetry.exporter.prometheus": "opentelemetry-exporter-prometheus",

@@ -132,6 +132,7 @@ class _Demo:
         line(f"  flask    http://{LOCALHOST}:{flask}  gunicorn, 2 workers")
         line(f"  search   {stage.search_url}  uvicorn, the new search of both")
         line(f"  metrics  {stage.targets}  for a Prometheus")
+        line(f"  panel    {stage.guest.url}  sign in with {stage.guest.token}")
         line()
         for part in PARTS:
             line(f"  {part.name:<8} {part.stable} -> {part.canary}  {WRONG[part.name]}")
@@ -145,6 +146,7 @@ class _Demo:
         line()
         for port in stage.ports:
             line(f"    http://{LOCALHOST}:{port}{CHECKOUT.path}")
+        line(f"    {stage.guest.url}  the panel; sign in with {stage.guest.token}")
         line()
         line("  In another terminal:")
         line()

@@ -1,4 +1,4 @@
-"""The stage: store, receiver of telemetry, two shops, a search, and ``canary`` processes."""
+"""The stage: store, receiver of telemetry, two shops, a search, a panel, ``canary`` processes."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from canary_middleware.core.state import Document
+from canary_middleware.demo.guest import Guest
 from canary_middleware.demo.pieces import server_binary
 from canary_middleware.demo.processes import LOCALHOST, DemoError, Processes, Server, free_port
 from canary_middleware.demo.targets import withdraw
@@ -86,6 +87,7 @@ class Stage:
         search_url: where it is.
         env: of every process.
         targets: of a Prometheus, as a pattern of files.
+        guest: who may sign in to the panel.
     """
 
     store: StateStore
@@ -99,6 +101,7 @@ class Stage:
     search_url: str
     env: dict[str, str]
     targets: str
+    guest: Guest
 
     async def workers(self) -> set[int]:
         """Process ids of the workers that follow the store."""
@@ -157,13 +160,14 @@ async def build(setting: Setting) -> AsyncIterator[Stage]:
         store = _open(url, namespace)
         stack.callback(store.close)
         ports, receiver = (free_port(), free_port()), free_port()
-        behind = free_port()
+        behind, guest = free_port(), Guest.of(free_port())
         search_url = f"http://{LOCALHOST}:{behind}"
         targets = _targets(setting, directory)
         stack.callback(withdraw, targets)
         env = _environment(url, namespace, receiver, setting.pace, search_url, targets)
         listening = processes.start("receiver", _receiver(receiver), env)
         search = processes.start("search", _uvicorn(setting.search, behind, workers=1), env)
+        panel = processes.start("panel", guest.command(directory), env)
         shops = (
             processes.start("fastapi", _uvicorn(setting.fastapi, ports[0]), _beside(env, ports[1])),
             processes.start("flask", _gunicorn(setting.flask, ports[1]), _beside(env, ports[0])),
@@ -172,11 +176,12 @@ async def build(setting: Setting) -> AsyncIterator[Stage]:
         await asyncio.gather(
             listening.listens(receiver),
             search.listens(behind),
+            panel.listens(guest.port),
             *(shop.listens(port) for shop, port in zip(shops, ports, strict=True)),
         )
         yield Stage(
             store, url, namespace, ports, receiver, processes, shops, search, search_url, env,
-            f"{targets}-*.json",
+            f"{targets}-*.json", guest,
         )  # fmt: skip
 
 

@@ -134,6 +134,16 @@ def test_what_is_printed_for_the_other_terminal_works_there(kept: Kept) -> None:
     check_commands(kept.shown, kept.store.url)
 
 
+def test_the_panel_lets_its_guest_in_and_nobody_else(kept: Kept) -> None:
+    panel = re.search(r"http://127\.0\.0\.1:(\d+)/  the panel; sign in with (\S+)", kept.shown)
+    assert panel is not None, kept.shown
+    port, token = int(panel[1]), panel[2]
+    assert ask(port, "/api/rollouts")[0] == 401
+    status, body = ask(port, "/api/rollouts", Authorization=f"Bearer {token}")
+    assert status == 200
+    assert {each["rollout"] for each in json.loads(body)["rollouts"]} == ROLLOUTS
+
+
 # --- a Prometheus ---------------------------------------------------------------------------------
 
 
@@ -206,10 +216,17 @@ def test_the_rules_record_each_version_and_tell_of_what_happened(kept: Kept) -> 
 
 
 def read(port: int, path: str) -> str:
+    status, body = ask(port, path)
+    assert status == 200, (path, body)
+    return body
+
+
+def ask(port: int, path: str, **headers: str) -> tuple[int, str]:
     connection = HTTPConnection(LOCALHOST, port, timeout=10)
     try:
-        connection.request("GET", path)
-        return connection.getresponse().read().decode()
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
     finally:
         connection.close()
 
