@@ -1,4 +1,4 @@
-"""A running panel, with an empty SQLite store of the test's own."""
+"""Running panels, with SQLite stores of the tests' own."""
 
 from __future__ import annotations
 
@@ -14,4 +14,13 @@ from tests.panel.rig import Panel
 def panel(tmp_path: Path, namespace: str) -> Iterator[Panel]:
     """With ``alice``, who operates, and ``bob``, who views."""
     with Panel(tmp_path, f"sqlite:///{tmp_path / 'canary.db'}", namespace) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Panel]:
+    """One for all tests of a file that leave it as it was; it believes proxies on this host."""
+    directory = tmp_path_factory.mktemp("panel")
+    url = f"sqlite:///{directory / 'canary.db'}"
+    with Panel(directory, url, "shop", trust=["127.0.0.0/8"]) as running:
         yield running

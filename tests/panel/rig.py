@@ -53,7 +53,7 @@ class Browser(Visitor):
         headers: Mapping[str, str] | None = None,
         fetch: Mapping[str, str] = SAME_ORIGIN_NAVIGATION,
     ) -> Response:
-        """Exactly these fields."""
+        """Exactly these fields; ``fetch`` is what a browser says about where they come from."""
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
         body = urlencode(fields).encode()
         return self.request(
@@ -74,7 +74,7 @@ class Panel:
         url: of the store.
         namespace: of the panel.
         tokens: role by name.
-        arguments: more options of ``canary panel``.
+        trust: networks of proxies that it believes.
 
     Attributes:
         url: of its overview.
@@ -88,7 +88,7 @@ class Panel:
         url: str,
         namespace: str,
         tokens: Mapping[str, Role] | None = None,
-        arguments: Sequence[str] = (),
+        trust: Sequence[str] = (),
     ) -> None:
         roles = tokens or {ALICE: Role.OPERATE, BOB: Role.VIEW}
         self.tokens = {name: mint() for name in roles}
@@ -100,10 +100,10 @@ class Panel:
         self.store_url, self.namespace = url, namespace
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        command = [sys.executable, "-m", "tests.panel.serve", *arguments]
+        command = [sys.executable, "-m", "tests.panel.serve"]
         environment = {
             "CANARY_STORE": url, "CANARY_NAMESPACE": namespace, "PANEL_PORT": str(self.port),
-            "PANEL_TOKENS": str(self.file),
+            "PANEL_TOKENS": str(self.file), "PANEL_TRUST": " ".join(trust),
         }  # fmt: skip
         self.process = Process(command, directory / "panel.log", env=environment, cwd=ROOT)
 

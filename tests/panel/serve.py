@@ -16,6 +16,7 @@ def main() -> None:
         os.environ["CANARY_STORE"],
         namespace=os.environ["CANARY_NAMESPACE"],
         tokens=os.environ["PANEL_TOKENS"],
+        trust=os.environ.get("PANEL_TRUST", "").split(),
     )
     port = int(os.environ["PANEL_PORT"])
     uvicorn.run(app, port=port, access_log=False, log_config=None, timeout_graceful_shutdown=1)
