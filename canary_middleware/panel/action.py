@@ -17,6 +17,8 @@ from canary_middleware.overview.wording import shown
 
 LONGEST_WHY: Final = 500
 LONGEST_LABEL: Final = 200
+MOST_PROBLEMS: Final = 10
+"""Told at once; an answer must not be many times as long as what was sent."""
 _YES: Final = frozenset({"1", "on", "true", "yes"})
 _NO: Final = frozenset({"0", "off", "false", "no"})
 
@@ -25,11 +27,11 @@ class BadInputError(CanaryError):
     """What was asked for cannot be read; nothing was done.
 
     Attributes:
-        problems: one per mistake; their place is the name of a field.
+        problems: one per mistake, the first few; their place is the name of a field.
     """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(problems)
+        self.problems = tuple(problems[:MOST_PROBLEMS])
         super().__init__("; ".join(f"{one.place}: {one.message}" for one in self.problems))
 
     @property

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from canary_middleware import verbs
 from canary_middleware.core.drill import Fault
@@ -23,6 +25,7 @@ from canary_middleware.errors import (
 )
 from canary_middleware.panel.acting import (
     VERBS,
+    Action,
     BadInputError,
     Done,
     NotAllowedError,
@@ -34,6 +37,7 @@ from canary_middleware.panel.acting import (
     read_form,
     status_of,
 )
+from canary_middleware.panel.action import FIELDS
 from canary_middleware.panel.failing import MEANINGS
 from canary_middleware.panel.people import Person, Role
 from canary_middleware.panel.site import ASKED_AT_ONCE, Site
@@ -336,6 +340,44 @@ def test_says_everything_at_once_and_what_may_have_been_meant() -> None:
         read("weight", NAME, {"wieght": "5%", "why": 3})
     assert [one.place for one in caught.value.problems] == ["wieght", "why", "weight"]
     assert caught.value.problems[0].hint == "weight?"
+
+
+def test_says_only_so_much() -> None:
+    with pytest.raises(BadInputError) as caught:
+        read("pause", NAME, {f"field{at}": at for at in range(10_000)})
+    assert len(caught.value.problems) == 10
+    assert len(str(caught.value)) < 1_000
+
+
+@given(
+    st.sampled_from([*VERBS]),
+    st.dictionaries(
+        st.sampled_from([*FIELDS, "x"]),
+        st.one_of(
+            st.none(), st.booleans(), st.integers(), st.floats(), st.text(),
+            st.lists(st.integers()), st.from_regex(r"-?[0-9.eE+-]{1,30}(%|s|ms|m|h)"),
+        ),
+    ),
+)  # fmt: skip
+def test_whatever_comes_is_an_action_or_refused_in_words(
+    verb: str, values: dict[str, object]
+) -> None:
+    pairs = [
+        (name, value if isinstance(value, list) else str(value)) for name, value in values.items()
+    ]
+    for found in (tried(read, verb, values), tried(read_form, verb, pairs)):
+        if isinstance(found, Action):
+            assert found.verb == verb
+            assert found.weight is None or 0 <= found.weight <= 100_000
+        else:
+            assert status_of(found).message.isprintable()
+
+
+def tried(reader: Callable[..., Action], verb: str, values: object) -> Action | BadInputError:
+    try:
+        return reader(verb, NAME, values)
+    except BadInputError as error:
+        return error
 
 
 @pytest.mark.parametrize("name", ["", "a b", "../etc", "x" * 65, "é", "a\n", "*"])
