@@ -182,7 +182,7 @@ def _stretches(known: Known, since: float, until: float) -> Iterator[Stretch]:
 
 
 def shape(chart: Chart) -> Mapping[str, Any]:
-    """As JSON has it; docs/panel.md promises these names. Shares are from 0 to 1."""
+    """As JSON has it. Shares are from 0 to 1, times and latencies in seconds."""
     return {
         "rollout": chart.rollout,
         "since": chart.since,
