@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import BaseRoute, Mount, Route, Router
+from starlette.routing import Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 
 from canary_middleware.canary import Canary
@@ -84,7 +84,7 @@ def _assembled(
 
     signing = SignIn(access, clients, site.namespace) if isinstance(access, TokenAccess) else None
     # A redirect for a slash would name the host, which a stranger may have chosen.
-    behind = Router([*_pages(site), *api.routes(site)], redirect_slashes=False)
+    behind = Router([*pages.routes(site), *api.routes(site)], redirect_slashes=False)
     app = Starlette(
         routes=[
             Route("/healthz", _healthy),
@@ -103,11 +103,6 @@ def _assembled(
     app.router.redirect_slashes = False
     app.state.site = site
     return app
-
-
-def _pages(site: Site) -> list[BaseRoute]:
-    make: Callable[[Site], list[BaseRoute]] | None = getattr(pages, "routes", None)
-    return make(site) if make else []
 
 
 async def _healthy(request: Request) -> Response:
