@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -18,7 +22,7 @@ from canary_middleware import verbs
 from canary_middleware.core.weight import parse_weight
 from tests.support.clients import AsyncVisitor, Pool, Visitor
 from tests.support.redis import RedisServer
-from tests.support.servers import wait_until
+from tests.support.servers import Process, wait_until
 from tests.system.crowd import AT_ONCE, versions
 from tests.system.outage import Seen, flushed, outage
 from tests.system.rig import Rig, Worker, start
@@ -193,3 +197,31 @@ def w11(rig: Rig, variant: str = "") -> str:
     assert "no database" in worker.process.output()
     assert worker.process.running
     return f"W11: 5xx+ 0 of {len(watch.answers)} (limit 0), arm closed: not_ready"
+
+
+SPINNING = "while True: pass"
+
+
+def w15(
+    rig: Rig, kills: int, servers: Sequence[str] = ("uvicorn", "gunicorn"), **changes: Any
+) -> str:
+    """Every core of the machine is taken by something else, and the workers still obey."""
+    rig.started(100_000)
+    workers = rig.serve(*servers, **changes)
+    rig.all_follow(CANARY)
+    late: list[float] = []
+    with ExitStack() as stack:
+        for number in range(2 * (os.cpu_count() or 1)):
+            log = rig.directory / f"spinning-{number}.log"
+            stack.enter_context(Process([sys.executable, "-c", SPINNING], log))
+        for _ in range(kills):
+            struck = time.monotonic()
+            verbs.kill(rig.store(), by="W15")
+            for worker in workers:
+                heard = partial(heard_since, worker, struck)
+                wait_until(heard, timeout=6.0, what="the kill is heard")
+                late.append(worker.heard()[-1] - struck)
+            verbs.revive(rig.store(), by="W15")
+            rig.all_follow(CANARY, within=15.0)
+    assert max(late) <= 5.0
+    return f"W15: {len(late)} hearings at 100 % CPU, worst {1000 * max(late):.0f} ms (limit 5 s)"

@@ -51,6 +51,11 @@ def test_w11_a_canary_that_does_not_start(rig: Rig) -> None:
     print(f"\n{rows.w11(rig)}")
 
 
+@pytest.mark.alone
+def test_w15_a_kill_while_every_core_is_busy(rig: Rig) -> None:
+    print(f"\n{rows.w15(rig, kills=3)}")
+
+
 def test_r17_a_herd_of_workers(rig: Rig, redis_server: RedisServer) -> None:
     print(f"\n{herd.r17(rig, redis_server, 16, 2.0)}")
 
@@ -77,6 +82,11 @@ BROKEN = {
     ),
     "W7 for an agent that a fork leaves behind": Trial(
         lambda rig, _: rows.w7(rig, variants.LEFT_BEHIND), "both children hear", NotReadyError
+    ),
+    "W15 for an agent without push and poll": Trial(
+        lambda rig, _: rows.w15(rig, 1, ("uvicorn",), store=rig.muted(), variant=variants.NO_POLL),
+        "the kill is heard",
+        NotReadyError,
     ),
     "W11 for a target whose start nobody looks at": Trial(
         lambda rig, _: rows.w11(rig, variants.NEVER_STARTED),
