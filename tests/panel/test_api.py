@@ -8,12 +8,14 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from openapi_spec_validator import validate
 from starlette.routing import Route
 
 from canary_middleware import verbs
+from canary_middleware.cli import main
 from canary_middleware.panel import api as package
 from canary_middleware.panel.action import FIELDS, VERBS, read
 from canary_middleware.panel.api.describing import EXAMPLES, describe
@@ -137,6 +139,29 @@ def test_everybody_may_look(look: Operation, viewer: Api, store: StateStore) -> 
     assert NAME in answer.response.text
     head = viewer.visitor.request("HEAD", path, headers=viewer.bearer)
     assert (head.status, head.body) == (200, b"")
+
+
+def test_says_what_the_cli_says(
+    api: Api, panel: Panel, store: StateStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stages.ramping(store, NAME)
+    verbs.kill(store, NAME, by="test", why="errors")
+    where = ["--json", "--store", panel.store_url, "--namespace", panel.namespace]
+
+    def printed(*arguments: str) -> Any:
+        assert main([*arguments, *where]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    assert api.get("/api/history").json == printed("history")
+    for path, verb in (("/api/status", ["status"]), ("/api/rollouts", ["watch", "--once"])):
+        assert names(api.get(path).json) == names(printed(*verb))
+
+
+def names(value: object) -> object:
+    """The same with types in place of values, as some move with the clock."""
+    if isinstance(value, dict):
+        return {name: names(member) for name, member in value.items()}
+    return [names(one) for one in value] if isinstance(value, list) else type(value)
 
 
 def test_an_empty_namespace_has_answers(api: Api, store: StateStore) -> None:

@@ -164,6 +164,6 @@ def _security(namespace: str) -> Shape:
             "type": "apiKey",
             "in": "header",
             "name": CSRF_HEADER,
-            "description": "What a page holds in its meta element; a token needs none.",
+            "description": "The hidden field csrf of a form of the panel; a token needs none.",
         },
     }
