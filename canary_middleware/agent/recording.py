@@ -80,17 +80,34 @@ class Recording:
         self._clock = clock
         self._wall = wall
         self._attempts = partial(Attempts, troubles=troubles, count=count, clock=clock)
-        self._lease = self._attempts("recording")
+        self._lease = self._attempts("charts: the lease")
         self._series: dict[str, _Series] = {}
         self._ask_at = self._until = -math.inf
 
     def turn(self) -> None:
         """Write the points that are due."""
+        self._guarded(self._turn)
+
+    def leave(self) -> None:
+        """Nothing is to be recorded, or this process ends."""
+        self._guarded(self._leave)
+
+    # --- private --------------------------------------------------------------------------------
+
+    def _guarded(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except Exception as error:  # whatever it is, a chart must not keep anybody from judging
+            logger.debug("recording", exc_info=error)
+            self._count("error_recording")
+            self._troubles.begin("charts", repr(error))
+
+    def _turn(self) -> None:
         document, began = self._followed(), self._clock()
         work = dict(recorded(document, self._wall()))
         self._series = {name: one for name, one in self._series.items() if name in work}
         if document is None or not work:
-            self.leave()
+            self._leave()
             return
         if not self._held(began):
             return
@@ -100,15 +117,12 @@ class Recording:
             # What one store refuses of one rollout it may refuse slowly of all of them.
             if late or self._tried(name) >= slot or not self._allowed:
                 return
-            self._try(name, entry, killed=document.killed(name) is not None)
+            self._write(name, entry, killed=document.killed(name) is not None)
 
-    def leave(self) -> None:
-        """Nothing is to be recorded, or this process ends."""
+    def _leave(self) -> None:
         if self._clock() < self._until:
             self._lease.make(lambda: self._store.release(self._owner, of=WHAT))
         self._ask_at = self._until = -math.inf
-
-    # --- private --------------------------------------------------------------------------------
 
     def _held(self, now: float) -> bool:
         """Whether this process records; asks now and then."""
@@ -129,18 +143,15 @@ class Recording:
         found = self._series.get(name)
         return -1 if found is None else found.tried
 
-    def _try(self, name: str, entry: Entry, *, killed: bool) -> None:
-        what = f"recording {name}"
+    def _write(self, name: str, entry: Entry, *, killed: bool) -> None:
         one = self._series.get(name)
         if one is None:
-            one = self._series[name] = _Series(self._store, name, self._attempts(what))
+            one = self._series[name] = _Series(
+                self._store, name, self._attempts(f"chart of {name}")
+            )
         write = partial(one.write, entry, self._wall(), self._clock(), killed=killed)
-        try:
-            one.attempts.make(write)
-        except Exception as error:  # whatever it is, a chart must not keep anybody from judging
-            logger.debug("%s", what, exc_info=error)
-            self._count("error_recording")
-            self._troubles.begin(what, repr(error))
+        if one.attempts.make(write):
+            self._troubles.end("charts")
 
 
 class _Series:

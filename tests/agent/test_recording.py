@@ -185,8 +185,8 @@ def test_what_cannot_be_written_is_told_once_and_keeps_nobody_from_judging(
     with caplog.at_level(logging.WARNING):
         run(site.time, BAKE + 4, first, second)
     assert [action for action, _ in moves(site.store)] == ["advance"]
-    told = [line.getMessage() for line in caplog.records if "recording" in line.getMessage()]
-    assert told == [f"recording {NAME}: degraded: no permission"]
+    told = [line.getMessage() for line in caplog.records if "chart" in line.getMessage()]
+    assert told == [f"chart of {NAME}: degraded: no permission"]
     assert site.points() == before
     site.store.on_append = lambda: None
     run(site.time, 12, first, second)
@@ -207,6 +207,28 @@ def test_so_does_what_nobody_foresaw(site: Site, caplog: pytest.LogCaptureFixtur
     assert [action for action, _ in moves(site.store)] == ["advance"]
     assert worker.held.recorder.events["error_recording"] >= 4
     assert sum("a mistake of ours" in line.getMessage() for line in caplog.records) == 1
+
+
+class Unnamed(Store):
+    """One that somebody wrote for charts, but who never heard of leases with names."""
+
+    def hold(self, owner: str, seconds: float, *rest: Any) -> bool:
+        return super().hold(owner, seconds, *rest)
+
+    def release(self, owner: str, *rest: Any) -> None:
+        super().release(owner, *rest)
+
+
+def test_a_store_without_named_leases_is_told_and_judged_by() -> None:
+    site = Site()
+    site.store = Unnamed(site.time)
+    (worker,) = site.started("a")
+    worker.visitors(Cohort.CANARY, 10)
+    worker.visitors(Cohort.STABLE, 190)
+    run(site.time, BAKE + 4, worker)
+    assert [action for action, _ in moves(site.store)] == ["advance"]
+    assert worker.held.recorder.events["error_recording"] > 0
+    worker.measuring.leave(online=True)
 
 
 def lossy(site: Site) -> tuple[Worker, Worker]:
