@@ -39,6 +39,7 @@ def test_a_query_names_metrics_labels_and_values() -> None:
         ("sum by (canary_release) (canary_weight_percent)", "no label canary_release"),
         ('canary_kill{rollout="x"}', "no label rollout"),
         ('canary_phase{canary_phase=~"paused|halted"}', "no canary_phase halted"),
+        ('canary_events_total{canary_event="stare_error"}', "no canary_event stare_error"),
         ("job:canary_requests:rate1m", "no metric job:canary_requests:rate1m"),
     ],
 )
