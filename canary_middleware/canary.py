@@ -61,7 +61,8 @@ class Canary:
         vary: request headers that ``identify`` reads by other ways than ``view.header()``.
         callers: which calling services may say what cohort a visitor has; by default none, see
             :class:`~canary_middleware.core.service.Callers`.
-        secure: see :class:`~canary_middleware.core.cookie.CookieFormat`; ``False`` for plain HTTP.
+        secure: ``True``: the cookie travels over TLS only; ``False``: for plain HTTP; ``"auto"``:
+            writes the former and reads both, for the day on which a site moves to HTTPS.
         overrides: how requests may carry the tokens of ``canary token``: ``"header"``,
             ``"cookie"``, ``"query"``. None by default; see docs/overrides.md.
         max_staleness: seconds without a confirmation of the control state after which running
@@ -79,7 +80,7 @@ class Canary:
             see docs/alerts.md.
         webhook_secret: signs what is sent to them and to the gates of ramps.
         autostart: only with ``memory://``: start every rollout at this weight.
-        telemetry: an :class:`~canary_middleware.telemetry.Telemetry`, ``None`` for the default,
+        telemetry: a :class:`~canary_middleware.telemetry.Telemetry`, ``None`` for the default,
             which uses the global OpenTelemetry providers, ``False`` for none.
         debug: raise the errors of hooks instead of serving stable; make keys up if there are none.
         clock: monotonic seconds, by which silence, kills and durations are measured.
