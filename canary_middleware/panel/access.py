@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from canary_middleware.panel import sessions
+from canary_middleware.panel.headers import HOST_STATE
 from canary_middleware.panel.limits import Attempts, Sparing
 from canary_middleware.panel.people import Person
 from canary_middleware.panel.refusals import clipped
@@ -162,16 +163,17 @@ class HostAccess:
 
     async def admit(self, scope: Scope, _address: str) -> Admitted | Refused:
         """Who the host application says that it is."""
-        person = await self._ask(Request(scope))
+        person = await self._ask(scope)
         if person is None:
             return Refused()
         return Admitted(person, Request(scope).cookies.get(self.cookie, ""))
 
     async def still(self, scope: Scope, admitted: Admitted) -> bool:
         """Asks it once more."""
-        return await self._ask(Request(scope)) == admitted.person
+        return await self._ask(scope) == admitted.person
 
-    async def _ask(self, request: Request) -> Person | None:
+    async def _ask(self, scope: Scope) -> Person | None:
+        request = Request({**scope, "state": scope.get(HOST_STATE, {})})
         if self._limiter is None:  # a limiter belongs to the event loop that made it
             self._limiter = anyio.CapacityLimiter(_CHECKS_AT_ONCE)
         # In a thread it may block; an asynchronous one only makes its coroutine there.

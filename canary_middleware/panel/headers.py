@@ -21,6 +21,8 @@ ALWAYS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
+HOST_STATE: Final = "canary_middleware.panel.host_state"
+"""Key of the scope: the ``state`` of the application that the panel is mounted in."""
 UNLESS_SAID: Final = {"Cache-Control": "no-store"}
 
 
@@ -41,6 +43,7 @@ class HeadersMiddleware:
                     headers.setdefault(name, value)
             await send(message)
 
-        # What we know of a request is not for the application that the panel is mounted in.
-        own = {**scope, "state": dict(scope.get("state", {}))}
+        # What we know of a request is not for the application that the panel is mounted in, and
+        # what that keeps there under the same names is not for us.
+        own = {**scope, "state": {}, HOST_STATE: scope.get("state", {})}
         await self._app(own, receive, with_headers)

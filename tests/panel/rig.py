@@ -26,8 +26,10 @@ BOB: Final = "bob"
 class Browser(Visitor):
     """A visitor that signs in, and sends forms as a browser does."""
 
-    def __init__(self, port: int, prefix: str = "") -> None:
-        super().__init__(port)
+    def __init__(
+        self, port: int, prefix: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(port, headers=headers)
         self.prefix = prefix
 
     def see(self, path: str = "/") -> Response:
