@@ -32,15 +32,15 @@ _MARK: Final = "canary-doctor "
 _UNLOADED: Final = "it took longer than {0:g} s to import"
 
 
-def inspect(name: str) -> Mounted:
-    """Load it in another process, so that nothing of it stays here."""
+def inspect(name: str, patience: float = PATIENCE) -> Mounted:
+    """Load it in another process, so that nothing of it stays here; ``patience`` in seconds."""
     command = [sys.executable, "-m", "canary_middleware.cli.inspecting", name]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=PATIENCE, check=False
+            command, capture_output=True, text=True, errors="replace", timeout=patience, check=False
         )
     except subprocess.TimeoutExpired:
-        return Mounted(name, error=_UNLOADED.format(PATIENCE))
+        return Mounted(name, error=_UNLOADED.format(patience))
     for line in reversed(done.stdout.splitlines()):
         if line.startswith(_MARK):
             told = json.loads(line.removeprefix(_MARK))

@@ -88,7 +88,8 @@ def _bare(app: Mounted) -> Finding:
         Level.NOTE if app.unseen else Level.WARNING,
         f"no CanaryMiddleware was found in {app.name}",
         f"seen from outside: {seen}" + (f"; not seen: {', '.join(app.unseen)}" * bool(app.unseen)),
-        "add it as docs/frameworks.md says, or name the outermost application",
+        "add it as docs/frameworks.md says, or name the outermost application; a factory is not "
+        "called",
     )
 
 

@@ -23,7 +23,10 @@ _TARGETS: Final = re.compile(r"\btargets\b[^{}\n]*\{[^{}]*\}")
 
 def mentions(text: str, names: Collection[str]) -> Iterator[tuple[str, int]]:
     """Name and number of the line, in the order of the text; a line counts once for a name."""
-    *forms, key = _compiled(frozenset(names))
+    said = frozenset(name for name in names if name in text)
+    if not said:  # most files; to know that is a hundred times as fast
+        return
+    *forms, key = _compiled(said)
     found = [place for form in forms for place in _sought(form, text)]
     for block in _TARGETS.finditer(text):
         found += _sought(key, text, *block.span())
