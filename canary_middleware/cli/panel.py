@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import os
 import socket
+import ssl
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -96,6 +97,8 @@ def panel(
     if context.invoked_subcommand is not None:
         return
     _refuse_clear_text(host, behind_proxy=behind_proxy, tls=certificate is not None)
+    if certificate is not None:
+        _refuse_no_certificate(certificate, key)
     if not Path(tokens).exists():
         _offer(Path(tokens))
     with connection.store(_PATIENCE) as store:
@@ -170,6 +173,15 @@ def _refuse_clear_text(host: str, *, behind_proxy: bool, tls: bool) -> None:
     raise ConfigurationError([Problem("--host", wrong, _PROXY)])
 
 
+def _refuse_no_certificate(certificate: str, key: str | None) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    except OSError as error:  # of ssl, too
+        wrong = f"cannot be used: {error.strerror or error}"
+        hint = "a certificate and its key, as PEM"
+        raise ConfigurationError([Problem("--certificate, --key", wrong, hint)]) from error
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -209,19 +221,14 @@ class _Where:
         try:
             from canary_middleware.panel.serving import Tls, serve
         except ModuleNotFoundError as error:
-            raise MissingExtraError(error.name or "uvicorn", "panel") from error
+            raise MissingExtraError("uvicorn", "panel") from error
         tls = Tls(certificate, key) if certificate else None
         url = f"{'https' if tls else 'http'}://{self.host}:{listening.getsockname()[1]}/"
         # Lines of the log begin with a time, whatever is in them.
         logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
         # That strangers send nonsense is no news, and would be told once for each of them.
         logging.getLogger("uvicorn").setLevel(logging.ERROR)
-        try:
-            serve(app, listening, tls=tls, root_path=root_path, started=partial(self.tell, url))
-        except OSError as error:
-            wrong = f"cannot be used: {error.strerror or error}"
-            hint = "a certificate and its key, as PEM"
-            raise ConfigurationError([Problem("--certificate, --key", wrong, hint)]) from error
+        serve(app, listening, tls=tls, root_path=root_path, started=partial(self.tell, url))
 
     def tell(self, url: str) -> None:
         namespace = self.connection.namespace
@@ -237,6 +244,7 @@ def _listening(host: str, port: int) -> socket.socket:
         family, *_, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(where[:2], family=family, backlog=2048)
     except OSError as error:
-        wrong = f"cannot listen at {host} port {port}: {error.strerror or error}"
+        why = (error.strerror or str(error)).partition(" (")[0]
+        wrong = f"cannot listen at {host} port {port}: {why}"
         hint = "another --port, or --port 0 for any that is free"
         raise ConfigurationError([Problem("--port", wrong, hint)]) from error

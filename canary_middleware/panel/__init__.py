@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Person", "Role", "panel"]
 
 _HOMES: Final = {"Person": "people", "Role": "people", "panel": "app"}
-_LIBRARIES: Final = frozenset({"jinja2", "python_multipart", "starlette"})
+_LIBRARIES: Final = frozenset({"anyio", "jinja2", "markupsafe", "starlette"})
 
 
 def __getattr__(name: str) -> Any:
@@ -26,6 +26,7 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     except ModuleNotFoundError as error:
-        if error.name in _LIBRARIES:
-            raise MissingExtraError(error.name, "panel") from error
-        raise
+        library = (error.name or "").partition(".")[0]
+        if library not in _LIBRARIES:
+            raise
+        raise MissingExtraError(library, "panel") from error
