@@ -23,7 +23,6 @@ ALWAYS: Final = {
 }
 HOST_STATE: Final = "canary_middleware.panel.host_state"
 """Key of the scope: the ``state`` of the application that the panel is mounted in."""
-UNLESS_SAID: Final = {"Cache-Control": "no-store"}
 
 
 class HeadersMiddleware:
@@ -39,8 +38,8 @@ class HeadersMiddleware:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(ALWAYS)
-                for name, value in UNLESS_SAID.items():
-                    headers.setdefault(name, value)
+                # What has an ETag is a static file, and is asked about before it is used again.
+                headers.setdefault("Cache-Control", "no-cache" if "etag" in headers else "no-store")
             await send(message)
 
         # What we know of a request is not for the application that the panel is mounted in, and

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -96,10 +96,13 @@ class FailuresMiddleware:
         except Exception as error:  # whatever a page or the host's own check raises ends here
             if scope["type"] != "http":
                 raise
+            if started and isinstance(error, (ClientDisconnect, OSError)):
+                return  # the reader of an answer has left, as ASGI servers tell it
             log_failure(scope, error)
-            if started:
-                raise
-            await _failed(scope)(scope, receive, send)
+            # Raised further, a server would log it with whatever strangers have put into it. An
+            # answer that has begun and does not end is torn by the server.
+            if not started:
+                await _failed(scope)(scope, receive, send)
 
 
 def _failed(scope: Scope) -> Response:

@@ -6,8 +6,9 @@ import re
 import secrets
 from typing import Final
 
+from markupsafe import escape
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from canary_middleware.panel import forgery
@@ -15,12 +16,17 @@ from canary_middleware.panel.access import Refused, TokenAccess
 from canary_middleware.panel.addresses import Clients
 from canary_middleware.panel.bodies import fields
 from canary_middleware.panel.cookies import Cookie
+from canary_middleware.panel.forgery import is_foreign
 from canary_middleware.panel.guard import forged, forgery_refusal, too_many
 from canary_middleware.panel.pages.rendering import page, up
 from canary_middleware.panel.sessions import LIFE
 
 _NEXT: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9_-][A-Za-z0-9_./?=&%-]{0,300}")
 """A page of ours, below the mount point: no scheme, no host, no way up."""
+_STEP: Final = (
+    '<!doctype html><html lang="en"><meta charset="utf-8"><title>canary</title>'
+    '<meta http-equiv="refresh" content="0; url={step}"><p><a href="{step}">To the panel</a></p>'
+)
 _WRONG: Final = "That is no token of this panel."
 
 
@@ -46,8 +52,16 @@ class SignIn:
         ]
 
     async def show(self, request: Request) -> Response:
-        """The form."""
-        return self._page(request, 200, _wanted(request.query_params.get("next", "")))
+        """The form, or the way around it for those who come by a link from elsewhere.
+
+        With such a link a browser sends no ``SameSite=Strict`` cookie, so nobody knows yet whether
+        they are signed in; a step from our own page tells.
+        """
+        wanted = _wanted(request.query_params.get("next", ""))
+        if is_foreign(request.headers):
+            step = escape(f"{up(request)}/{wanted}")
+            return HTMLResponse(_STEP.format(step=step))
+        return self._page(request, 200, wanted)
 
     async def enter(self, request: Request) -> Response:
         """A token in the form."""

@@ -13,6 +13,7 @@ from canary_middleware.panel import panel as make_panel
 from canary_middleware.panel.tokens import mint
 from canary_middleware.stores import MemoryStore
 from tests.panel.rig import Panel
+from tests.support.clients import CROSS_SITE_NAVIGATION
 from tests.support.servers import wait_until
 
 
@@ -63,6 +64,20 @@ def test_remembers_where_one_wanted_to_go(standing: Panel) -> None:
     assert 'value="rollouts/checkout?span=1h"' in browser.see(where[2:]).text
 
 
+def test_a_link_from_elsewhere_leads_those_in_who_are_signed_in(standing: Panel) -> None:
+    browser = standing.browser("alice")
+    # What a browser does: no cookie with the first request, nor with where it leads.
+    first = browser.request("GET", "/history", fetch=CROSS_SITE_NAVIGATION, with_cookies=False)
+    assert first.header("Location") == "./sign-in?next=history"
+    second = browser.request(
+        "GET", "/sign-in?next=history", fetch=CROSS_SITE_NAVIGATION, with_cookies=False
+    )
+    assert second.status == 200
+    assert 'content="0; url=./history"' in second.text
+    assert browser.see("/history").status == 200
+    assert standing.browser().see("/history").status == 303
+
+
 def test_a_removed_line_ends_sessions_and_streams_at_once(panel: Panel) -> None:
     browser = panel.browser("bob")
     with browser.stream("/events?page=overview") as stream:
@@ -75,6 +90,7 @@ def test_a_removed_line_ends_sessions_and_streams_at_once(panel: Panel) -> None:
         began = time.monotonic()
         stream.read()  # until its end
         assert time.monotonic() - began < 8
+    assert "Traceback" not in panel.log()
     assert panel.browser("alice").see("/").status == 200
 
 

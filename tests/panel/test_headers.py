@@ -57,8 +57,8 @@ def test_every_answer_has_them(standing: Panel, path: str, status: int) -> None:
     answer = browser.get(path)
     assert answer.status == status
     check(path, answer.headers)
-    if not path.startswith("/static"):
-        assert answer.header("Cache-Control") == "no-store"
+    kept = path.startswith("/static") and status == 200
+    assert answer.header("Cache-Control") == ("no-cache" if kept else "no-store")
 
 
 def test_refusals_and_redirects_have_them_too(standing: Panel) -> None:
