@@ -53,16 +53,12 @@ Examples:
 @click.option("--strict", is_flag=True, help="Exit 1 for warnings, too.")
 @connected
 def doctor(connection: Connection, code: Path | None, app: str | None, strict: bool) -> int:
-    r"""Examine store, clocks, keys, cookies, spans, processes, rollouts and code.
+    """Say what is wrong with store, keys, cookies, spans, processes or rollouts, and what to do.
 
-    \b
-    Exit codes:
-      0  nothing is bad; there may be warnings and notes
-      1  something is bad; with --strict also: there is a warning
-      2  no store is named, or none that can be
-      3  the store is unreachable, or what it holds cannot be read
+    Exits 0 if nothing is bad, 1 if something is (with --strict also for a warning), 2 if no store
+    is named, 3 if it does not answer or its state cannot be read.
 
-    Changes nothing: on a Redis it tries what it may do on keys of its own, which it deletes.
+    Changes nothing. On a Redis it tries what it may do on keys of its own, which it deletes.
     """
     seen, exit_code = _examined(connection, code)
     findings = diagnose(seen)
