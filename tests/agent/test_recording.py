@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,10 +11,13 @@ from canary_middleware import verbs
 from canary_middleware.agent.recording import AT_ONCE, SETTLES, Recording
 from canary_middleware.agent.troubles import Troubles
 from canary_middleware.core.codec_series import decode
+from canary_middleware.core.guards import Guard
 from canary_middleware.core.model import Cohort
 from canary_middleware.core.records import Audit
-from canary_middleware.core.series import Counts, Point, intervals
+from canary_middleware.core.series import Counts, Point, Value, intervals
 from canary_middleware.core.state import Document, Plan, Verb
+from canary_middleware.core.throw import Cell
+from canary_middleware.core.totals import Matured, Slot
 from canary_middleware.core.transitions import Command, apply
 from canary_middleware.errors import StoreUnavailableError
 from canary_middleware.stores import MemoryStore
@@ -294,6 +298,28 @@ def test_a_slow_store_holds_a_turn_up_for_one_rollout_only() -> None:
     time.go(10)
     recording.turn()
     assert [len(store.series(name)) for name in names] == [2, 1, 1, 1, 1]
+
+
+def test_values_of_means_are_recorded(site: Site) -> None:
+    plan = replace(PLAN, guards=(Guard.errors(), Guard.mean("revenue", cap=160.0)))
+    start(site.store, site.time, plan)
+    worker = site.worker("a")
+    run(site.time, 0.5, worker)
+    worker.visitors(Cohort.STABLE, 20)
+    slot = Slot(Cell(worker.entry.period), Cohort.STABLE, 1)
+    worker.ledgers().slots[slot] = Matured(20, {"revenue": [0, 3, 4]})
+    run(site.time, 20, worker)
+    assert site.last("1").values == {Value("revenue", 160.0): {1: 3, 2: 4}}
+
+
+def test_totals_that_cannot_be_read_do_not_count_and_the_others_do(site: Site) -> None:
+    (worker,) = site.started("a")
+    worker.visitors(Cohort.STABLE, 20)
+    for boot, data in {"x": b"", "y": b"[1]\n[", "z": b'[1,0,0,0,0,0]\n["seen",1]'}.items():
+        site.store.put(NAME, RELEASE, boot, data)
+    run(site.time, 20, worker)
+    assert site.last("1") == Counts(20, latency={40: 20})
+    assert not worker.held.recorder.events["error_recording"]
 
 
 def test_a_rollout_that_is_moved_by_hand_is_recorded_too(site: Site) -> None:
