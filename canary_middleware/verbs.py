@@ -140,6 +140,8 @@ def drill(
     release: str | None = None,
 ) -> Document:
     """Inject faults into the canary, for a while that every process ends by itself."""
+    # It stands in the state, which nobody could read any more with a name of several lines in it.
+    drill = replace(drill, by=printable(drill.by, 200))
     return _do(store, by, Command(Verb.DRILL, rollout, why, release=release, drill=drill))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -107,4 +108,15 @@ def test_a_drill_begins_and_settles(url: str, tmp_path: object) -> None:
     settled = entry(verbs.settle(store, "checkout", by="me"))
     assert (settled.phase, settled.drill) == (Phase.PAUSED, None)
     assert entry(store.load().document) == settled
+    store.close()
+
+
+def test_whoever_drills_leaves_a_state_that_can_be_read(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path}/canary.db", "shop")
+    verbs.start(store, "checkout", by="me", plan=PLAN)
+    drill = Drill(Fault.ERROR, 20_000, 1.0, 60, by="two\nlines" + "x" * 2_000)
+    verbs.drill(store, "checkout", drill, by=drill.by)
+    drilled = entry(store.load().document).drill
+    assert drilled is not None
+    assert drilled.by.startswith("two lines")
     store.close()

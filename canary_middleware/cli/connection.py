@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -166,6 +167,17 @@ def a_weight(ctx: click.Context, param: click.Parameter, value: str | None) -> i
         return None if value is None else parse_weight(value)
     except ValueError as error:
         raise click.BadParameter(str(error), ctx, param) from None
+
+
+class Finite(click.FloatRange):
+    """A number in a range; ``nan`` is in every one of click's, and can be told to nobody."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no number", param, ctx)
+        return number
 
 
 def a_duration(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:

@@ -15,6 +15,7 @@ from canary_middleware.cli.changing import done
 from canary_middleware.cli.connection import (
     Author,
     Connection,
+    Finite,
     a_duration,
     a_weight,
     authored,
@@ -85,7 +86,7 @@ Examples:
 )
 @click.option("--metric", metavar="NAME", help="Observed once more than it happened (events).")
 @click.option(
-    "--value", type=click.FloatRange(0), default=1.0, show_default=True, help="Of it (events)."
+    "--value", type=Finite(0, 1e15), default=1.0, show_default=True, help="Of it (events)."
 )
 @release_option()
 @yes_option

@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from canary_middleware.cli.changing import unknown
-from canary_middleware.cli.connection import Connection, connected
+from canary_middleware.cli.connection import Connection, Finite, connected
 from canary_middleware.cli.drawing import draw
 from canary_middleware.cli.naming import any_rollout_argument
 from canary_middleware.cli.screen import Screen, is_live, paper
@@ -43,7 +43,7 @@ Examples:
 )
 @click.option(
     "--every",
-    type=click.FloatRange(0.1, 3600),
+    type=Finite(0.1, 3600),
     default=1.0,
     show_default=True,
     metavar="SECONDS",

@@ -251,11 +251,6 @@ def test_what_cannot_be_meant_is_a_usage_error(
 
 
 def test_every_verb_answers_for_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert set(cli.commands) == {
-        "demo", "start", "status", "watch", "weight", "pause", "resume", "approve", "promote",
-        "rollback", "finish", "rebase", "kill", "revive", "history", "explain", "affinity", "token",
-        "drill", "simulate", "completion",
-    }  # fmt: skip
     for verb in cli.commands:
         assert main([verb, "--help"]) == 0
     assert main(["--help"]) == 0

@@ -142,6 +142,8 @@ def test_a_release_that_no_process_serves_is_refused(measured: Shell) -> None:
         ("--fault", "error", "--for", "2h"),
         ("--fault", "latency", "--delay", "2"),
         ("--fault", "latency", "--delay", "90s"),
+        ("--fault", "events", "--metric", "charges", "--value", "nan"),
+        ("--fault", "events", "--metric", "charges", "--value", "1e400"),
     ],
     ids=" ".join,
 )
