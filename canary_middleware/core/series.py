@@ -248,12 +248,13 @@ def mean(value: Value, counts: Mapping[int, int]) -> float | None:
     visitors = sum(counts.values())
     if not visitors:
         return None
-    return sum(_middle(value.cap, bucket) * count for bucket, count in counts.items()) / visitors
+    shares = ((bucket, count / visitors) for bucket, count in counts.items())
+    return sum(_middle(value.cap, bucket) * share for bucket, share in shares)
 
 
 def _middle(cap: float, bucket: int) -> float:
     if cap > 0:
-        return (bucket + 0.5) * cap / VALUES
+        return (bucket + 0.5) / VALUES * cap
     return 0.75 * 2.0**bucket if bucket else 0.5
 
 

@@ -104,6 +104,12 @@ def test_a_mean_is_that_of_the_middles(
     assert mean(Value("revenue", cap), buckets) == value
 
 
+def test_no_cap_makes_a_mean_infinite() -> None:
+    found = mean(Value("revenue", 1.7e308), {15: 2**53 - 1})
+    assert found is not None
+    assert 1e308 < found < 1.7e308
+
+
 # --- differences ------------------------------------------------------------------------------
 
 
