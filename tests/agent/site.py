@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from canary_middleware import verbs
+from canary_middleware.agent.gating import Gating
 from canary_middleware.agent.leading import TICK
 from canary_middleware.agent.looping import Loops
 from canary_middleware.agent.measuring import Measuring
@@ -53,6 +54,7 @@ class Worker:
     chance: float = 0.0
     held: Held = field(default_factory=Held)
     deaf: bool = False
+    gates: Gating | None = None
 
     def __post_init__(self) -> None:
         self.loops = Loops(self._clock)
@@ -68,6 +70,7 @@ class Worker:
             clock=self._clock,
             wall=lambda: self.time.wall + self.skew,
             chance=lambda: self.chance,
+            gates=self.gates,
         )
 
     def _clock(self) -> float:
