@@ -11,13 +11,15 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
 
 import anyio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from canary_middleware import verbs
 from canary_middleware.core.series import slot_of
@@ -149,6 +151,19 @@ class Watch:
             return Seen(now, before.look if before else None, str(error))
 
 
+class _Stream(StreamingResponse):
+    """Ends what it is made of when its reader leaves, and not when somebody tidies up."""
+
+    def __init__(self, events: AsyncGenerator[str, None], headers: Mapping[str, str]) -> None:
+        super().__init__(events, 200, headers, "text/event-stream")
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One answer."""
+        async with aclosing(self._events):
+            await super().__call__(scope, receive, send)
+
+
 class Live:
     """The route of the streams."""
 
@@ -168,9 +183,9 @@ class Live:
         topic = topic_of(request, given["page"], rollout, given.get("span", ""))
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         stream = self._stream(request, topic, _revision(given.get("seen", "")))
-        return StreamingResponse(stream, 200, headers, "text/event-stream")
+        return _Stream(stream, headers)
 
-    async def _stream(self, request: Request, topic: Topic, seen: int) -> AsyncIterator[str]:
+    async def _stream(self, request: Request, topic: Topic, seen: int) -> AsyncGenerator[str, None]:
         self._open += 1
         try:
             async for event in self._events(request, topic, seen):

@@ -13,10 +13,9 @@ from typing import Final, Literal
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
 ROOT: Final = Path(__file__).parents[2]
-SIZES: Final = {"desktop": (1280, 860), "phone": (390, 844)}
+SIZES: Final = {"desktop": (1280, 860, 1_250), "phone": (390, 844, 2_200)}
+"""Width and height of a window in pixels, and the most that is shown of a page."""
 THEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
-LONGEST: Final = 1_700
-"""Pixels of the height of a picture."""
 
 
 def launch(playwright: Playwright) -> Browser:
@@ -34,14 +33,14 @@ def sign_in(page: Page, url: str, token: str) -> None:
     page.wait_for_selector("body[data-live]")
 
 
-def picture(context: BrowserContext, url: str, path: str, file: Path) -> None:
+def picture(context: BrowserContext, address: str, most: int, file: Path) -> None:
     """One page, as far as it is read in a document."""
     page = context.new_page()
-    page.goto(f"{url}{path}")
+    page.goto(address)
     expect(page.locator("#live")).to_contain_text("Live")
     height = page.evaluate("document.documentElement.scrollHeight")
-    size = page.viewport_size or {"width": 390, "height": 844}
-    page.set_viewport_size({"width": size["width"], "height": min(height, LONGEST)})
+    width = page.evaluate("innerWidth")
+    page.set_viewport_size({"width": width, "height": min(height, most)})
     page.screenshot(path=file, type="jpeg", quality=72)
     page.close()
     print(f"{file}: {file.stat().st_size // 1024} kB")
@@ -54,14 +53,14 @@ def main(arguments: list[str]) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     pages = {"overview": "/", "rollout": f"/rollouts/{rollout}"}
     with sync_playwright() as playwright, launch(playwright) as browser:
-        for size, (width, height) in SIZES.items():
+        for size, (width, height, most) in SIZES.items():
             for theme in THEMES:
                 context = browser.new_context(
                     viewport={"width": width, "height": height}, color_scheme=theme
                 )
                 sign_in(context.new_page(), url, token)
                 for name, path in pages.items():
-                    picture(context, url, path, directory / f"{name}-{theme}-{size}.jpg")
+                    picture(context, f"{url}{path}", most, directory / f"{name}-{theme}-{size}.jpg")
                 context.close()
 
 

@@ -15,7 +15,7 @@ from canary_middleware.overview.doubts import unknown_rollout
 from canary_middleware.panel.pages.looking import Look, look
 from canary_middleware.panel.pages.parts import CSRF, Parts, Topic, parts
 from canary_middleware.panel.pages.plots import Charts, span_of
-from canary_middleware.panel.pages.rendering import page, render, up
+from canary_middleware.panel.pages.rendering import page, render, up, way
 from canary_middleware.panel.pages.trail import trail
 from canary_middleware.panel.people import Role
 from canary_middleware.panel.site import Site
@@ -86,10 +86,10 @@ class Views:
 
 
 def topic_of(request: Request, name: str, rollout: str = "", span: str = "") -> Topic:
-    """What somebody looks at, by who they are and where."""
+    """What somebody looks at; its stream, which has another address, has the links of the page."""
     operate = request.state.person.role.covers(Role.OPERATE)
     key = span_of(span).key if rollout else ""
-    return Topic(name, operate, up(request), rollout, key)
+    return Topic(name, operate, way(1 if rollout else 0), rollout, key)
 
 
 def filled(found: Parts, request: Request) -> Parts:
@@ -127,7 +127,8 @@ def _said(store: StateStore, did: tuple[str, int]) -> str:
 
 def _change(line: Audit) -> str:
     scope = "everything" if line.scope == "*" else line.scope
-    return f"{line.action} {scope}, {line.old} → {line.new}" if line.old else line.action
+    change = f", {line.old} → {line.new}" if line.old else ""
+    return f"{line.action} {scope}{change}"
 
 
 def _did(request: Request) -> tuple[str, int]:
