@@ -1,7 +1,7 @@
 """Loads an application as a server would, in a process of its own, and says what is in it.
 
-Run as ``python -m canary_middleware.cli.inspecting module:attribute``; the last line that it
-prints is a JSON object. Nothing is called but the import itself.
+Run as ``python -m canary_middleware.cli.inspecting module:attribute mark``; the last line that it
+prints is the mark and a JSON object. Nothing is called but the import itself.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import secrets
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import asdict
@@ -21,6 +23,7 @@ from typing import Any, Final
 from canary_middleware.canary import Canary
 from canary_middleware.core.codec import printable
 from canary_middleware.doctor.application import CANARY, TRACING, Mounted
+from canary_middleware.errors import ConfigurationError
 from canary_middleware.telemetry import Telemetry
 
 PATIENCE: Final = 20.0
@@ -28,13 +31,15 @@ PATIENCE: Final = 20.0
 DEEPEST: Final = 50
 """Layers that are looked through."""
 _INNER: Final = ("app", "_app", "application", "wsgi_app", "asgi_app", "_wsgi_app")
-_MARK: Final = "canary-doctor "
+_TOLD: Final = (ConfigurationError, ImportError, AttributeError, SyntaxError)
+"""Errors whose text is about code; that of others may hold what they were given, a password."""
 _UNLOADED: Final = "it took longer than {0:g} s to import"
 
 
 def inspect(name: str, patience: float = PATIENCE) -> Mounted:
     """Load it in another process, so that nothing of it stays here; ``patience`` in seconds."""
-    command = [sys.executable, "-m", "canary_middleware.cli.inspecting", name]
+    mark = f"{secrets.token_hex(8)} "  # which the application does not know
+    command = [sys.executable, "-m", "canary_middleware.cli.inspecting", name, mark]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=patience, check=False
@@ -42,8 +47,8 @@ def inspect(name: str, patience: float = PATIENCE) -> Mounted:
     except subprocess.TimeoutExpired:
         return Mounted(name, error=_UNLOADED.format(patience))
     for line in reversed(done.stdout.splitlines()):
-        if line.startswith(_MARK):
-            told = json.loads(line.removeprefix(_MARK))
+        if line.startswith(mark):
+            told = json.loads(line.removeprefix(mark))
             return Mounted(**{key: _plain(value) for key, value in told.items()})
     return Mounted(name, error=f"the process that imported it ended with {done.returncode}")
 
@@ -62,13 +67,16 @@ def load(name: str) -> Mounted:
             for part in (attribute or "app").split("."):
                 found = getattr(found, part)
     except BaseException as error:  # noqa: BLE001  # whatever the code of the application raises, an exit too
-        return Mounted(name, error=printable(f"{type(error).__name__}: {_first(error)}", 300))
+        return Mounted(name, error=printable(_said(error), 400))
     return look(name, found)
 
 
-def _first(error: BaseException) -> str:
-    # Of a configuration error the first lines say all; values of variables are in none of them.
-    return " ".join(str(error).split())
+def _said(error: BaseException) -> str:
+    kind = type(error).__name__
+    if isinstance(error, _TOLD):
+        return f"{kind}: {' '.join(str(error).split())}"
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{kind} in {frames[-1].filename}:{frames[-1].lineno}" if frames else kind
 
 
 def look(name: str, app: Any) -> Mounted:
@@ -174,7 +182,7 @@ def _has_processor() -> bool:
 def main() -> None:
     """For the process that is made for it."""
     told = asdict(load(sys.argv[1]))
-    sys.stdout.write(f"\n{_MARK}{json.dumps(told)}\n")
+    sys.stdout.write(f"\n{sys.argv[2]}{json.dumps(told)}\n")
     sys.stdout.flush()
     # Threads and exit handlers of the application must not keep this process.
     os._exit(0)

@@ -20,6 +20,8 @@ from canary_middleware.verbs import Status
 
 TRIPS: Final = 5
 """Round trips of which the median is told."""
+TIMED: Final = 0.5
+"""Seconds after which fewer will do."""
 BUDGET: Final = 4.0
 """Seconds in which a question to the store may begin; the last one may take its patience more."""
 
@@ -46,10 +48,10 @@ def examine(
     until = clock() + BUDGET
     missing = str(file) if file is not None and not file.exists() else ""
     try:
-        trips = _trips(store, clock, until)
+        trips = _trips(store, clock)
         status, error = _status(store)
-        lately = _lately(store, status)
-        lines = verbs.history(store, None, 1)
+        lines = verbs.history(store, None, 1) if clock() < until else []
+        lately = _lately(store, status) if clock() < until else ()
         probed = _probed(store, namespace, file, patience, trips, lambda: clock() < until)
     except StoreError as failed:
         return Examined(namespace, wall(), error=str(failed), missing=missing)
@@ -66,10 +68,10 @@ def examine(
     )
 
 
-def _trips(store: StateStore, clock: Callable[[], float], until: float) -> tuple[float, ...]:
+def _trips(store: StateStore, clock: Callable[[], float]) -> tuple[float, ...]:
     trips: list[float] = []
     store.load()  # the first one connects
-    while len(trips) < TRIPS and clock() < until:
+    while len(trips) < TRIPS and sum(trips) < TIMED:
         began = clock()
         store.load()
         trips.append(clock() - began)

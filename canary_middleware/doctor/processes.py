@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from canary_middleware.core.drift import RELEASE, listed
+from canary_middleware.core.facts import Facts
 from canary_middleware.core.records import ProcessReport
 from canary_middleware.core.state import ACTIVE
 from canary_middleware.core.status import Status
 from canary_middleware.doctor.examined import Examined
 from canary_middleware.doctor.finding import Finding, Kind, Level, named, ok, several
 from canary_middleware.doctor.fleet import told
+from canary_middleware.overview.wording import ago
 
 TURN: Final = 2.0
 """Seconds of a turn of an agent from which on a poll is late."""
@@ -41,7 +44,10 @@ def _present(seen: Examined, status: Status) -> Iterator[Finding]:
         behind = sum(map(status.behind, seen.processes))
         follows = "all follow the present state" if not behind else f"{behind} behind"
         who = several(count, "process reports", "processes report")
-        yield ok(Kind.PROCESSES_OK, f"{who}; {follows}")
+        where = tuple(
+            f"{one.host} {one.pid}: {_described(facts)}" for one, facts in told(seen.processes)
+        )
+        yield replace(ok(Kind.PROCESSES_OK, f"{who}; {follows}"), where=where)
         return
     running = any(one.current and one.current.phase in ACTIVE for one in status.rollouts)
     yield Finding(
@@ -53,6 +59,12 @@ def _present(seen: Examined, status: Status) -> Iterator[Finding]:
         "see that namespace and store are those of the application, that it has had a request, "
         "and that its log says nothing of an agent; uWSGI needs enable-threads",
     )
+
+
+def _described(facts: Facts) -> str:
+    server = [facts.server] if facts.server else []
+    since = f"for {ago(facts.uptime)}{', loaded before it was forked' * facts.preloaded}"
+    return ", ".join([*server, f"Python {facts.python}", since])
 
 
 def _threads(processes: Sequence[ProcessReport]) -> Iterator[Finding]:

@@ -15,11 +15,14 @@ import pytest
 
 from canary_middleware import verbs
 from canary_middleware.cli import main
-from canary_middleware.core.records import ProcessReport
+from canary_middleware.core.records import Audit, ProcessReport
 from canary_middleware.core.state import Plan
+from canary_middleware.doctor.diagnosis import diagnose
+from canary_middleware.doctor.finding import Kind
 from canary_middleware.doctor.permitted import TRIALS
+from canary_middleware.doctor.probing import BUDGET, examine
 from canary_middleware.doctor.probing_sqlite import look, system_of
-from canary_middleware.stores import open_store
+from canary_middleware.stores import Loaded, MemoryStore, open_store
 from tests.support.redis import RedisServer, SharedRedis
 
 Diagnose = Callable[..., dict[str, Any]]
@@ -127,6 +130,33 @@ def test_a_store_that_hangs_is_given_up(diagnosed: Diagnose) -> None:
         found = diagnosed(f"redis://127.0.0.1:{silent.getsockname()[1]}/0", 3)
         assert time.monotonic() - began < 5.0
     assert found["store.unreachable"]["level"] == "bad"
+
+
+class Slow(MemoryStore):
+    """Answers each question at the end of everybody's patience."""
+
+    now = 0.0
+
+    def load(self) -> Loaded:
+        self.now += 0.9
+        return super().load()
+
+    def history(self, scope: str | None, limit: int) -> list[Audit]:
+        self.now += 0.9
+        return super().history(scope, limit)
+
+    def processes(self) -> list[ProcessReport]:
+        self.now += 0.9
+        return super().processes()
+
+
+def test_a_slow_store_is_asked_less() -> None:
+    store = Slow()
+    seen = examine(store, "shop", clock=lambda: store.now)
+    assert seen.probed is not None
+    assert [round(trip, 3) for trip in seen.probed.trips] == [0.9]
+    assert store.now <= BUDGET + 1.0
+    assert Kind.STORE_SLOW in {one.kind for one in diagnose(seen)}
 
 
 @pytest.mark.parametrize("url", ["memory://", "", "sqlite:/x", "redis://h:notaport/0"])
