@@ -16,12 +16,13 @@ from starlette.responses import StreamingResponse
 
 from canary_middleware import verbs
 from canary_middleware.errors import StoreUnavailableError, UnknownRolloutError
-from canary_middleware.panel.live import GLANCE, PERIOD, STREAMS, Live, Watch
+from canary_middleware.panel.pages.live import GLANCE, PERIOD, STREAMS, Live, Watch
 from canary_middleware.panel.pages.parts import Topic
 from canary_middleware.panel.pages.plots import Charts
 from canary_middleware.panel.people import Person, Role
 from canary_middleware.panel.site import Site
 from canary_middleware.stores import Loaded, StateStore, open_store
+from tests.panel.rig import ALICE, Panel
 from tests.panel.stages import BY, declared
 
 SOON = GLANCE + 0.01
@@ -229,3 +230,14 @@ def test_too_many_streams_and_unknown_pages_are_refused(scene: Scene) -> None:
             await stream.aclose()
 
     anyio.run(run)
+
+
+@pytest.mark.alone
+def test_a_server_that_ends_waits_for_no_stream(panel: Panel) -> None:
+    browser = panel.browser(ALICE)
+    with browser.stream("/events?page=overview") as answer:
+        assert answer.readline() == b"retry: 1000\n"
+        panel.process.terminate()
+    assert "Application shutdown complete" in panel.log()
+    # What it says when it has lost its patience.
+    assert "Cancel" not in panel.log()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute, Route
 
-from canary_middleware.panel.live import Live, Watch
 from canary_middleware.panel.pages.doing import Forms
+from canary_middleware.panel.pages.live import Live, Watch
 from canary_middleware.panel.pages.plots import Charts
 from canary_middleware.panel.pages.showing import Views
 from canary_middleware.panel.site import Site

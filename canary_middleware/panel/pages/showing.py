@@ -10,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from canary_middleware import verbs
-from canary_middleware.core.records import Audit
 from canary_middleware.overview.doubts import unknown_rollout
 from canary_middleware.panel.pages.looking import Look, look
 from canary_middleware.panel.pages.parts import CSRF, Parts, Topic, parts
@@ -122,13 +121,10 @@ def _said(store: StateStore, did: tuple[str, int]) -> str:
         return ""
     lines = verbs.history(store, None, _DONE)
     line = next((one for one in lines if (one.action, one.revision) == (verb, revision)), None)
-    return f"Done: {_change(line)}; revision {revision}" if line else ""
-
-
-def _change(line: Audit) -> str:
-    scope = "everything" if line.scope == "*" else line.scope
-    change = f", {line.old} → {line.new}" if line.old else ""
-    return f"{line.action} {scope}{change}"
+    if line is None:
+        return ""
+    (row,) = trail([line])
+    return f"Done: {row.action} {row.scope}, {row.change}; revision {revision}"
 
 
 def _did(request: Request) -> tuple[str, int]:

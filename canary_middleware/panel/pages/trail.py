@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from canary_middleware.core.records import Audit
-from canary_middleware.core.state import EVERYTHING, Verb
+from canary_middleware.core.refusals import words
+from canary_middleware.core.state import EVERYTHING, Phase, Verb
 from canary_middleware.overview.progress import evidence
 from canary_middleware.overview.wording import told_of
 from canary_middleware.panel.charts.values import Event, Mark
@@ -63,7 +64,7 @@ def _line(line: Audit) -> Line:
         rollout="" if everything else line.scope,
         action=line.action,
         kind=EVENTS.get(line.action, Event.OTHER).value,
-        change=f"{line.old} → {line.new}" if line.old else line.new,
+        change=change(line),
         by=line.by,
         why=told_of(line),
         revision=line.revision,
@@ -71,11 +72,23 @@ def _line(line: Audit) -> Line:
     )
 
 
+def change(line: Audit) -> str:
+    """From what to what, with phases as people write them."""
+    old, new = (_spelled(text) for text in (line.old, line.new))
+    return f"{old} → {new}" if old else new
+
+
+def _spelled(text: str) -> str:
+    for phase in Phase:
+        text = text.replace(f" {phase.value} ", f" {words(phase)} ")
+    return text
+
+
 def marks(lines: Iterable[Audit]) -> list[Mark]:
     """What happened, for charts; what the controller only learns is left out."""
     quiet = (Verb.BASELINE.value, Verb.NOTE.value)
     return [
-        Mark(line.at, f"{line.action}: {line.new}", EVENTS.get(line.action, Event.OTHER))
+        Mark(line.at, f"{line.action}: {_spelled(line.new)}", EVENTS.get(line.action, Event.OTHER))
         for line in lines
         if line.action not in quiet
     ]

@@ -31,6 +31,14 @@
     }
   });
 
+  // What was done is said once: not again when the page is loaded anew.
+  const asked = new URL(location.href);
+  if (asked.searchParams.has("did")) {
+    asked.searchParams.delete("did");
+    asked.searchParams.delete("revision");
+    history.replaceState(null, "", asked);
+  }
+
   if (!page) return;
   window.addEventListener("pagehide", () => { leaving = true; });
 
