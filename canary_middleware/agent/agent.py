@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import socket
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,7 +19,7 @@ from canary_middleware.agent.alerting import Alerts, AlertStore, Courier
 from canary_middleware.agent.chores import Chores
 from canary_middleware.agent.claiming import Claiming
 from canary_middleware.agent.disk import Disk
-from canary_middleware.agent.facts import gather
+from canary_middleware.agent.facts import gather, threads_of
 from canary_middleware.agent.follower import Followed, Follower
 from canary_middleware.agent.gating import Gating
 from canary_middleware.agent.listener import Listener
@@ -35,6 +36,7 @@ logger = logging.getLogger("canary_middleware")
 
 GO_ON_AFTER: Final = 1.0
 """Seconds between a failure that nobody foresaw and the next try."""
+THREADLESS: Final = "nothing confirms the control state, stable is served; set enable-threads"
 LATELY: Final = 60.0
 """Seconds of which a report tells how long an event loop stood still."""
 STOP_WITHIN: Final = 1.0
@@ -118,6 +120,9 @@ class Agent:
     def _make(self) -> _Life:
         identity = secrets.token_hex(8)
         begun, forked = self._clock(), bool(self._lives.keys() - {os.getpid()})
+        if threads_of(sys.modules.get("uwsgi")) is False:
+            # Told by this thread, as no other one may ever have a turn.
+            logger.warning("uWSGI lets no threads run: %s", THREADLESS)
         follower = Follower(self._engine, self._clock, self._wall)
         host = printable(socket.gethostname(), 200) or "unknown"
         name = f"agent {os.getpid()}@{host}"

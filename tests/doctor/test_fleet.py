@@ -135,6 +135,7 @@ def test_uwsgi_without_threads_is_named(rig: Rig, diagnosed: Diagnose, tmp_path:
     found = diagnosed(expected=1)
     assert found["processes.threads"]["level"] == "bad"
     assert "enable-threads" in found["processes.threads"]["remedy"]
+    assert worker.process.output().count("uWSGI lets no threads run") == 1
 
 
 def _loading(command: list[str]) -> list[str]:
