@@ -11,6 +11,7 @@ import click
 from canary_middleware import __version__
 from canary_middleware.cli import (
     affinity,
+    alert,
     changes,
     completion,
     demo,
@@ -65,7 +66,7 @@ for _title, _commands in (
         changes.rollback, changes.finish, changes.rebase,
     )),
     ("Emergency", (kill.kill, kill.revive)),
-    ("Rehearse", (simulate.simulate, drill.drill, demo.demo)),
+    ("Rehearse", (simulate.simulate, drill.drill, alert.alert, demo.demo)),
     ("Visitors", (token.token, affinity.affinity)),
     ("This program", (completion.completion,)),
 ):  # fmt: skip

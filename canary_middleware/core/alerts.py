@@ -282,9 +282,11 @@ def plain(text: str) -> str:
 BODIES: Final = {"json": as_json, "slack": as_slack}
 
 
-def trial(namespace: str, by: str, at: float) -> Audit:
+
+
+def trial(by: str, at: float) -> Audit:
     """The line that a hook is tried with; it is in no history."""
-    why = "this is a test of `canary alert test`: nothing happened"
+    why = "this is a test, sent by `canary alert test`"
     return Audit(at, by, TEST, EVERYTHING, "", "nothing changed", why, 0)
 
 

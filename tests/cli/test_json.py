@@ -110,8 +110,8 @@ RUNS = {
     "affinity revoke": typed("affinity", "revoke", "checkout", *ALICE),
 }
 """How each command comes to print its object."""
-TRIED = {"drill", "panel", "panel token"}
-"""Those that are tried below in ways of their own."""
+TRIED = {"drill", "panel", "panel token", "alert test"}
+"""Those that are tried below, and in test_alert.py, in ways of their own."""
 MADE = {
     "drill": drill.shape(
         "checkout", Result(Drill(Fault.ERROR, 20_000, time.time(), 60), "1.5.0", after=3.2)

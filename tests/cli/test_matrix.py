@@ -40,6 +40,7 @@ ELSEWHERE = {
     "panel": "serves, whatever the store does: tests/panel",
     "panel token": "needs no store: tests/panel",
     "completion": "needs no store: tests/cli/test_completion.py",
+    "alert test": "needs no store: tests/cli/test_alert.py",
 }
 """Commands that no store can do anything to."""
 
