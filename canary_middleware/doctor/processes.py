@@ -116,7 +116,7 @@ def _hearing(seen: Examined, status: Status) -> Iterator[Finding]:
         yield Finding(
             Kind.PROCESSES_BEHIND,
             Level.WARNING,
-            f"{several(len(behind))} follow an older state than the store has",
+            f"an older state than the store has is followed by {several(len(behind))}",
             "their visitors do not see the last change",
             "see their logs; if nothing is there, restart them",
             tuple(f"{one.host} {one.pid}: revision {one.revision}" for one in behind),
@@ -171,7 +171,7 @@ def _alike(seen: Examined) -> Iterator[Finding]:
         yield Finding(
             Kind.PROCESSES_TRUSTING,
             Level.NOTE,
-            f"{several(len(trusting))} trust an old state for ever (max_staleness is None)",
+            f"an old state is trusted for ever by {several(len(trusting))} (max_staleness is None)",
             "cut off from the store, they go on with the canary and hear of no kill",
             "set max_staleness, 60 s by default",
             named(trusting),
@@ -181,7 +181,7 @@ def _alike(seen: Examined) -> Iterator[Finding]:
         yield Finding(
             Kind.PROCESSES_FORKED,
             Level.NOTE,
-            f"{several(len(forked))} were forked from one that served already",
+            f"{several(len(forked))} began as a fork of one that served already",
             "each has begun anew and is well; what the parent counted stays with the parent",
             "serve nothing before the server forks",
             named(forked),
@@ -201,7 +201,7 @@ def _alike(seen: Examined) -> Iterator[Finding]:
         yield Finding(
             Kind.PROCESSES_OLDER,
             Level.NOTE,
-            f"{several(len(older))} say nothing of clocks, keys, cookies and spans",
+            f"nothing of clocks, keys, cookies and spans is said by {several(len(older))}",
             "they run a version of canary_middleware that does not tell",
             "upgrade them; what is said here of those is of the others only",
             named(older),
