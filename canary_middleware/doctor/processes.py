@@ -132,7 +132,12 @@ def _stale(one: ProcessReport) -> bool:
 
 def _working(seen: Examined) -> Iterator[Finding]:
     all_told = told(seen.processes)
-    slow = [(one, facts.turn) for one, facts in all_told if facts.turn > TURN]
+    yield from _slow([(one, facts.turn) for one, facts in all_told if facts.turn > TURN])
+    yield from _stalled([(one, facts.stall) for one, facts in all_told if facts.stall > STALL])
+    yield from _troubled([(one, facts.troubles) for one, facts in all_told if facts.troubles])
+
+
+def _slow(slow: Sequence[tuple[ProcessReport, float]]) -> Iterator[Finding]:
     if slow:
         yield Finding(
             Kind.PROCESSES_SLOW,
@@ -142,7 +147,9 @@ def _working(seen: Examined) -> Iterator[Finding]:
             "see the latency of the store, and whether the host has processor time left",
             named([one for one, _ in slow]),
         )
-    stalled = [(one, facts.stall) for one, facts in all_told if facts.stall > STALL]
+
+
+def _stalled(stalled: Sequence[tuple[ProcessReport, float]]) -> Iterator[Finding]:
     if stalled:
         yield Finding(
             Kind.PROCESSES_STALLED,
@@ -152,7 +159,9 @@ def _working(seen: Examined) -> Iterator[Finding]:
             "find it with PYTHONASYNCIODEBUG=1, and move it into a thread",
             named([one for one, _ in stalled]),
         )
-    troubled = [(one, facts.troubles) for one, facts in all_told if facts.troubles]
+
+
+def _troubled(troubled: Sequence[tuple[ProcessReport, Sequence[str]]]) -> Iterator[Finding]:
     if troubled:
         yield Finding(
             Kind.PROCESSES_TROUBLED,
@@ -166,7 +175,13 @@ def _working(seen: Examined) -> Iterator[Finding]:
 
 def _alike(seen: Examined) -> Iterator[Finding]:
     all_told = told(seen.processes)
-    trusting = [one for one, facts in all_told if facts.max_staleness is None]
+    yield from _trusting([one for one, facts in all_told if facts.max_staleness is None])
+    yield from _forked([one for one, facts in all_told if facts.forked])
+    yield from _versions([(one, facts.library) for one, facts in all_told])
+    yield from _older([one for one in seen.processes if one.facts is None])
+
+
+def _trusting(trusting: Sequence[ProcessReport]) -> Iterator[Finding]:
     if trusting:
         yield Finding(
             Kind.PROCESSES_TRUSTING,
@@ -176,7 +191,9 @@ def _alike(seen: Examined) -> Iterator[Finding]:
             "set max_staleness, 60 s by default",
             named(trusting),
         )
-    forked = [one for one, facts in all_told if facts.forked]
+
+
+def _forked(forked: Sequence[ProcessReport]) -> Iterator[Finding]:
     if forked:
         yield Finding(
             Kind.PROCESSES_FORKED,
@@ -186,17 +203,22 @@ def _alike(seen: Examined) -> Iterator[Finding]:
             "serve nothing before the server forks",
             named(forked),
         )
-    libraries = {facts.library for _, facts in all_told}
-    if len(libraries) > 1:
+
+
+def _versions(libraries: Sequence[tuple[ProcessReport, str]]) -> Iterator[Finding]:
+    different = sorted({library for _, library in libraries})
+    if len(different) > 1:
         yield Finding(
             Kind.PROCESSES_VERSIONS,
             Level.NOTE,
-            f"processes run canary_middleware {' and '.join(sorted(libraries))}",
+            f"processes run canary_middleware {' and '.join(different)}",
             "that is so during a deployment",
             "finish it",
-            tuple(f"{one.host} {one.pid}: {facts.library}" for one, facts in all_told),
+            tuple(f"{one.host} {one.pid}: {library}" for one, library in libraries),
         )
-    older = [one for one in seen.processes if one.facts is None]
+
+
+def _older(older: Sequence[ProcessReport]) -> Iterator[Finding]:
     if older:
         yield Finding(
             Kind.PROCESSES_OLDER,

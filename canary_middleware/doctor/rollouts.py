@@ -118,24 +118,16 @@ def _answering(status: Status, one: RolloutStatus, entry: Entry) -> Iterator[Fin
 def _forgotten(
     seen: Examined, status: Status, one: RolloutStatus, entry: Entry
 ) -> Iterator[Finding]:
-    age = seen.at - entry.since
-    declared = (one.name, entry.release) in status.declared
-    name, since = f"{one.name} {entry.release}", ago(age)
+    name, age = f"{one.name} {entry.release}", seen.at - entry.since
     where = seen.mentions(one.name)
+    declared = (one.name, entry.release) in status.declared
     if entry.phase in _WAITING and age > STUCK:
-        yield Finding(
-            Kind.ROLLOUTS_STUCK,
-            Level.WARNING,
-            f"{name} is {_phase(entry)}, since {since}",
-            f"it waits for somebody{f' ({entry.plan.owner})' if entry.plan.owner else ''}",
-            _GO_ON[entry.phase].format(one.name),
-            where,
-        )
+        yield _stuck(one.name, entry, age, where)
     elif entry.phase is Phase.PROMOTED and age > entry.plan.rollback_window:
         yield Finding(
             Kind.ROLLOUTS_UNFINISHED,
             Level.WARNING if age > UNFINISHED else Level.NOTE,
-            f"{name} is promoted, since {since}, and nobody finished it",
+            f"{name} is promoted, since {ago(age)}, and nobody finished it",
             "the old version is kept in the code and tested by nobody",
             f"`canary finish {one.name}`, then remove it and the old version from the code",
             where,
@@ -144,21 +136,36 @@ def _forgotten(
         yield Finding(
             Kind.ROLLOUTS_LEFTOVER,
             Level.WARNING if age > UNFINISHED else Level.NOTE,
-            f"{name} is finished, since {since}, and still in the code",
+            f"{name} is finished, since {ago(age)}, and still in the code",
             "every request of its scope is decided about for nothing",
             "remove the rollout and the old version from the code, or declare the next release",
             where,
         )
     elif entry.phase is Phase.ROLLED_BACK and declared and one.current is entry:
-        yield Finding(
-            Kind.ROLLOUTS_ABANDONED,
-            Level.WARNING if age > DAY else Level.NOTE,
-            f"{name} was rolled back {since} ago and is still deployed",
-            f"because: {entry.why}" if entry.why else "",
-            f"deploy a repaired release under a new label, remove it, or try the same one again: "
-            f"`canary start {one.name} --again`",
-            where,
-        )
+        yield _abandoned(one.name, entry, age, where)
+
+
+def _stuck(name: str, entry: Entry, age: float, where: tuple[str, ...]) -> Finding:
+    return Finding(
+        Kind.ROLLOUTS_STUCK,
+        Level.WARNING,
+        f"{name} {entry.release} is {_phase(entry)}, since {ago(age)}",
+        f"it waits for somebody{f' ({entry.plan.owner})' if entry.plan.owner else ''}",
+        _GO_ON[entry.phase].format(name),
+        where,
+    )
+
+
+def _abandoned(name: str, entry: Entry, age: float, where: tuple[str, ...]) -> Finding:
+    return Finding(
+        Kind.ROLLOUTS_ABANDONED,
+        Level.WARNING if age > DAY else Level.NOTE,
+        f"{name} {entry.release} was rolled back {ago(age)} ago and is still deployed",
+        f"because: {entry.why}" if entry.why else "",
+        "deploy a repaired release under a new label, remove it, or try the same one again: "
+        f"`canary start {name} --again`",
+        where,
+    )
 
 
 def _phase(entry: Entry) -> str:
