@@ -25,7 +25,7 @@ from canary_middleware.cli import (
     token,
     watch,
 )
-from canary_middleware.cli.failing import fail
+from canary_middleware.cli.failing import fail, unwritten
 from canary_middleware.cli.following import INTERRUPTED
 from canary_middleware.cli.grouping import Verbs
 from canary_middleware.errors import CanaryError
@@ -44,6 +44,7 @@ Exit codes:
   3  the store is unreachable, or what it holds cannot be read
   4  kill: told to every process that listens, but the store could not keep it
   5  start --wait: the time is over and the rollout goes on
+  6  done, but what it has to say, or a file that was asked for, could not be written
 """
 
 
@@ -83,4 +84,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except (click.ClickException, CanaryError) as error:
         return fail(error, as_json="--json" in words)
+    except OSError as error:
+        return unwritten(error)
     return int(code or 0)

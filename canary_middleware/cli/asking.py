@@ -15,7 +15,7 @@ from typing import Any, Final
 import click
 
 from canary_middleware.cli.connection import Connection
-from canary_middleware.cli.show import say
+from canary_middleware.cli.show import is_terminal, say
 from canary_middleware.errors import VerbRefusedError
 from canary_middleware.overview.wording import shown
 
@@ -35,7 +35,7 @@ def asks(connection: Connection, *, yes: bool) -> bool:
     if yes:
         return False
     # What is asked is written to standard error, and has to be read there.
-    if not connection.as_json and sys.stdin.isatty() and sys.stderr.isatty():
+    if not connection.as_json and is_terminal(sys.stdin) and is_terminal(sys.stderr):
         return True
     context = click.get_current_context()
     again = with_yes(context.find_root().obj or ())

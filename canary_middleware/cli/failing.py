@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import click
@@ -23,6 +24,7 @@ REFUSED: Final = 1
 USAGE: Final = 2
 UNREACHABLE: Final = 3
 NOT_PERSISTED: Final = 4
+UNWRITTEN: Final = 6
 
 # Of click 8.2 and newer; before that it prints the help by itself.
 _HELP: Final[Any] = getattr(click.exceptions, "NoArgsIsHelpError", ())
@@ -48,15 +50,28 @@ def fail(error: click.ClickException | CanaryError, *, as_json: bool) -> int:
     """
     for kind, code, word, prefix in _FAILURES:
         if isinstance(error, kind):
-            if isinstance(error, _HELP):
-                error.show()  # the whole help
-            elif as_json:
-                print_json_line({"error": _shape(error, code, word)}, err=True)
-            else:
-                for line in _lines(error):
-                    say(f"canary: {prefix}{line}", err=True)
+            with suppress(OSError):  # the code is told, also where nothing can be written
+                _tell(error, code, word, prefix, as_json=as_json)
             return code
     raise error
+
+
+def unwritten(error: OSError) -> int:
+    """Say that what there is to say, or a file that was asked for, could not be written."""
+    what = error.filename or "what was done, or found, is not told in full"
+    with suppress(OSError):
+        say(f"canary: {shown(str(what))}: {error.strerror or error}", err=True)
+    return UNWRITTEN
+
+
+def _tell(error: Exception, code: int, word: str, prefix: str, *, as_json: bool) -> None:
+    if isinstance(error, _HELP):
+        error.show()  # the whole help
+    elif as_json:
+        print_json_line({"error": _shape(error, code, word)}, err=True)
+    else:
+        for line in _lines(error):
+            say(f"canary: {prefix}{line}", err=True)
 
 
 def _lines(error: Exception) -> Iterator[str]:

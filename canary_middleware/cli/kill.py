@@ -17,7 +17,7 @@ from canary_middleware.cli.connection import (
     connected,
 )
 from canary_middleware.cli.naming import any_rollout_argument
-from canary_middleware.cli.show import Row, paint, print_json, print_table, say
+from canary_middleware.cli.show import Row, paint, print_json, print_table, say, unheard
 from canary_middleware.core.command import Command
 from canary_middleware.core.records import ProcessReport
 from canary_middleware.core.snapshot import SERVING
@@ -66,24 +66,27 @@ def kill(connection: Connection, author: Author, rollout: str | None) -> None:
     """
     scope = rollout or EVERYTHING
     before, missing = _glance(connection), connection.missing
-    if not connection.as_json:
-        _announce(struck_by(before, scope))
+    with unheard():
+        if not connection.as_json:
+            _announce(struck_by(before, scope))
     try:
         with connection.store(_STRIKE) as store:
             struck = verbs.kill(store, scope, by=author.by, why=author.why)
     except NotPersistedError:
-        _report(connection, scope, before, persisted=False)
+        with unheard():
+            _report(connection, scope, before, persisted=False)
         raise
     except StoreError as error:
         nowhere = isinstance(error, NoDirectoryError)
         told = NOTHING_WRITTEN if nowhere else fate(error)
         raise StoreUnavailableError(f"{error}; {told}") from error
-    _report(connection, scope, struck, persisted=True)
-    if missing is not None:
-        created = f"canary: the store did not exist and was created: {shown(str(missing))}"
-        say(f"{created}; is that the application's?", err=True)
-    for warning in warnings(connection.namespace, scope, struck, _reports(connection)):
-        say(f"canary: {warning}", err=True)
+    with unheard():
+        _report(connection, scope, struck, persisted=True)
+        if missing is not None:
+            created = f"canary: the store did not exist and was created: {shown(str(missing))}"
+            say(f"{created}; is that the application's?", err=True)
+        for warning in warnings(connection.namespace, scope, struck, _reports(connection)):
+            say(f"canary: {warning}", err=True)
 
 
 @click.command(

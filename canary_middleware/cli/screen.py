@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from canary_middleware.cli.drawing import Line, Paper
-from canary_middleware.cli.show import paint
+from canary_middleware.cli.show import is_terminal, paint
 
 _ENTER: Final = "\x1b[?1049h\x1b[?25l\x1b[H\x1b[J"
 _LEAVE: Final = "\x1b[?25h\x1b[?1049l"
@@ -33,7 +33,7 @@ def paper(width: int | None = None) -> Paper:
 
 def is_live() -> bool:
     """Whether standard output can be redrawn."""
-    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    return is_terminal(sys.stdout) and os.environ.get("TERM", "dumb") != "dumb"
 
 
 class Screen:

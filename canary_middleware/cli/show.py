@@ -7,9 +7,10 @@ import os
 import shutil
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import click
 
@@ -21,10 +22,36 @@ _NARROWEST: Final = 8
 
 def say(text: str = "", *, err: bool = False, end: str = "\n") -> None:
     """Print one line; a character that the terminal does not know is escaped."""
-    stream = sys.stderr if err else sys.stdout
+    stream = _stream(err=err)
+    if stream is None:  # closed by whoever started us
+        return
     encoding = stream.encoding or "utf-8"
     line = text.encode(encoding, "backslashreplace").decode(encoding) + end
     click.echo(line, nl=False, err=err, color=True)
+
+
+def _stream(*, err: bool) -> TextIO | None:
+    return sys.stderr if err else sys.stdout
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether somebody sits there; a stream that was closed is ``None``."""
+    return stream is not None and stream.isatty()
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """For words about what has to be done, whether or not they can be written.
+
+    A full disk or a reader who has left ends the words and nothing else.
+    """
+    try:
+        yield
+    except OSError:
+        # What is still in the buffer would fail once more at the end of the process.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def print_json(value: Any) -> None:
@@ -35,7 +62,6 @@ def print_json(value: Any) -> None:
 def print_json_line(value: Any, *, err: bool = False) -> None:
     """The same on one line, for a stream of objects; it is out at once."""
     say(json.dumps(clean(value)), err=err)
-    sys.stdout.flush()
 
 
 def paint(text: str, color: str) -> str:
@@ -46,7 +72,7 @@ def paint(text: str, color: str) -> str:
 def _coloured() -> bool:
     # https://no-color.org: any value but an empty one; a terminal that is dumb knows no colour.
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    return sys.stdout.isatty() and not plain
+    return is_terminal(sys.stdout) and not plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +85,7 @@ class Row:
 
 def print_table(head: Sequence[str], rows: Sequence[Row]) -> None:
     """Aligned columns; on a terminal the widest give way until the lines fit."""
-    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    room = shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
     lines = aligned([head, *(row.cells for row in rows)], room)
     for line, row in zip(lines, (Row(head), *rows), strict=True):
         say(paint(line, row.color))

@@ -14,7 +14,7 @@ import click
 from canary_middleware.cli import supposing
 from canary_middleware.cli.connection import Connection, a_duration, connected
 from canary_middleware.cli.naming import any_rollout_argument, release_option
-from canary_middleware.cli.show import Row, print_json, print_table, say
+from canary_middleware.cli.show import Row, is_terminal, print_json, print_table, say
 from canary_middleware.core.duration import format_duration
 from canary_middleware.core.guards import Guard
 from canary_middleware.core.state import Plan
@@ -156,7 +156,7 @@ def simulate(
 
 
 def _tell(name: str) -> None:
-    if sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+    if is_terminal(sys.stderr) and os.environ.get("TERM", "dumb") != "dumb":
         click.echo(f"\r\033[Ksimulating: {name}" if name else "", nl=False, err=True)
 
 
