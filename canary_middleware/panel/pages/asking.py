@@ -12,7 +12,7 @@ from typing import Final
 
 from canary_middleware import verbs
 from canary_middleware.core.command import Command
-from canary_middleware.core.declared import declared_plan
+from canary_middleware.core.declared import declared_plan, declared_stable
 from canary_middleware.core.state import EVERYTHING, Document, Entry, Phase, Verb
 from canary_middleware.core.weight import FULL, format_weight
 from canary_middleware.errors import StoreError, VerbRefusedError
@@ -156,6 +156,19 @@ def _plain(store: StateStore, seen: Look, made: Question) -> Question:
     return replace(made, then=(then,), doubts=(doubts,) if doubts else ())
 
 
+def _rebase(store: StateStore, seen: Look, made: Question) -> Question:
+    entry = _entry(seen.status.document, made.scope)
+    if entry is None:
+        return _plain(store, seen, made)
+    label = declared_stable(seen.status.processes, made.scope, entry)
+    command = Command(Verb.REBASE, made.scope, stable=label)
+    foreseen(store, command)
+    then = (
+        f"{made.scope}: {label} takes the place of {entry.stable}; a new period of evidence begins"
+    )
+    return replace(made, then=(then, "Nobody is moved: phase, weight and places stay."))
+
+
 def _start(store: StateStore, seen: Look, made: Question) -> Question:
     labels = startable(seen, made.scope)
     known = seen.releases(made.scope)
@@ -224,6 +237,7 @@ def _revive(store: StateStore, seen: Look, made: Question) -> Question:
 _ASKS: Final = {
     "start": _start,
     "weight": _weight,
+    "rebase": _rebase,
     "resume": _resume,
     "finish": _finish,
     "revive": _revive,

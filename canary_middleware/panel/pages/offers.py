@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from canary_middleware.core.state import EVERYTHING, Phase, Verb
 from canary_middleware.core.transitions import TABLE
+from canary_middleware.overview.scene import drilling
 from canary_middleware.panel.pages.looking import Look
 
 
@@ -47,6 +48,10 @@ def offers(look: Look, name: str) -> Iterator[Offer]:
         return
     if startable(look, name):
         yield Offer("start", "Start…", "main" if phase is not Phase.PROMOTED else "")
+    if view.entry and drilling(view.entry, look.at):
+        yield Offer("settle", "End the drill", asks=False)
+    if any(odd.rollout == name and odd.command for odd in look.status.odd):
+        yield Offer("rebase", "Take over the new stable…")
     for offer in _OFFERS:
         if isinstance(TABLE[phase, Verb(offer.verb)], Phase):
             yield offer

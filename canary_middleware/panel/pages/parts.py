@@ -32,6 +32,8 @@ CSRF: Final = Markup("\ue000")
 
 No text from a store has it: what cannot be printed is escaped."""
 
+MOST: Final = 200
+"""Processes in a table: nobody reads more, and all of them are sent anew every second."""
 Parts = dict[str, str]
 
 
@@ -227,8 +229,10 @@ def _evidence(view: View, told: Told | None) -> Markup:
 
 def _processes(look: Look, name: str = "") -> Markup:
     found = [one for one in look.status.processes if not name or name in one.plans]
-    rows = [_row(look, one) for one in found]
-    return render("parts/processes.html", rows=rows, plain=not name)
+    # Who is in trouble is never among those that are left out.
+    found.sort(key=lambda one: not (one.silent or look.status.behind(one)))
+    rows = [_row(look, one) for one in found[:MOST]]
+    return render("parts/processes.html", rows=rows, plain=not name, more=len(found) - len(rows))
 
 
 def _row(look: Look, one: ProcessReport) -> Row:

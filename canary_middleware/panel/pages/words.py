@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from canary_middleware.core.drift import Odd, listed
 from canary_middleware.core.effects import step_above
-from canary_middleware.core.evidence import Told
+from canary_middleware.core.hook_address import host_of
 from canary_middleware.core.records import OpenStreams
 from canary_middleware.core.refusals import words
 from canary_middleware.core.state import EVERYTHING, Entry, Kill, Phase
@@ -64,7 +64,7 @@ def following(view: View, now: float) -> Next:
     if entry is None:
         return Next("Nobody has started it.", "Processes declare it and serve stable.")
     if entry.phase is Phase.RAMPING:
-        return _ramping(view, entry, now)
+        return _ramping(entry, now)
     weight = format_weight(entry.weight)
     if entry.phase is Phase.AWAITING_APPROVAL:
         at = bake(entry, now)
@@ -87,8 +87,8 @@ def following(view: View, now: float) -> Next:
     return Next(f"Done: {entry.stable} can leave the code.")
 
 
-def _ramping(view: View, entry: Entry, now: float) -> Next:
-    at, told = bake(entry, now), view.told(now)
+def _ramping(entry: Entry, now: float) -> Next:
+    at = bake(entry, now)
     if at is None or not at.needed:
         then = f"; the next step is {at.then}" if at and at.then else ""
         return Next(f"Nothing moves it but people{then}.")
@@ -97,15 +97,16 @@ def _ramping(view: View, entry: Entry, now: float) -> Next:
         target = f"Asks a person to approve {at.then}"
     if entry.plan.course.observe:
         target = f"{target}, in words only (observe mode)"
-    return Next(f"{target}.", _when(at, told, now))
+    return Next(f"{target}.", _when(at, entry, now))
 
 
-def _when(at: Bake, told: Told | None, now: float) -> str:
+def _when(at: Bake, entry: Entry, now: float) -> str:
+    asks = entry.plan.course.asks
+    gate = f" and its gate {host_of(asks)} agrees" if asks and not at.approval else ""
     if at.left:
-        moment = instant(now + at.left)[11:]
-        return f"In {lasting(at.left)} at the earliest ({moment} UTC), if the evidence allows it."
-    missing = f" Now: {told.standing()}." if told else ""
-    return f"It has baked; it goes as soon as the evidence allows it.{missing}"
+        soonest = f"{lasting(at.left)} at the earliest ({instant(now + at.left)[11:]} UTC)"
+        return f"In {soonest}, if the evidence allows it{gate}."
+    return f"It has baked; it goes as soon as the evidence allows it{gate}."
 
 
 def notes(look: Look, view: View) -> Iterator[Note]:
