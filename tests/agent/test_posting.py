@@ -11,7 +11,8 @@ from canary_middleware.agent.posting import Poster, PostError, Reply
 from tests.support.receiver import Receiver
 from tests.support.servers import free_port
 
-WITHIN = 0.4
+SOON, LONG = 0.4, 30.0
+"""Limits in seconds: for what never answers, and for what would on a busy machine."""
 
 
 @pytest.fixture
@@ -20,8 +21,8 @@ def receiver() -> Iterator[Receiver]:
         yield made
 
 
-def post(receiver: Receiver, read: int = 0) -> Reply:
-    return Poster(WITHIN)(receiver.url("/hook?x=1"), b'{"a":1}', {"webhook-id": "evt_1"}, read)
+def post(receiver: Receiver, read: int = 0, within: float = LONG) -> Reply:
+    return Poster(within)(receiver.url("/hook?x=1"), b'{"a":1}', {"webhook-id": "evt_1"}, read)
 
 
 def test_what_is_sent_arrives_as_it_is(receiver: Receiver) -> None:
@@ -61,18 +62,18 @@ def test_it_ends_in_time_and_says_why(receiver: Receiver, mode: str, why: str) -
     receiver.mode = mode
     before = time.monotonic()
     with pytest.raises(PostError) as caught:
-        post(receiver)
+        post(receiver, within=LONG if mode == "close" else SOON)
     assert str(caught.value) == why
-    # A second and more for a busy machine; the drip alone would go on for half an hour.
-    assert time.monotonic() - before < 5.0
+    # The drip would go on for half an hour.
+    assert time.monotonic() - before < LONG
 
 
 def test_nobody_there_is_told_without_the_address() -> None:
     with pytest.raises(PostError) as caught:
-        Poster(WITHIN)(f"http://127.0.0.1:{free_port()}/s3cr3t", b"", {}, 0)
+        Poster(LONG)(f"http://127.0.0.1:{free_port()}/s3cr3t", b"", {}, 0)
     assert str(caught.value) == "connection refused"
     with pytest.raises(PostError) as caught:
-        Poster(WITHIN)("http://nobody.invalid/s3cr3t", b"", {}, 0)
+        Poster(SOON)("http://nobody.invalid/s3cr3t", b"", {}, 0)
     assert "s3cr3t" not in str(caught.value)
 
 

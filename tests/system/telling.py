@@ -15,11 +15,11 @@ from canary_middleware.core.webhook import Webhook
 from canary_middleware.stores import open_store
 from tests.agent.held import Held
 
-PACE = Pace(turn=0.1, look=0.5, lease=2.0, spare=1.2, ask=0.5)
+PACE = Pace(turn=0.1, look=0.5, lease=3.0, spare=1.5, ask=0.5)
 
 if __name__ == "__main__":
     url, namespace, hook = sys.argv[1:]
-    alerts = Alerts((Webhook(hook),), "s" * 32, Poster(1.0), PACE)
+    alerts = Alerts((Webhook(hook),), "s" * 32, Poster(), PACE)
     agent = Agent(Held(), open_store(url, namespace), namespace=namespace, alerts=alerts)
     agent.ensure_started()
     print("follows", agent.wait_first_load(10.0))
