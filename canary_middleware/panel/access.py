@@ -102,10 +102,9 @@ class TokenAccess:
 
     async def admit(self, scope: Scope, address: str) -> Admitted | Refused:
         """Who a request is from: a bearer, else a session."""
-        headers = Headers(scope=scope)
-        given = headers.get("authorization", "")
-        if given.lower().startswith(_SCHEME):
-            tried = self.sign_in(given[len(_SCHEME) :].strip(), address, by_form=False)
+        given = _bearer(scope)
+        if given is not None:
+            tried = self.sign_in(given, address, by_form=False)
             return Admitted(tried.person, None) if isinstance(tried, Line) else tried
         value = Request(scope).cookies.get(self.cookie, "")
         line = self._holder(value) if value else None
@@ -113,9 +112,8 @@ class TokenAccess:
 
     async def still(self, scope: Scope, admitted: Admitted) -> bool:
         """Whether the token or the session still counts; nothing of it is an attempt."""
-        given = Headers(scope=scope).get("authorization", "")
         if admitted.secret is None:
-            line = find(self.file.lines(), given[len(_SCHEME) :].strip())
+            line = find(self.file.lines(), _bearer(scope) or "")
         else:
             line = self._holder(admitted.secret)
         return line is not None and line.person == admitted.person
@@ -166,6 +164,8 @@ class HostAccess:
         person = await self._ask(scope)
         if person is None:
             return Refused()
+        if _bearer(scope) is not None:
+            return Admitted(person, None)
         return Admitted(person, Request(scope).cookies.get(self.cookie, ""))
 
     async def still(self, scope: Scope, admitted: Admitted) -> bool:
@@ -186,3 +186,9 @@ class HostAccess:
         if not isinstance(found, Person):
             raise TypeError(f"check returned {type(found).__name__}, and no Person or None")
         return Person(clipped(found.name)[:LONGEST_NAME] or "unknown", found.role)
+
+
+def _bearer(scope: Scope) -> str | None:
+    """The token that a program sends; browsers add none by themselves, unlike other schemes."""
+    given = Headers(scope=scope).get("authorization", "")
+    return given[len(_SCHEME) :].strip() if given.lower().startswith(_SCHEME) else None

@@ -51,9 +51,6 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection."""
-        if scope["type"] != "http":
-            await send({"type": "websocket.close", "code": 1008})
-            return
         address = self._clients.address(scope)
         admitted = await self._access.admit(scope, address)
         if isinstance(admitted, Refused):
@@ -134,7 +131,11 @@ def forged(request: Request, secret: str) -> bool:
 def _refused(request: Request, admitted: Admitted) -> Response | None:
     if request.method in READING:
         return None
-    if admitted.secret is not None and forged(request, admitted.secret):
+    if admitted.secret is None:
+        foreign = forgery.is_foreign(request.headers)
+    else:
+        foreign = forged(request, admitted.secret)
+    if foreign:
         return forgery_refusal(request)
     if not admitted.person.role.covers(Role.OPERATE):
         words = f"{admitted.person.name} may look and change nothing (role view)."

@@ -84,6 +84,9 @@ class FailuresMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection."""
+        if scope["type"] == "websocket":  # there is none in here
+            await send({"type": "websocket.close", "code": 1008})
+            return
         started = False
 
         async def watched(message: Message) -> None:

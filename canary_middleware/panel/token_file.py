@@ -73,6 +73,9 @@ class TokenFile:
 
     def _read(self) -> Sequence[Problem]:
         try:
+            if self._path.exists() and not self._path.is_file():
+                # A pipe can be read once only, and opening one may wait for ever.
+                return self._shut(None, "is no file", "a regular file")
             with self._path.open("rb") as file:
                 status = os.fstat(file.fileno())
                 text = file.read(LARGEST).decode()

@@ -10,12 +10,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from canary_middleware import verbs
 from canary_middleware.core.state import Document
 from canary_middleware.stores import StateStore, open_store
 from tests.panel.rig import ROOT, Browser
-from tests.support.clients import Visitor
+from tests.support.clients import CROSS_SITE_FETCH, NO_METADATA, Visitor
 from tests.support.servers import Process, free_port, wait_until
 
 USER = {"X-User": "olga"}
@@ -95,6 +97,28 @@ def test_a_check_that_fails_lets_nobody_in(host: Host, user: str, status: int, p
     assert answer.status == status
     assert "session store" not in answer.text
     assert answer.header("X-Frame-Options") == "DENY"
+
+
+def test_a_program_of_the_application_needs_no_form_and_no_other_site_can_pass_for_one(
+    host: Host,
+) -> None:
+    program = {"X-User": "olga", "Authorization": "Bearer of the application"}
+    kind = {"Content-Type": "application/json"}
+    with Visitor(host.port, headers={**program, **kind}) as visitor:
+        for fetch in (CROSS_SITE_FETCH, {"Origin": "https://evil.example"}):
+            forged = visitor.post("/ops/canary/api/kill", b'{"why": "x"}', fetch)
+            assert forged.status == 403
+        done = visitor.post("/ops/canary/api/kill", b'{"why": "x"}', NO_METADATA)
+        assert done.status == 200
+        assert visitor.post("/ops/canary/api/revive", b"{}", NO_METADATA).status == 200
+
+
+def test_there_are_no_websockets(host: Host) -> None:
+    before = len(host.process.output())
+    for path in ("/", "/static/panel.css", "/sign-in"):
+        with pytest.raises(InvalidStatus), connect(f"ws://127.0.0.1:{host.port}/ops/canary{path}"):
+            pass
+    assert "Traceback" not in host.process.output()[before:]
 
 
 def test_who_views_changes_nothing(host: Host) -> None:

@@ -184,3 +184,11 @@ def test_refuses_to_start_without_anybody(here: Here) -> None:
     here.write("# nobody yet")
     with pytest.raises(ConfigurationError, match="lets nobody in"):
         TokenFile(here.path, here.wall)
+
+
+def test_refuses_what_is_no_file(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, tmp_path):
+        with pytest.raises(ConfigurationError, match="is no file"):
+            TokenFile(path)
