@@ -50,17 +50,8 @@ def _version() -> str:
 def threads_of(uwsgi: Any) -> bool | None:
     """Whether uWSGI lets threads of Python run between requests; ``None`` in other servers.
 
-    It does with ``enable-threads`` or more than one thread per worker; names and values of
-    ``uwsgi.opt`` are bytes (uWSGI documentation, "The uwsgi Python module").
+    Before 2.0.27 it does with ``enable-threads`` or several threads per worker only; its module
+    says what came of both as ``has_threads`` (plugins/python/python_plugin.c, all versions of 2.0).
     """
-    options = getattr(uwsgi, "opt", None)
-    if not isinstance(options, dict):
-        return None
-    given = {_text(name): _text(value) for name, value in options.items()}
-    allowed = given.get("enable-threads", "false").lower() not in ("false", "0", "off")
-    threads = given.get("threads", "0")
-    return allowed or (threads.isdigit() and int(threads) > 1)
-
-
-def _text(value: object) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    found = getattr(uwsgi, "has_threads", None)
+    return bool(found) if isinstance(found, int) else None

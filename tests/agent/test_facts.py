@@ -10,23 +10,11 @@ import pytest
 from canary_middleware.agent.facts import threads_of
 
 
-@pytest.mark.parametrize(
-    ("options", "runs"),
-    [
-        ({}, False),
-        ({b"http": b":80"}, False),
-        ({b"enable-threads": b"true"}, True),
-        ({"enable-threads": True}, True),
-        ({b"enable-threads": b"false"}, False),
-        ({b"threads": b"4"}, True),
-        ({b"threads": b"1"}, False),
-        ({b"threads": b"many"}, False),
-    ],
-)
-def test_uwsgi_runs_threads_only_where_it_was_told_to(options: Any, runs: bool) -> None:
-    assert threads_of(SimpleNamespace(opt=options)) is runs
+@pytest.mark.parametrize(("told", "runs"), [(0, False), (1, True), (True, True), (False, False)])
+def test_uwsgi_says_whether_threads_run(told: Any, runs: bool) -> None:
+    assert threads_of(SimpleNamespace(has_threads=told)) is runs
 
 
-@pytest.mark.parametrize("module", [None, SimpleNamespace(), SimpleNamespace(opt=7)])
+@pytest.mark.parametrize("module", [None, SimpleNamespace(), SimpleNamespace(has_threads="yes")])
 def test_other_servers_run_threads_without_saying_so(module: Any) -> None:
     assert threads_of(module) is None

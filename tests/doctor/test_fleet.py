@@ -124,8 +124,8 @@ def test_keys_clocks_and_cookies_that_do_not_fit(rig: Rig, diagnosed: Diagnose) 
 
 
 def test_uwsgi_without_threads_is_named(rig: Rig, diagnosed: Diagnose, tmp_path: Path) -> None:
-    """The module that uWSGI offers to its applications, with options in bytes as there."""
-    (tmp_path / "uwsgi.py").write_text("opt = {b'http': b':80', b'processes': b'4'}\n")
+    """The module that uWSGI offers to its applications, as 2.0.21 of Debian fills it."""
+    (tmp_path / "uwsgi.py").write_text("opt = {'processes': b'4'}\nhas_threads = 0\n")
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     (worker,) = [rig.worker("gunicorn", ("env", f"PYTHONPATH={path}", "PYTHONSTARTUP="))]
     worker.process.command = _loading(worker.process.command)
