@@ -157,7 +157,8 @@ class Courier:
 
     def turn(self) -> bool:
         """One step; whether there may be more to do at once."""
-        if self._clock() < self._not_before or not self._sends():
+        # Also while it waits: who took over would begin with the shortest pause again.
+        if not self._sends() or self._clock() < self._not_before:
             return False
         if self._unsaved and not self._save():
             return False
@@ -191,6 +192,8 @@ class Courier:
             lambda: answers.append(self._store.hold(self._owner, seconds, of=self._lease))
         )
         if True in answers:
+            if now >= self._held_until:
+                self._forget()  # somebody else may have sent meanwhile
             self._held_until = now + seconds
             return True
         self._held_until = -math.inf
@@ -295,6 +298,10 @@ class Courier:
             self._stored = text
             return True
         # Somebody else has sent meanwhile, or the store was emptied: look where it is now.
+        self._forget()
+        return False
+
+    def _forget(self) -> None:
+        """What is to be told is asked anew."""
         self._queue.clear()
         self._seen, self._looked_at = None, -math.inf
-        return False

@@ -282,8 +282,6 @@ def plain(text: str) -> str:
 BODIES: Final = {"json": as_json, "slack": as_slack}
 
 
-
-
 def trial(by: str, at: float) -> Audit:
     """The line that a hook is tried with; it is in no history."""
     why = "this is a test, sent by `canary alert test`"

@@ -272,6 +272,14 @@ def test_two_processes_send_nothing_twice(site: Site) -> None:
     assert site.other.actions == ["start", "advance", "hold", "advance", "rollback"]
 
 
+def test_many_processes_try_a_broken_receiver_no_more_often_than_one(site: Site) -> None:
+    couriers = [site.courier(name) for name in "abc"]
+    site.other.status = 500
+    site.happen("start")
+    site.go(1_000, *couriers)
+    assert 8 <= len(site.other.got) <= 10, "1, 3, 10, 30, 60, 120, and every 300 seconds"
+
+
 def test_when_the_sender_dies_another_goes_on_where_it_was(site: Site) -> None:
     first, second = site.courier("a"), site.courier("b")
     site.happen("start")
