@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -98,12 +98,15 @@ class BoundedProtocol(H11Protocol):
     people get through where somebody opens connections and says nothing, or little.
     """
 
+    patience: ClassVar[float] = PATIENCE
+    most: ClassVar[int] = MOST_CONNECTIONS
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Somebody has connected."""
         super().connection_made(transport)
         self.since = self.loop.time()
-        self._look = self.loop.call_later(PATIENCE, self._look_after)
-        if len(self.connections) > MOST_CONNECTIONS:
+        self._look = self.loop.call_later(self.patience, self._look_after)
+        if len(self.connections) > self.most:
             ours = [one for one in self.connections if isinstance(one, BoundedProtocol)]
             min(filter(BoundedProtocol.waits, ours), key=lambda one: one.since).transport.abort()
 
@@ -123,7 +126,7 @@ class BoundedProtocol(H11Protocol):
         return cycle is None or cycle.response_complete or cycle.more_body
 
     def _look_after(self) -> None:
-        if self.waits() and self.loop.time() - self.since >= PATIENCE:
+        if self.waits() and self.loop.time() - self.since >= self.patience:
             self.transport.close()
         elif not self.transport.is_closing():
-            self._look = self.loop.call_later(PATIENCE / 4, self._look_after)
+            self._look = self.loop.call_later(self.patience / 4, self._look_after)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-
-import uvicorn
+import socket
 
 from canary_middleware.panel import panel
+from canary_middleware.panel.serving import serve
 
 
 def main() -> None:
@@ -18,8 +18,7 @@ def main() -> None:
         tokens=os.environ["PANEL_TOKENS"],
         trust=os.environ.get("PANEL_TRUST", "").split(),
     )
-    port = int(os.environ["PANEL_PORT"])
-    uvicorn.run(app, port=port, access_log=False, log_config=None, timeout_graceful_shutdown=1)
+    serve(app, socket.create_server(("127.0.0.1", int(os.environ["PANEL_PORT"]))))
 
 
 if __name__ == "__main__":
