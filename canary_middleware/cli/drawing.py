@@ -146,7 +146,7 @@ def _bake(at: Bake, paper: Paper) -> Iterator[Line]:
 
 
 def _then(at: Bake) -> str:
-    return f", then {at.then}{' with an approval' if at.approval else ''}" if at.then else ""
+    return f", {at.onward}" if at.onward else ""
 
 
 def _waits(view: View, entry: Entry, now: float, paper: Paper) -> Iterator[Line]:

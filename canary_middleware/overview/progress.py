@@ -45,7 +45,7 @@ def _ramp(name: str, entry: Entry, now: float) -> str:
     at = bake(entry, now)
     if at is None:
         return f"{_by_hand(name, entry)}{drilled}"
-    then = f", then {at.then}{' with an approval' if at.approval else ''}" if at.then else ""
+    then = f", {at.onward}" if at.onward else ""
     if not at.needed:
         return f"step {at.step} of {at.steps}, moved by hand{then}{drilled}"
     baked = f"{lasting(at.left)} of {lasting(at.needed)} left" if at.left else "baked"

@@ -8,6 +8,7 @@ from typing import Final
 
 from canary_middleware.core.drill import Drill
 from canary_middleware.core.evidence import Told, told
+from canary_middleware.core.gate import shown as gate_host
 from canary_middleware.core.model import Cohort
 from canary_middleware.core.outcomes import OutcomeClass
 from canary_middleware.core.records import Audit
@@ -172,6 +173,7 @@ class Bake:
         needed: seconds; 0 for a ramp that a person moves.
         then: the next weight, as text; ``""`` after the last step.
         approval: a person must agree to it.
+        gate: host of the webhook that must agree to it; ``""`` for none.
     """
 
     step: int
@@ -180,11 +182,20 @@ class Bake:
     needed: int
     then: str
     approval: bool
+    gate: str = ""
 
     @property
     def left(self) -> float:
         """Seconds."""
         return max(0.0, self.needed - self.passed)
+
+    @property
+    def onward(self) -> str:
+        """What comes next, and whose leave it takes: ``"then 5% with an approval"``."""
+        if not self.then:
+            return ""
+        leave = f" if {self.gate} agrees" if self.gate else ""
+        return f"then {self.then}{' with an approval' if self.approval else leave}"
 
 
 def bake(entry: Entry, now: float) -> Bake | None:
@@ -201,6 +212,7 @@ def bake(entry: Entry, now: float) -> Bake | None:
         needed=course.bakes[step] if step < len(course.bakes) else 0,
         then="" if last else format_weight(plan.steps[step + 1]),
         approval=not last and step + 1 < len(course.approvals) and course.approvals[step + 1],
+        gate=gate_host(course.asks) if course.asks else "",
     )
 
 

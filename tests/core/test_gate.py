@@ -20,6 +20,7 @@ from canary_middleware.core.transitions import apply, strike
 from canary_middleware.core.validate import rollout_problems
 from canary_middleware.core.weight import FULL
 from canary_middleware.errors import StoreCorruptError, VerbRefusedError
+from canary_middleware.overview.scene import bake
 from tests.core.test_controller import PLAN, PROVEN, WORSE, at, course, entry
 
 URL = "https://gate.example.com/ask"
@@ -280,3 +281,18 @@ def test_a_gate_that_is_no_address_is_refused_wherever_it_comes_from() -> None:
     spoiled = Document("ab", 1, rollouts={"checkout": RolloutState("1.5.0", entries)})
     with pytest.raises(StoreCorruptError, match="neither http nor https"):
         decode(encode(spoiled))
+
+
+# --- what people see ----------------------------------------------------------------------------
+
+
+def test_what_comes_next_says_whose_leave_it_takes() -> None:
+    def onward(step: int, plan: Plan = GATED) -> str:
+        found = bake(gated(step, plan), 10.0)
+        assert found is not None
+        return found.onward
+
+    assert onward(0) == "then 5% if gate.example.com agrees"
+    assert onward(1) == "then 25% with an approval"
+    assert onward(0, PLAN) == "then 5%"
+    assert onward(3) == ""
