@@ -205,7 +205,8 @@ def test_the_check_sees_the_request_and_what_the_application_keeps_of_it() -> No
 
     given = {**scope(x_a="b"), "state": {"user": "of the host"}}
     assert (
-        ask(Guard(streaming(1, bool), HostAccess(check, "shop"), Clients(())), given).status == 403
+        ask(Guard(streaming(0, at_once), HostAccess(check, "shop"), Clients(())), given).status
+        == 403
     )
     assert seen == {"user": "of the host", "path": "/api/x", "header": "b"}
 
