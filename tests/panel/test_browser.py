@@ -41,6 +41,7 @@ EVIL_PLAN: Final = replace(
 )  # fmt: skip
 Theme = Literal["light", "dark"]
 PAGES: Final = ("/", "/rollouts/checkout", "/history", "/processes", "/kill", "/sign-in")
+_STREAM: Final = "text/event-stream"
 SECOND: Final = 1_000
 """Milliseconds in which a second browser has to see what a first one did."""
 
@@ -348,3 +349,22 @@ def test_the_first_stop_of_the_keyboard_skips_to_the_content(stage: Stage, page:
     expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.locator("main")).to_be_focused()
+
+
+def test_a_page_says_since_when_it_is_old(stage: Stage, page: Page) -> None:
+    said = 'data: {"trouble": "The store does not answer: refused"}\n\n'
+    page.route("**/events*", lambda route: route.fulfill(content_type=_STREAM, body=said))
+    go(page, stage, "/", live=False)
+    expect(page.locator("#stale")).to_contain_text("The store does not answer: refused. What you")
+    page.unroute("**/events*")
+    expect(page.locator("#live")).to_contain_text("Live, seen at")
+    expect(page.locator("#stale")).to_be_hidden()
+
+
+def test_without_a_stream_the_page_is_asked_for_again(stage: Stage, page: Page) -> None:
+    page.route("**/events*", lambda route: route.fulfill(status=503))
+    go(page, stage, "/processes", live=False)
+    expect(page.locator("#live")).to_contain_text("Asked for again every few seconds")
+    page.unroute("**/events*")
+    expect(page.locator("#live")).to_contain_text("Live, seen at", timeout=10_000)
+    stage.wrong.clear()  # a refused stream is an error on the console

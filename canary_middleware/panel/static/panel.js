@@ -8,28 +8,27 @@
   const SILENT = 12000; // after so many ms without a word the page says that it is old
   const LONGEST = 30000;
   let wait = 1000;
-  let heard = Date.now();
+  let heard = Date.now(); // the panel
+  let seen = heard; // the store
   let told = "";
-  let leaving = false;
+  let source = null;
+  let later = 0;
 
-  // A second click must not do a thing twice.
+  // A second click must not do a thing twice; but who waits in vain may try again.
   document.addEventListener("submit", (event) => {
     const form = event.target;
     if (form.dataset.sent) {
       event.preventDefault();
       return;
     }
-    form.dataset.sent = "yes";
-    for (const button of form.querySelectorAll("button")) button.setAttribute("aria-busy", "true");
+    busy(form, true);
+    setTimeout(() => busy(form, false), 3000);
   });
-  // A page that comes back from the cache of the browser may be sent again.
-  window.addEventListener("pageshow", () => {
-    leaving = false;
-    for (const form of document.forms) {
-      delete form.dataset.sent;
-      for (const button of form.querySelectorAll("button")) button.removeAttribute("aria-busy");
-    }
-  });
+  function busy(form, on) {
+    if (on) form.dataset.sent = "yes";
+    else delete form.dataset.sent;
+    for (const button of form.querySelectorAll("button")) button.toggleAttribute("data-busy", on);
+  }
 
   // What was done is said once: not again when the page is loaded anew.
   const asked = new URL(location.href);
@@ -40,8 +39,6 @@
   }
 
   if (!page) return;
-  window.addEventListener("pagehide", () => { leaving = true; });
-
   const live = document.getElementById("live");
   const say = (words) => { live.textContent = words; };
   const clock = (at) => new Date(at).toISOString().slice(11, 19);
@@ -51,7 +48,6 @@
     told = words;
     stale.textContent = words;
     stale.hidden = !words;
-    document.body.classList.toggle("old", Boolean(words));
   }
 
   // What a person has done to a part outlives its replacement: focus, open details, scrolling.
@@ -85,11 +81,12 @@
     heard = Date.now();
     wait = 1000;
     if (message.trouble) {
-      warn(`${message.trouble}. What you see was so at ${clock(heard)} UTC or before.`);
+      warn(`${message.trouble}. What you see was so at ${clock(seen)} UTC.`);
       return;
     }
+    seen = heard;
     warn("");
-    say(`Live, seen at ${clock(heard)} UTC.`);
+    say(`Live, seen at ${clock(seen)} UTC.`);
     for (const [name, html] of Object.entries(message.parts || {})) {
       const part = document.querySelector(`[data-part="${CSS.escape(name)}"]`);
       if (part) replace(part, html);
@@ -109,25 +106,41 @@
     const parts = {};
     for (const part of text.querySelectorAll("[data-part]")) parts[part.dataset.part] = part.innerHTML;
     show({ parts });
-    say(`Asked for again every few seconds, seen at ${clock(heard)} UTC.`);
+    say(`Asked for again every few seconds, seen at ${clock(seen)} UTC.`);
   }
 
   function listen() {
-    const source = new EventSource(page);
-    source.onmessage = (event) => show(JSON.parse(event.data));
-    source.onerror = () => {
-      if (leaving || source.readyState !== EventSource.CLOSED) return;
-      source.close();
+    leave();
+    const mine = source = new EventSource(page);
+    mine.onmessage = (event) => show(JSON.parse(event.data));
+    mine.onerror = () => {
+      if (mine !== source || mine.readyState !== EventSource.CLOSED) return;
       reload().catch(() => {});
-      setTimeout(listen, wait);
+      later = setTimeout(listen, wait);
       wait = Math.min(2 * wait, LONGEST);
     };
   }
 
+  function leave() {
+    clearTimeout(later);
+    if (source) source.close();
+    source = null;
+  }
+
+  // A browser has six connections for all of its tabs: who is not looked at needs none.
+  function follow() {
+    heard = Date.now();
+    if (document.visibilityState === "visible") listen();
+    else leave();
+  }
+  document.addEventListener("visibilitychange", follow);
+  window.addEventListener("pagehide", leave);
+  window.addEventListener("pageshow", (event) => { if (event.persisted) follow(); });
+
   setInterval(() => {
-    if (!leaving && !told && Date.now() - heard > SILENT) {
-      warn(`The panel does not answer. What you see was so at ${clock(heard)} UTC.`);
+    if (source && !told && Date.now() - heard > SILENT) {
+      warn(`The panel does not answer. What you see was so at ${clock(seen)} UTC.`);
     }
   }, 1000);
-  listen();
+  follow();
 })();
