@@ -7,7 +7,6 @@ from typing import Final, NamedTuple
 
 from canary_middleware.core.drift import Odd, listed
 from canary_middleware.core.effects import step_above
-from canary_middleware.core.hook_address import host_of
 from canary_middleware.core.records import OpenStreams
 from canary_middleware.core.refusals import words
 from canary_middleware.core.state import EVERYTHING, Entry, Kill, Phase
@@ -97,12 +96,11 @@ def _ramping(entry: Entry, now: float) -> Next:
         target = f"Asks a person to approve {at.then}"
     if entry.plan.course.observe:
         target = f"{target}, in words only (observe mode)"
-    return Next(f"{target}.", _when(at, entry, now))
+    return Next(f"{target}.", _when(at, now))
 
 
-def _when(at: Bake, entry: Entry, now: float) -> str:
-    asks = entry.plan.course.asks
-    gate = f" and its gate {host_of(asks)} agrees" if asks and not at.approval else ""
+def _when(at: Bake, now: float) -> str:
+    gate = f" and its gate {at.gate} agrees" if at.gate and not at.approval else ""
     if at.left:
         soonest = f"{lasting(at.left)} at the earliest ({instant(now + at.left)[11:]} UTC)"
         return f"In {soonest}, if the evidence allows it{gate}."
