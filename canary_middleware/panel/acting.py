@@ -143,7 +143,8 @@ def _do(site: Site, by: str, action: Action) -> Done:
     if action.if_revision is not None:
         store = Unchanged(store, scope, action.if_revision)
     try:
-        _check_meant(store, action)
+        # Not by the guarded store, which only has the state and nothing that was measured.
+        _check_meant(site.store, action)
         document = _CALLS[action.verb](store, scope, by, action)
     except OutdatedError:
         raise

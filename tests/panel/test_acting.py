@@ -272,6 +272,17 @@ def test_a_promotion_without_evidence_has_to_be_meant() -> None:
     assert done(store, "promote", values={"anyway": True}).lines[0].startswith("checkout: promoted")
 
 
+def test_reads_the_evidence_also_for_who_says_what_they_saw(store: StateStore) -> None:
+    stages.paused(store, NAME)
+    now = store.load().document
+    assert now is not None
+    with pytest.raises(UnconfirmedError) as plain:
+        done(store, "promote")
+    with pytest.raises(UnconfirmedError) as caught:
+        done(store, "promote", values={"if_revision": now.revision})
+    assert str(caught.value) == str(plain.value)
+
+
 @pytest.mark.parametrize("verb", ["rollback", "weight"])
 def test_going_back_to_a_stable_that_is_away_has_to_be_meant(verb: str) -> None:
     store = MemoryStore()
