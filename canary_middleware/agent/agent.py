@@ -120,9 +120,6 @@ class Agent:
     def _make(self) -> _Life:
         identity = secrets.token_hex(8)
         begun, forked = self._clock(), bool(self._lives.keys() - {os.getpid()})
-        if threads_of(sys.modules.get("uwsgi")) is False:
-            # Told by this thread, as no other one may ever have a turn.
-            logger.warning("uWSGI lets no threads run: %s", THREADLESS)
         follower = Follower(self._engine, self._clock, self._wall)
         host = printable(socket.gethostname(), 200) or "unknown"
         name = f"agent {os.getpid()}@{host}"
@@ -158,6 +155,9 @@ class Agent:
             measuring=measuring,
             silent=self._silent,
         )
+        if threads_of(sys.modules.get("uwsgi")) is False:
+            logger.warning("uWSGI lets no threads run: %s", THREADLESS)
+            chores.introduce()
         listener = Listener(
             self._store,
             follower.pushed,

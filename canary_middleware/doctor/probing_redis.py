@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from canary_middleware.doctor.permitted import SCRIPT, TRIALS, is_refusal
@@ -80,7 +81,7 @@ def _connected(store: RedisStore, patience: float) -> Iterator[Any]:
             yield client
         finally:
             client.close()
-    except (redis.ConnectionError, redis.TimeoutError, RedisClusterException) as error:
+    except (redis.RedisError, RedisClusterException) as error:
         raise StoreError(f"it went away while it was asked: {type(error).__name__}") from error
 
 
@@ -110,14 +111,13 @@ class _Server:
 
     def listen(self, told: Told) -> None:
         """The commands that run outside of scripts."""
-        for words in (("PING",), ("EVALSHA", "0" * 40, 1, self._keys[0])):
+        unknown = partial(self._ask, "EVALSHA", "0" * 40, 1, self._keys[0])
+        for name, run in (("ping", self._client.ping), ("evalsha", unknown)):
             try:
-                self._ask(*words)
-            except redis.exceptions.NoScriptError:
-                pass  # it was let to look for it
-            except redis.ResponseError as error:
+                run()
+            except redis.ResponseError as error:  # that there is no such script is none
                 if is_refusal(str(error)):
-                    told.refused.append(words[0].lower())
+                    told.refused.append(name)
 
     def info(self, told: Told) -> None:
         """The lines of INFO that some check reads, and all others."""

@@ -286,3 +286,40 @@ def test_a_damaged_or_unwritable_snapshot_stops_nothing(
     (tmp_path / "shop.json").rmdir()
     chores.turn()
     assert Disk(tmp_path, "shop").read() == world.held.document
+
+
+# --- what is told of the agent itself ---------------------------------------------------------
+
+
+def test_it_introduces_itself_in_the_thread_that_asks(world: World) -> None:
+    chores = world.chores()
+    chores.introduce()
+    assert [report.id for report in world.store.processes()] == ["p"]
+    assert (world.store.loads, chores.first_look.is_set()) == (0, False)
+    world.store.writes = False
+    chores.introduce()
+
+
+class Slow(Troubled):
+    """A store that takes two seconds for each look."""
+
+    world: World
+
+    def load(self) -> Loaded:
+        self.world.now += 2.0
+        return super().load()
+
+
+def test_the_longest_turn_is_told_once_and_troubles_as_long_as_they_last(world: World) -> None:
+    world.store = slow = Slow()
+    slow.world = world
+    slow.writes = False
+    chores = world.chores()
+    chores.turn()
+    chores.turn()
+    assert chores.troubles == ("reports",)
+    assert (chores.taken(), chores.taken()) == (2.0, 0.0)
+    slow.writes = True
+    world.now += REPORT_EVERY
+    chores.turn()
+    assert not chores.troubles
