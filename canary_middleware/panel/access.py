@@ -132,9 +132,9 @@ class TokenAccess:
             logger.warning("panel: a wrong token from %s%s", address or "unknown", more)
         return Refused(wait)
 
-    def session(self, line: Line) -> str:
+    def session(self, line: Line, token: str) -> str:
         """The cookie of a session that begins now."""
-        return sessions.issue(line, self._namespace, self._wall())
+        return sessions.issue(line, token, self._namespace, self._wall())
 
     def _holder(self, value: str) -> Line | None:
         return sessions.holder(value, self.file.lines(), self._namespace, self._wall())

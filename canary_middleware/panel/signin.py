@@ -71,13 +71,16 @@ class SignIn:
         form = fields(request)
         wanted = _wanted(form.get("next", ""))
         address = self._clients.address(request.scope)
-        line = self._access.sign_in(form.get("token", "").strip(), address)
+        token = form.get("token", "").strip()
+        line = self._access.sign_in(token, address)
         if isinstance(line, Refused):
             if line.wait:
                 return too_many(request, line.wait)
             return self._page(request, 401, wanted, self._access.file.trouble or _WRONG)
         answer = RedirectResponse(f"{up(request)}/{wanted}", 303)
-        self._cookie(request, self._access.cookie).put(answer, self._access.session(line), LIFE)
+        self._cookie(request, self._access.cookie).put(
+            answer, self._access.session(line, token), LIFE
+        )
         self._cookie(request, self._form).drop(answer)
         return answer
 

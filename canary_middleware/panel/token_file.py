@@ -90,10 +90,8 @@ class TokenFile:
         if _others(status, modes.S_IWGRP | modes.S_IWOTH):
             return self._shut(stamp, "may be written by others", f"chmod 600 {self._path}")
         if stamp != self._stamp and _others(status, modes.S_IROTH):
-            logger.warning(
-                "panel: everybody on this host may read %s, and make sessions of the hashes in it "
-                "(chmod 600 %s)", self._path, self._path,
-            )  # fmt: skip
+            told = "panel: everybody on this host may read in %s who may sign in (chmod 600 %s)"
+            logger.warning(told, self._path, self._path)
         self._lines, problems = parse(text, str(self._path))
         self._stamp, self.trouble = stamp, ""
         self._settled = self._wall() - status.st_mtime > _FRESH

@@ -1,8 +1,9 @@
 """Who may sign in: the lines of a token file, and the tokens that they know. Pure but for chance.
 
-A token is 256 random bits that we made; the file keeps only its SHA-256. That is enough, and fast:
-salt and slow hashes protect what people think up. What does not look like one of our tokens is
-never compared, so a line with the hash of somebody's password lets nobody in.
+A token is 256 random bits that we made. Its SHA-256 is its proof, and the file keeps the SHA-256 of
+that: nobody gets in with what is in the file. That is enough, and fast: salt and slow hashes are
+for what people think up. What does not look like one of our tokens is never compared, so a line
+with the hash of somebody's password lets nobody in.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Line:
 
     Attributes:
         person: who has the token.
-        digest: SHA-256 of the token, 32 bytes.
+        digest: SHA-256 of the proof, 32 bytes.
     """
 
     person: Person
@@ -44,6 +45,16 @@ class Line:
     def id(self) -> str:
         """Names the line in a session without saying its hash; 16 hex digits."""
         return hashlib.sha256(b"line" + self.digest).hexdigest()[:16]
+
+
+def proof(token: str) -> bytes:
+    """What only the token gives, and what gives no token; 32 bytes."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+def is_proof(line: Line, data: bytes) -> bool:
+    """Whether that is the proof of which the line keeps the hash."""
+    return hmac.compare_digest(hashlib.sha256(data).digest(), line.digest)
 
 
 def mint() -> str:
@@ -123,4 +134,4 @@ def name_problem(name: str) -> str:
 
 
 def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
+    return hashlib.sha256(proof(token)).digest()

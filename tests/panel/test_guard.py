@@ -82,6 +82,9 @@ class House:
         assert isinstance(found, Line)
         return found
 
+    def session(self) -> str:
+        return self.access.session(self.line(), self.token)
+
     def admit(self, **headers: str) -> Admitted | Refused:
         return asyncio.run(self.access.admit(scope(**headers), "192.0.2.1"))
 
@@ -96,7 +99,7 @@ def house(tmp_path: Path) -> House:
 
 
 def test_a_session_ends_after_its_time(house: House) -> None:
-    value = house.access.session(house.line())
+    value = house.session()
     cookie = f"{house.access.cookie}={value}"
     assert house.admit(cookie=cookie) == Admitted(ALICE, value)
     house.wall.now += LIFE - 1
@@ -106,7 +109,7 @@ def test_a_session_ends_after_its_time(house: House) -> None:
 
 
 def test_a_wrong_token_beside_a_session_is_refused(house: House) -> None:
-    cookie = f"{house.access.cookie}={house.access.session(house.line())}"
+    cookie = f"{house.access.cookie}={house.session()}"
     assert isinstance(house.admit(cookie=cookie, authorization="Bearer cnp_x"), Refused)
     # What a proxy asks a browser for is not ours to judge.
     assert isinstance(house.admit(cookie=cookie, authorization="Basic YTpi"), Admitted)
