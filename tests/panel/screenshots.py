@@ -1,6 +1,6 @@
 """Pictures of a running panel for the docs: overview and rollout, two themes, two sizes.
 
-``python -m tests.panel.screenshots URL TOKEN [ROLLOUT] [DIRECTORY]``
+``python -m tests.panel.screenshots URL TOKEN [ROLLOUT] [DIRECTORY] [overview | rollout]``
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ def main(arguments: list[str]) -> None:
     directory = Path(arguments[3]) if len(arguments) > 3 else ROOT / "docs" / "screenshots"
     directory.mkdir(parents=True, exist_ok=True)
     pages = {"overview": "/", "rollout": f"/rollouts/{rollout}"}
+    pages = {name: path for name, path in pages.items() if name in (arguments[4:] or pages)}
     with sync_playwright() as playwright, launch(playwright) as browser:
         for size, (width, height, most) in SIZES.items():
             for theme in THEMES:

@@ -16,6 +16,8 @@ from canary_middleware.core.command import Command
 from canary_middleware.core.records import ProcessReport
 from canary_middleware.core.state import Phase, Verb
 from canary_middleware.errors import StoreUnavailableError
+from canary_middleware.panel.pages.looking import look
+from canary_middleware.panel.pages.plots import Charts, span_of
 from canary_middleware.stores import Loaded, StateStore, open_store
 from tests.panel.believable import PLANS, Shop, Traffic
 from tests.panel.reader import VIEWER, Elements, Reader, reading
@@ -84,7 +86,7 @@ def test_a_rollout_has_everything_that_a_person_on_call_asks_for(
     charts = [one for one in found.of("svg") if one.get("class") == "chart"]
     assert len(charts) == 11
     assert all(one["role"] == "img" and one["aria-labelledby"] for one in charts)
-    lines = [one for one in found.of("path") if one.get("class") == "line canary"]
+    lines = [one for one in found.of("path") if one.get("class") == "line stable"]
     assert len([one for one in lines if str(one["d"]).count("L") > 8]) >= 6
 
 
@@ -302,3 +304,20 @@ def test_pages_are_ordered_for_screen_readers(store: StateStore, reader: Reader)
         assert len(found.of("main")) == len(found.of("header")[:1]) == 1
         assert all(one.get("scope") for one in found.of("th"))
         assert len(found.of("caption")) == len(found.of("table"))
+
+
+def test_the_weight_is_drawn_as_it_was_to_the_second(store: StateStore) -> None:
+    started(store)
+    verbs.weight(store, "checkout", 40_000, by=BY)
+    verbs.kill(store, "checkout", by=BY)
+    found = look(store, "shop")
+    now = found.at + 30
+    drawn = Charts(store).of(found.views["checkout"], [], span_of("15m"), now)
+    weight = drawn["charts"][0]
+    assert weight.title.startswith("Weight")
+    (path,) = [one for one in Elements(weight.svg).of("path") if one.get("class") == "line canary"]
+    heights = [float(one.split()[1]) for one in str(path["d"]).removeprefix("M").split("L")]
+    one, forty, nothing = 164.5, 106.0, 166.0
+    assert heights[0] == pytest.approx(one, abs=2)
+    assert min(heights) == pytest.approx(forty, abs=2)
+    assert heights[-2:] == [nothing, nothing]

@@ -11,6 +11,8 @@ from markupsafe import Markup
 
 from canary_middleware.core.guards import Guard, Metric
 from canary_middleware.core.records import Audit
+from canary_middleware.core.series import KILLED
+from canary_middleware.core.state import Entry
 from canary_middleware.core.weight import FULL
 from canary_middleware.overview import series
 from canary_middleware.overview.lines import QUANTILES, Observed, Values
@@ -45,8 +47,10 @@ POINTS: Final = 72
 """Values of a line: as many as a small chart can show calmly."""
 _EARLIER: Final = 2
 """Versions of earlier releases in one chart."""
-_FRESH: Final = 90.0
-"""Seconds after the last point in which its weight is taken for the present one."""
+_BEFORE: Final = 10.0
+"""Seconds that are shown before the first point."""
+_LEAST: Final = 120.0
+"""Seconds that are shown at least."""
 _NONE: Final = "This store keeps no charts; see docs/stores.md."
 
 
@@ -102,6 +106,12 @@ class Charts:
         if self._reader is None:
             return {"charts": [], "trouble": _NONE}
         found = self._reader.read(view.name, now - span.seconds, now, POINTS)
+        starts = [one.since for one in found.stretches]
+        first = min([*starts, view.entry.begun if view.entry else now])
+        if found.since < first < now and now - first < span.seconds / 2:
+            # What began a minute ago is not to be looked for at the edge of an hour.
+            since = min(first - _BEFORE, now - _LEAST)
+            found = self._reader.read(view.name, since, now, POINTS)
         refused = number(found.refused, "point", "points")
         trouble = f"{refused} cannot be read and are left out." if found.refused else ""
         return {"charts": list(_plots(view, found, marks(past))), "trouble": trouble}
@@ -221,14 +231,30 @@ def _weight(view: View, found: series.Chart, frame: Picture) -> Plot:
 
 
 def _weights(view: View, found: series.Chart) -> Iterator[Reading]:
-    """As it was recorded; then what it is now, unless nobody has recorded for a while."""
-    last = found.since
+    """Of earlier runs as it was recorded; of this one as the state itself says, to the second."""
+    run = view.entry.run if view.entry else 0
     for one in found.stretches:
-        begin = max(one.since, found.since)
-        if begin > last:
-            yield (last + begin) / 2, None
-        yield begin, float(one.weight)
-        yield one.until, float(one.weight)
-        last = one.until
-    if view.entry and found.stretches and found.until - last < _FRESH:
-        yield found.until, 0.0 if view.killed else float(view.entry.weight)
+        if one.run != run and one.until > found.since:
+            yield max(one.since, found.since), float(one.weight)
+            yield one.until, float(one.weight)
+            yield one.until, None
+    if view.entry is None:
+        return
+    changes = list(_changes(view, view.entry, found))
+    before = [weight for at, weight in changes if at <= found.since]
+    if before:
+        yield found.since, before[-1]
+    yield from ((at, weight) for at, weight in changes if found.since < at <= found.until)
+    yield found.until, 0.0 if view.killed else float(view.entry.weight)
+
+
+def _changes(view: View, entry: Entry, found: series.Chart) -> Iterator[tuple[float, float]]:
+    """Every change of the weight in this run, kills and their ends too, in the order of time."""
+    moves = [(one.at, float(one.weight)) for one in entry.periods]
+    killed = [one for one in found.stretches if (one.run, one.phase) == (entry.run, KILLED)]
+    for one in killed:
+        held = [weight for at, weight in moves if at <= one.until]
+        moves += [(one.since, 0.0), (one.until, held[-1] if held else 0.0)]
+    if view.killed:
+        moves = [move for move in moves if move[0] < view.killed.at] + [(view.killed.at, 0.0)]
+    yield from sorted(moves)
