@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.core import ParameterSource
 
 from canary_middleware.cli.connection import Connection, connected
 from canary_middleware.cli.show import print_json, print_json_line, say
@@ -95,6 +96,9 @@ def panel(
     docs/panel.md.
     """
     if context.invoked_subcommand is not None:
+        if context.get_parameter_source("tokens") is ParameterSource.COMMANDLINE:
+            # It would be made for another file than the one that was meant.
+            raise click.UsageError("--tokens stands after `token`", context)
         return
     _refuse_clear_text(host, behind_proxy=behind_proxy, tls=certificate is not None)
     if certificate is not None:

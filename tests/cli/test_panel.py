@@ -94,6 +94,16 @@ def test_no_token_for_what_is_no_name(
     assert not tokens.exists()
 
 
+def test_no_token_for_another_file_than_the_one_that_was_meant(
+    capsys: pytest.CaptureFixture[str], tokens: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tokens.parent)
+    said = Said(capsys, "panel", "--tokens", "other.tokens", "token", "alice")
+    assert said.code == 2
+    assert "--tokens stands after `token`" in said.err
+    assert list(tokens.parent.iterdir()) == []
+
+
 def store_of(tokens: Path) -> list[str]:
     return ["--store", f"sqlite:///{tokens.parent / 'c.db'}", "--namespace", "shop"]
 
