@@ -25,7 +25,7 @@ EVENTS: Final = (
     "rollback", "kill", "revive", "rebase", "finish", "precaution", "drill", "settle", "restore",
 )  # fmt: skip
 """Actions of history that people are told of unless they say otherwise."""
-QUIET: Final = ("baseline", "note")
+QUIET: Final = ("baseline", "note", "revoke")
 """Actions that are told only to who asks for them."""
 TEST: Final = "test"
 """Action of the event that somebody sends to try a hook; every hook gets it."""
@@ -48,7 +48,8 @@ class Webhook:
             is sent as ``json``.
         format: ``"json"``, see docs/alerts.md, or ``"slack"``: a text as Slack's incoming
             webhooks and those after their model take it.
-        events: actions of history that are sent; by default all but ``baseline`` and ``note``.
+        events: actions of history that are sent; by default all but ``baseline``, ``note`` and
+            ``revoke``.
     """
 
     url: str = field(repr=False)
@@ -106,17 +107,19 @@ def signed(key: bytes | None, message: str, at: int, body: bytes) -> dict[str, s
 def alert_problems(alerts: object, secret: object) -> list[Problem]:
     """Mistakes in what a :class:`canary_middleware.Canary` is told of webhooks."""
     found = [] if secret is None else list(secret_problems(secret, "webhook_secret"))
-    if not items(alerts) and alerts != ():
-        return [*found, *list_problems(alerts, "alerts")]
+    if not items(alerts) and any(list_problems(alerts, "alerts")):
+        # Never what it is: it may be an address, whose path is a secret.
+        wrong = f"is {type(alerts).__name__}, not a list"
+        return [*found, Problem("alerts", wrong, f'[Webhook("{EXAMPLE}")], or leave it out')]
     hooks = [(at, one) for at, one in enumerate(items(alerts)) if isinstance(one, Webhook)]
     for at, other in enumerate(items(alerts)):
         if not isinstance(other, Webhook):
             wrong = f"is {type(other).__name__}, not Webhook"
             found.append(Problem(f"alerts[{at}]", wrong, f'Webhook("{EXAMPLE}")'))
-    known: dict[object, int] = {}
+    known: dict[str, int] = {}
     for at, hook in hooks:
         found += _hook_problems(hook, f"alerts[{at}]")
-        if known.setdefault(hook.url, at) != at:
+        if isinstance(hook.url, str) and known.setdefault(hook.url, at) != at:
             wrong = f"has the address of alerts[{known[hook.url]}]"
             found.append(Problem(f"alerts[{at}], url", wrong, "join their events in one"))
     if len(hooks) > MOST:

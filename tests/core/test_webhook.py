@@ -35,7 +35,7 @@ def test_a_secret_without_prefix_is_its_own_bytes() -> None:
 
 
 def test_every_verb_can_be_told() -> None:
-    assert {verb.value for verb in Verb} <= {*EVENTS, *QUIET}
+    assert {*(verb.value for verb in Verb), "kill", "restore", "revoke"} == {*EVENTS, *QUIET}
     assert not set(EVENTS) & set(QUIET)
     hook = Webhook(URL)
     assert all(hook.wants(event) for event in [*EVENTS, "test"])
@@ -97,7 +97,10 @@ def test_good_declarations_have_no_problem() -> None:
 
 
 @pytest.mark.parametrize(("alerts", "secret", "place", "wrong"), [
-    (URL, None, "alerts", "is not a list"),
+    (URL, None, "alerts", "is str, not a list"),
+    (None, None, "alerts", "is NoneType, not a list"),
+    (Webhook(URL), None, "alerts", "is Webhook, not a list"),
+    ([Webhook([URL])], None, "alerts[0], url", "is list, not text"),
     ([URL], None, "alerts[0]", "is str, not Webhook"),
     ([Webhook(URL), Webhook(URL, format="slack")], None, "alerts[1], url", "address of alerts[0]"),
     ([Webhook(URL, format="xml")], None, "alerts[0], format", "'xml' is none"),
@@ -113,3 +116,4 @@ def test_good_declarations_have_no_problem() -> None:
 def test_mistakes_have_their_place(alerts: Any, secret: Any, place: str, wrong: str) -> None:
     problems = alert_problems(alerts, secret)
     assert [(one.place, wrong in one.message) for one in problems] == [(place, True)]
+    assert "s3cr3t" not in str(problems)
