@@ -119,7 +119,7 @@ def alert_problems(alerts: object, secret: object) -> list[Problem]:
     known: dict[str, int] = {}
     for at, hook in hooks:
         found += _hook_problems(hook, f"alerts[{at}]")
-        if isinstance(hook.url, str) and known.setdefault(hook.url, at) != at:
+        if known.setdefault(str(hook.url), at) != at:
             wrong = f"has the address of alerts[{known[hook.url]}]"
             found.append(Problem(f"alerts[{at}], url", wrong, "join their events in one"))
     if len(hooks) > MOST:
