@@ -71,7 +71,7 @@ class Guard:
             return
         try:
             await self._app(scope, receive, self._lasting(scope, admitted, send))
-        except _GoneError:
+        except* _GoneError:  # task groups of older Starlettes wrap it
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _stranger(self, request: Request, refused: Refused) -> Response:

@@ -181,6 +181,24 @@ def test_a_stream_ends_when_its_reader_may_no_longer_read(house: House) -> None:
     assert answer.whole
 
 
+def test_a_stream_ends_in_order_also_inside_of_a_task_group(house: House) -> None:
+    inner = streaming(10, lambda: None)
+
+    async def grouped(given: Scope, receive: Receive, send: Send) -> None:
+        async def run() -> None:
+            await inner(given, receive, send)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(run())
+
+    guard = Guard(grouped, house.access, Clients(()), house.clock)
+    given = scope(authorization=f"Bearer {house.token}")
+    assert ask(guard, given).bodies == [b"x"] * 10 + [b""]
+    inner = streaming(10, lambda: house.file.unlink(missing_ok=True))
+    answer = ask(guard, given)
+    assert (answer.bodies, answer.whole) == ([b""], True)
+
+
 def test_the_host_is_asked_again_every_ten_seconds_of_a_stream() -> None:
     clock, asked = Clock(), 0
 
