@@ -20,7 +20,8 @@ def element(name: str, inside: str = "", **attributes: str | float) -> str:
     Args:
         name: of it.
         inside: markup that is safe already.
-        attributes: of our own making, like the names of them; ``_`` stands for ``-``, one at the end is for Python's own words.
+        attributes: of our own making; ``_`` stands for ``-``, one at the end is for Python's own
+            words.
     """
     given = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{_text(value)}"'
