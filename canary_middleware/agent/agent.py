@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Final
@@ -123,7 +124,7 @@ class Agent:
         follower = Follower(self._engine, self._clock, self._wall)
         host = printable(socket.gethostname(), 200) or "unknown"
         name = f"agent {os.getpid()}@{host}"
-        claiming = self._claiming()
+        claiming, couriers = self._claiming(), self._couriers(identity)
         measuring = Measuring(
             self._store,
             lambda: self._engine.measuring,
@@ -142,7 +143,7 @@ class Agent:
             follower,
             report=lambda: replace(
                 self._report(identity, host, follower.kill_file),
-                facts=self._facts(chores, begun, forked=forked),
+                facts=self._facts(chores, couriers, begun, forked=forked),
             ),
             held=lambda: self._engine.document,
             disk=self._disk,
@@ -167,7 +168,7 @@ class Agent:
             chores.online,
             chores.stopping,
         )
-        return _Life(chores, listener, self._couriers(identity))
+        return _Life(chores, listener, couriers)
 
     def _claiming(self) -> Claiming | None:
         if not isinstance(self._store, Affinity):
@@ -214,7 +215,9 @@ class Agent:
             silent=self._silent(),
         )
 
-    def _facts(self, chores: Chores, begun: float, *, forked: bool) -> Facts | None:
+    def _facts(
+        self, chores: Chores, couriers: Sequence[Courier], begun: float, *, forked: bool
+    ) -> Facts | None:
         if not isinstance(self._engine, Engine):
             return None
         return replace(
@@ -225,7 +228,7 @@ class Agent:
             forked=forked,
             turn=chores.taken(),
             stall=self.loops.stall(LATELY),
-            troubles=chores.troubles,
+            troubles=tuple(sorted({*chores.troubles, *chain(*(one.troubles for one in couriers))})),
             poll=self._poll,
             snapshot=self._disk is not None,
         )

@@ -166,6 +166,11 @@ class Courier:
             self._look()
         return self._tell() if self._queue else False
 
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """What fails now, where this process is the one that sends; for any thread."""
+        return self._troubles.present if self._clock() < self._held_until else ()
+
     def leave(self) -> None:
         """This process ends: somebody else may go on at once."""
         if self._clock() < self._held_until:

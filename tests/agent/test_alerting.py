@@ -289,6 +289,19 @@ def test_when_the_sender_dies_another_goes_on_where_it_was(site: Site) -> None:
     assert site.other.actions == ["start", "advance"]
 
 
+def test_what_fails_is_said_by_who_sends_as_long_as_it_does(site: Site) -> None:
+    first, second = site.courier("a"), site.courier("b")
+    site.other.fails = "connection refused"
+    site.happen("start")
+    site.go(2, first, second)
+    assert (first.troubles, second.troubles) == (("alerts to hooks.example.com",), ())
+    site.go(PACE.lease + 2 * PACE.ask + 1, second)
+    assert (first.troubles, second.troubles) == ((), ("alerts to hooks.example.com",))
+    site.other.fails = ""
+    site.go(120, second)
+    assert second.troubles == ()
+
+
 def test_who_dies_between_sending_and_writing_it_down_leads_to_the_same_id_twice(
     site: Site,
 ) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from canary_middleware import Canary, Rollout, Webhook, verbs
+from canary_middleware.core.hook_address import host_of
 from canary_middleware.core.state import Phase, Plan
 from canary_middleware.core.webhook import key_of, signed
 from canary_middleware.core.weight import FULL
@@ -149,6 +150,12 @@ def test_receivers_that_hang_delay_no_request_no_kill_and_no_rollback(site: Site
     assert seconds_until(port, "1") < SOON
     expected = ["start", "weight", "rollback", "start", "kill"]
     wait_until(lambda: good.actions == expected, what="who answers is told all, in order, once")
+
+    def failing() -> bool:
+        told = [one.facts.troubles for one in site.people.processes() if one.facts]
+        return any(f"alerts to {host_of(nobody)}" in troubles for troubles in told)
+
+    wait_until(failing, what="the doctor can say which webhook fails")
     assert "s3cr3t" not in site.log.read_text()
 
 
