@@ -8,6 +8,7 @@ difference: each process goes by its own, as services with other paths have to.
 from __future__ import annotations
 
 import enum
+import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import islice
@@ -15,6 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from canary_middleware.core.duration import format_duration
 from canary_middleware.core.guards import Guard, Precaution
+from canary_middleware.core.hook_address import host_of
 from canary_middleware.core.ramp import Course
 from canary_middleware.core.records import ProcessReport
 from canary_middleware.core.state import ACTIVE, Document, Plan
@@ -176,6 +178,13 @@ def _seconds(value: float) -> str:
     return f"{value:g}s"
 
 
+def _gate(url: str) -> str:
+    """Never its path, which may be a secret; but two paths of one host are two gates."""
+    if not url:
+        return "none"
+    return f"{host_of(url)} (address {hashlib.sha256(url.encode()).hexdigest()[:8]})"
+
+
 def _alike(texts: Sequence[str]) -> Sequence[str]:
     """One for all, where all steps have the same."""
     return texts[:1] if len(set(texts)) == 1 else texts
@@ -189,7 +198,7 @@ _UNITS: Final[Mapping[str, Callable[[Any], str]]] = {
     ),
     **dict.fromkeys(("timeout", "p99", "stall", "window"), _seconds),
     "alpha": lambda alpha: format_weight(round(alpha * FULL)),
-    "asks": lambda url: url or "none",
+    "asks": _gate,
 }
 
 

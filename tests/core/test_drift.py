@@ -53,3 +53,18 @@ STARTED = apply(
 def test_one_difference_per_thing_that_differs(changes: dict[str, Any], told: list[str]) -> None:
     plan = Plan.from_rollout(replace(ROLLOUT, **changes))
     assert list(map(str, differences("checkout", plan, STARTED))) == told
+
+
+def test_two_gates_of_one_host_are_told_apart_without_their_addresses() -> None:
+    plans = [
+        Plan.from_rollout(replace(ROLLOUT, ramp=Ramp("1%", "5%", "100%", bake="10m", gate=gate)))
+        for gate in ("https://gate.example/s3cr3t", "https://gate.example/0ther?k=s3cr3t")
+    ]
+    started = apply(Document("a"), Command(Verb.START, "checkout", plan=plans[0]), 1.0)
+    (found,) = differences("checkout", plans[1], started)
+    assert found.what == "ramp: gate"
+    assert found.declared.startswith("gate.example (address ")
+    assert found.in_force.startswith("gate.example (address ")
+    assert "s3cr3t" not in str(found)
+    (gone,) = differences("checkout", Plan.from_rollout(ROLLOUT), started)
+    assert gone.declared == "none"
