@@ -9,7 +9,10 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
@@ -17,7 +20,7 @@ from canary_middleware import Assignment, Canary, Reason, Rollout, verbs
 from canary_middleware.asgi import CanaryMiddleware
 from canary_middleware.core.records import ProcessReport
 from canary_middleware.core.state import Plan
-from canary_middleware.stores import open_store
+from canary_middleware.stores import StateStore, open_store
 from tests.scenarios.asgi_client import Browser
 from tests.support.clients import Visitor
 from tests.support.redis import SharedRedis
@@ -103,21 +106,41 @@ def test_audiences() -> None:
     assert canary.engine.snapshot.lanes[0].entry.weight == 5000  # type: ignore[attr-defined]  # found by name
 
 
+@contextmanager
+def reporting(store: StateStore, report: ProcessReport) -> Iterator[None]:
+    """A process that lives: ten commands may take longer than a report lasts."""
+    ended = Event()
+
+    def go_on() -> None:
+        while not ended.wait(1.0):
+            store.report(report)
+
+    store.report(report)
+    thread = Thread(target=go_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
 def test_the_verbs(tmp_path: Path, shared_redis: SharedRedis, namespace: str) -> None:
     store = open_store(shared_redis.url, namespace)
     plan = Plan("1.4.2", "1.5.0", ("/checkout",))
-    store.report(ProcessReport("p1", "web-1", 1, "asgi", -1, 0.1, {"checkout": plan}))
+    report = ProcessReport("p1", "web-1", 1, "asgi", -1, 0.1, {"checkout": plan})
     # The program of this very package, wherever another one may be installed.
     program = tmp_path / "canary"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m canary_middleware.cli "$@"\n')
     program.chmod(0o755)
     path = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
     where = {"CANARY_STORE": shared_redis.url, "CANARY_NAMESPACE": namespace, "PATH": path}
-    done = subprocess.run(
-        ["sh", "-euxc", console("canary weight checkout 25%")],
-        env={**os.environ, **where}, cwd=ROOT, capture_output=True, text=True, timeout=60,
-        check=False,
-    )  # fmt: skip
+    with reporting(store, report):
+        done = subprocess.run(
+            ["sh", "-euxc", console("canary weight checkout 25%")],
+            env={**os.environ, **where}, cwd=ROOT, capture_output=True, text=True, timeout=60,
+            check=False,
+        )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stderr.splitlines() if not line.startswith("+ ")] == []
     actions = [audit.action for audit in store.history(None, 20)]
