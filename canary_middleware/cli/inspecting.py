@@ -42,8 +42,9 @@ def inspect(name: str, patience: float = PATIENCE) -> Mounted:
     command = [sys.executable, "-m", "canary_middleware.cli.inspecting", name, mark]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=patience, check=False
-        )
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+            timeout=patience, check=False,
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         return Mounted(name, error=_UNLOADED.format(patience))
     for line in reversed(done.stdout.splitlines()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -107,6 +108,18 @@ def test_an_application_may_end_or_hang_when_it_is_imported(
 ) -> None:
     (at / "hostile.py").write_text(text)
     assert error in inspect("hostile:app", patience=2.0 if "sleep" in text else 20.0).error
+
+
+def test_an_application_that_asks_when_it_is_imported_gets_no_terminal(at: Path) -> None:
+    (at / "asking.py").write_text("input('password? ')")
+    waiting, kept = os.pipe(), os.dup(0)
+    os.dup2(waiting[0], 0)  # nobody ever types
+    try:
+        assert inspect("asking:app").error.startswith("EOFError in ")
+    finally:
+        os.dup2(kept, 0)
+        for one in (*waiting, kept):
+            os.close(one)
 
 
 @pytest.mark.parametrize(
