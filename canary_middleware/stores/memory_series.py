@@ -27,7 +27,7 @@ class MemorySeries:
     def series(self, rollout: str, since: int = 0) -> Points:
         """In their order."""
         with self._points_lock:
-            found = list(self._points[rollout].items())
+            found = list(self._points.get(rollout, {}).items())
         return fitting(sorted((one for one in found if one[0] > since), reverse=True))
 
 
