@@ -119,7 +119,7 @@ class Reader:
                 stretches=tuple(_stretches(known, since, until)),
                 refused=known.refused,
             )
-            known.prune(2 * points + 2)
+            known.prune(2 * min(points, POINTS) + 2)
         return chart
 
 
