@@ -1,4 +1,7 @@
-"""A site with webhooks, set up by JSON in ``ALERT_SITE``: what it serves is the version."""
+"""A site with webhooks, set up by JSON in ``ALERT_SITE``: what it serves is the version.
+
+At ``/broken`` version 2 fails.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +38,10 @@ async def shop(
     send: Callable[[Message], Awaitable[None]],
 ) -> None:
     if scope["type"] == "http":
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": current(NAME).version.encode()})
+        version = current(NAME).version
+        status = 500 if (version, scope["path"]) == ("2", "/broken") else 200
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": version.encode()})
 
 
 app = CanaryMiddleware(shop, canary=canary)
