@@ -194,8 +194,8 @@ class Affinity(Protocol):
 class Lease(Protocol):
     """Who alone may do something. Time is the store's own, so that processes need no common clock.
 
-    Each name is a lease of its own: ``""`` is that of who advances ramps, ``"alerts"`` of who
-    tells what happened.
+    Each name is a lease of its own: ``""`` is that of who advances ramps, ``"series"`` of who
+    writes points of charts, ``"alerts:..."`` of who tells one webhook.
     """
 
     def hold(self, owner: str, seconds: float, of: str = "") -> bool:
