@@ -87,7 +87,8 @@ class SignIn:
     async def leave(self, request: Request) -> Response:
         """Forget the session in this browser."""
         secret = request.cookies.get(self._access.cookie, "")
-        if secret and forged(request, secret):
+        # Also where another site's form came without our cookie: the answer would take it away.
+        if is_foreign(request.headers) or (secret and forged(request, secret)):
             return forgery_refusal(request)
         answer = RedirectResponse(f"{up(request)}/sign-in", 303)
         self._cookie(request, self._access.cookie).drop(answer)

@@ -143,6 +143,8 @@ def test_nobody_watches_what_nobody_knows(scene: Scene) -> None:
         assert found.look is not None
         with pytest.raises(UnknownRolloutError):
             await watch.parts(Topic("rollout", operate=False, root="..", name="no"), found.look)
+        with pytest.raises(UnknownRolloutError):
+            await watch.parts(Topic("rollout", operate=False, root=".."), found.look)
 
     anyio.run(run)
 

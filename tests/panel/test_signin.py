@@ -172,6 +172,14 @@ def test_a_get_changes_nothing(calm: Panel) -> None:
     assert browser.see("/").status == 200
 
 
+def test_nobody_is_signed_out_by_another_site(calm: Panel) -> None:
+    # Its form comes without the cookie, which is strict; an answer that drops it would count.
+    with calm.browser() as stranger:
+        sent = stranger.post_form("/sign-out", {}, ORIGIN, CROSS_SITE_NAVIGATION)
+    assert sent.status == 403
+    assert sent.header("set-cookie") is None
+
+
 def test_nobody_is_signed_in_by_another_site(calm: Panel) -> None:
     # Otherwise somebody would work, and be recorded, under the name of who attacks.
     browser = calm.browser()

@@ -103,7 +103,7 @@ def known(found: Look, topic: Topic) -> None:
     Raises:
         UnknownRolloutError: there is none of that name.
     """
-    if topic.name and topic.name not in found.views:
+    if topic.page == "rollout" and topic.name not in found.views:
         nothing = "nothing is known there: start an application that declares it"
         raise unknown_rollout(topic.name, found.namespace, found.status.known, nothing)
 
