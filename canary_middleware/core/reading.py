@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
@@ -87,16 +88,24 @@ def parse(data: bytes, limit: int, name: str) -> Place:
     """JSON text as a :class:`Place`.
 
     Raises:
-        StoreCorruptError: longer than ``limit`` bytes, no UTF-8, no JSON, NaN, or nested too deep.
+        StoreCorruptError: longer than ``limit`` bytes, no UTF-8, no JSON, NaN or infinite, or
+            nested too deep.
     """
     root = Place(name, None)
     if len(data) > limit:
         root.refuse(f"takes {len(data)} bytes of at most {limit}")
     try:
-        return Place(name, json.loads(data.decode(), parse_constant=_no_number))
+        found = json.loads(data.decode(), parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise StoreCorruptError(f"{name} is not JSON: {str(error)[:200]}") from error
+    return Place(name, found)
 
 
 def _no_number(word: str) -> NoReturn:
     raise ValueError(f"{word} is no number")
+
+
+def _finite(word: str) -> float:
+    # What would be read as infinite could never be written again.
+    number = float(word)
+    return number if math.isfinite(number) else _no_number(word)

@@ -207,6 +207,15 @@ def test_garbage_is_refused(data: bytes) -> None:
             read(data)
 
 
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "Infinity"])
+def test_a_line_that_could_not_be_written_again_is_refused(number: str) -> None:
+    """What is sent of a line is known by its text: one without would stop all that follow."""
+    line = encode_audit(Audit(1.5, "me", "kill", EVERYTHING, "", "killed", "", 9, {"seen": 1.25}))
+    assert decode_audit(line).evidence == {"seen": 1.25}
+    with pytest.raises(StoreCorruptError, match="is no number"):
+        decode_audit(line.replace(b"1.25", number.encode()))
+
+
 def test_the_refusal_names_the_place() -> None:
     root = json.loads(encode(SAMPLE))
     set_at(*ENTRY, "weight")(root, -1)
