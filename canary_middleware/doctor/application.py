@@ -78,6 +78,7 @@ def check(app: Mounted, namespace: str = "") -> Iterator[Finding]:
             Level.NOTE,
             f"could not be looked into: {', '.join(app.unseen)}",
             "what is inside of it may stand in another order than is said here",
+            "compare with the code, or name an application further inside",
         )
 
 

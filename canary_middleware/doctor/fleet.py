@@ -85,7 +85,8 @@ def check_keys(seen: Examined) -> Iterator[Finding]:
             Level.NOTE,
             "not all processes have the same secret_keys, but each knows who signs",
             "that is so during a rotation",
-            "",
+            "go on until all have the same; without a rotation give all the same secret_keys, see "
+            "docs/production.md",
             tuple(_by(one, facts.signs) for one, facts in keyed),
         )
     else:

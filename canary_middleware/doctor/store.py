@@ -106,6 +106,7 @@ def _permissions(probed: Probed) -> Iterator[Finding]:
             Level.NOTE,
             f"could not be asked: {', '.join(probed.unseen)}",
             "the server does not tell this user; nothing else needs it",
+            "ask again, as a user who may run them",
         )
 
 
@@ -155,7 +156,8 @@ def _persistence(seen: Examined, probed: Probed) -> Iterator[Finding]:
             "the server keeps nothing over a restart",
             "processes that live put the state back, kills included; history, claims and what was "
             "counted are lost" + ("" if kept else ", and the state too if they restart with it"),
-            "" if kept else "switch on AOF or RDB there, or set snapshot_path in the application",
+            "switch on AOF or RDB there"
+            + (", or set snapshot_path in the application" * (not kept)),
         )
 
 

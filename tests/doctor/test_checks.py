@@ -60,7 +60,7 @@ def test_what_was_seen_is_found(case: Case) -> None:
     found = of_kind(diagnose(case.look), case.kind)
     assert found.level is case.level
     assert not case.place or case.place in found.where
-    if case.level > Level.NOTE:
+    if case.level > Level.OK:
         assert found.remedy, "each says what to do"
 
 
@@ -68,7 +68,7 @@ def test_what_was_seen_is_found(case: Case) -> None:
 def test_what_was_seen_of_an_application_is_found(kind: Kind, level: Level, app: Mounted) -> None:
     found = of_kind(tuple(check(app, "shop")), kind)
     assert found.level is level
-    assert level <= Level.NOTE or found.remedy
+    assert level is Level.OK or found.remedy
 
 
 def test_no_kind_is_without_a_case() -> None:
