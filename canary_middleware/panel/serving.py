@@ -106,8 +106,9 @@ class BoundedProtocol(H11Protocol):
         super().connection_made(transport)
         self.since = self.loop.time()
         self._look = self.loop.call_later(self.patience, self._look_after)
-        if len(self.connections) > self.most:
-            ours = [one for one in self.connections if isinstance(one, BoundedProtocol)]
+        # One that was sent away is still there until the loop turns, which takes in many at once.
+        ours = [one for one in self.connections if isinstance(one, BoundedProtocol) and one.stays()]
+        if len(ours) > self.most:
             min(filter(BoundedProtocol.waits, ours), key=lambda one: one.since).transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -119,6 +120,10 @@ class BoundedProtocol(H11Protocol):
         """The next request may come."""
         self.since = self.loop.time()
         super().on_response_complete()
+
+    def stays(self) -> bool:
+        """Whether nobody has ended it."""
+        return not self.transport.is_closing()
 
     def waits(self) -> bool:
         """Whether there is no whole request that is under way."""

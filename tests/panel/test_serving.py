@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 import uvicorn
@@ -36,16 +36,27 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
+class Patient(BoundedProtocol):
+    """As many, who may say nothing for long."""
+
+    most = Hasty.most
+
+
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    listening = socket.create_server((LOCALHOST, 0))
-    config = uvicorn.Config(app, http=Hasty, ws="none", lifespan="off", log_config=None)
+    with socket.create_server((LOCALHOST, 0)) as listening, serving(listening, Hasty):
+        yield listening.getsockname()[1]
+
+
+@contextmanager
+def serving(listening: socket.socket, protocol: type[BoundedProtocol]) -> Iterator[None]:
+    config = uvicorn.Config(app, http=protocol, ws="none", lifespan="off", log_config=None)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     try:
         wait_until(lambda: server.started)
-        yield listening.getsockname()[1]
+        yield
     finally:
         server.should_exit = True
         thread.join()
@@ -100,3 +111,18 @@ def test_too_many_connections_cost_those_that_say_nothing(port: int) -> None:
             asked.close()
         assert is_closed(silent[0])
         assert b"204" in slow.recv(1000)
+
+
+def test_connections_that_come_all_at_once_are_not_more_than_so_many() -> None:
+    with ExitStack() as stack:
+        listening = stack.enter_context(socket.create_server((LOCALHOST, 0), backlog=64))
+        port = listening.getsockname()[1]
+        # They wait for the server, which takes all of them in before its loop turns.
+        silent = [opened(port, stack) for _ in range(5 * Patient.most)]
+        stack.enter_context(serving(listening, Patient))
+        assert b"204" in opened(port, stack, ASK).recv(1000)
+        over = silent[: -Patient.most]
+        assert [is_closed(one) for one in over] == [True] * len(over)
+        last = silent[-1]
+        last.sendall(ASK)
+        assert b"204" in last.recv(1000)
