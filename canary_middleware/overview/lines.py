@@ -11,8 +11,11 @@ from canary_middleware.core.model import Cohort
 from canary_middleware.core.outcomes import BUCKETS
 from canary_middleware.core.series import Counts, mean
 from canary_middleware.core.totals import quantile
+from canary_middleware.overview.pace import unhurried
 
 QUANTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+AT_ONCE: Final = 50
+"""Steps whose quantiles take less than a millisecond."""
 
 T = TypeVar("T")
 Values = tuple[float | None, ...]
@@ -78,7 +81,9 @@ def line(version: str, cohort: Cohort | None, steps: Sequence[Step | None]) -> L
         if one is not None
         for name in (*one.observed, *(value.guard for value in one.values))
     )
-    histograms = [None if one is None else _histogram(one.latency) for one in counts]
+    histograms = [
+        None if one is None else _histogram(one.latency) for one in unhurried(counts, AT_ONCE)
+    ]
     return Line(
         version=version,
         cohort=cohort,
@@ -94,7 +99,7 @@ def line(version: str, cohort: Cohort | None, steps: Sequence[Step | None]) -> L
 
 
 def _each(found: Iterable[T | None], tell: Callable[[T], float | None]) -> Values:
-    return tuple(None if one is None else tell(one) for one in found)
+    return tuple(None if one is None else tell(one) for one in unhurried(found, AT_ONCE))
 
 
 def _histogram(latency: Mapping[int, int]) -> list[int]:

@@ -13,6 +13,7 @@ from canary_middleware.core.codec_series import decode, head
 from canary_middleware.core.model import Cohort
 from canary_middleware.core.series import Head, Interval, Point, between, slot_of
 from canary_middleware.errors import StoreCorruptError
+from canary_middleware.overview.pace import unhurried
 from canary_middleware.stores.protocol import SeriesStore
 from canary_middleware.stores.series import POINTS
 
@@ -25,6 +26,9 @@ ROLLOUTS: Final = 16
 """Remembered at most."""
 MAX_BYTES: Final = 64 * 1024 * 1024
 """Of the points of all of them together, but for those of the last one."""
+
+AT_ONCE: Final = 100
+"""Points that are gone through in less than a millisecond."""
 
 
 class Known:
@@ -72,12 +76,13 @@ class Known:
             since, found = 0, self._store.series(self._rollout)
         self._spoiled = {slot for slot in self._spoiled if slot <= since}
         self._forget(bisect_right(self.slots, since), len(self.slots))
-        for slot, data in found:
+        for slot, data in unhurried(found, AT_ONCE):
             self._take(slot, data)
         self._forget(0, max(0, len(self.slots) - POINTS))
         oldest = self.slots[0] if self.slots else 0
         self._spoiled = {slot for slot in self._spoiled if slot >= oldest}
-        self._breaks = [at for at in range(len(self.heads)) if not self._continues(at)]
+        places = unhurried(range(len(self.heads)), AT_ONCE)
+        self._breaks = [at for at in places if not self._continues(at)]
         self.size = sum(map(len, self._data))
 
     def follows(self, at: int) -> bool:

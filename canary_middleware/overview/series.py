@@ -17,7 +17,8 @@ from canary_middleware.core.series import SLOT, Interval, merged, slot_of
 from canary_middleware.core.telling import LONGEST
 from canary_middleware.core.weight import format_weight
 from canary_middleware.overview.lines import Line, Step, Values, line
-from canary_middleware.overview.remembering import Known, Remembered
+from canary_middleware.overview.pace import unhurried
+from canary_middleware.overview.remembering import AT_ONCE, Known, Remembered
 from canary_middleware.stores.protocol import SeriesStore
 
 POINTS: Final = 300
@@ -108,7 +109,8 @@ class Reader:
         step = SLOT * max(1, math.ceil((until - since) / SLOT / points))
         steps = range(int(since // step), int(until // step) + 1)
         with self._remembered.known(rollout, until) as known:
-            found = [_within(known, step // SLOT, one) for one in steps]
+            # A step takes some tenths of a millisecond.
+            found = [_within(known, step // SLOT, one) for one in unhurried(steps, 3)]
             chart = Chart(
                 rollout=rollout,
                 since=since,
@@ -168,7 +170,7 @@ def _stretches(known: Known, since: float, until: float) -> Iterator[Stretch]:
     heads = known.heads
     changes = [
         at
-        for at in range(begin, end)
+        for at in unhurried(range(begin, end), AT_ONCE)
         if at == begin or not known.follows(at) or heads[at - 1][2:] != heads[at][2:]
     ]
     for at, after in pairwise([*changes, end]):
