@@ -90,7 +90,7 @@ def _merged(histograms: Sequence[Sequence[int]]) -> list[int]:
 
 
 def _quantiles(slow: int, below: Sequence[int]) -> Share:
-    """p50, p90 and p99 in seconds, log-linear within a bucket; infinite in the unbounded one."""
+    """p50, p90 and p99 in seconds as ``totals.quantile`` has them."""
     n = below[-1] if below else 0
     if not n:
         return Share(slow, 0, (None,) * len(LEVELS))
@@ -101,7 +101,9 @@ def _at(below: Sequence[int], wanted: float) -> float:
     index = bisect_left(below, wanted)
     if index >= len(STARTS):
         return math.inf
-    inside = below[index] - (below[index - 1] if index else 0)
+    if not index:
+        return STARTS[0]
+    inside = below[index] - below[index - 1]
     missing = (below[index] - wanted) / inside
     return STARTS[index] * math.pow(GROWTH, -missing)
 

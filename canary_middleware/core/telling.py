@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from canary_middleware.core.guards import QUANTILES, Guard, Metric
+from canary_middleware.core.outcomes import STARTS
 from canary_middleware.core.verdict import Finding, Share
 
 LONGEST: Final = 160.0
@@ -119,9 +120,11 @@ def _at(quantiles: tuple[float | None, ...], index: int) -> str:
 
 
 def latency(seconds: float) -> str:
-    """A time until an answer: ``"310 ms"``, ``"2.4 s"``."""
+    """A time until an answer: ``"310 ms"``, ``"2.4 s"``; of the first bucket ``"< 1 ms"``."""
     if seconds >= LONGEST:
         return f"over {LONGEST:.0f} s"
+    if seconds <= STARTS[0]:
+        return f"< {1000 * STARTS[0]:g} ms"
     if seconds < 0.9995:
         return f"{1000 * seconds:.3g} ms"
     return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"

@@ -37,7 +37,8 @@ def bucket_of(seconds: float) -> int:
 def quantile(histogram: Iterable[int], share: float) -> float | None:
     """Seconds below which ``share`` of a histogram lies, log-linear within a bucket; display only.
 
-    ``None`` for an empty histogram, infinity where it lies in the unbounded bucket.
+    ``None`` for an empty histogram, infinity where it lies in the unbounded bucket, the upper edge
+    of the first one where it lies there: what is faster was not measured.
     """
     counts = list(histogram)
     total = sum(counts)
@@ -48,6 +49,8 @@ def quantile(histogram: Iterable[int], share: float) -> float | None:
         if count and below + count >= wanted:
             if index == BUCKETS - 1:
                 return math.inf
+            if not index:
+                return STARTS[0]
             return float(STARTS[index] * 1.1 ** ((wanted - below) / count - 1))
         below += count
     return math.inf
