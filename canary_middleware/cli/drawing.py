@@ -267,8 +267,8 @@ def _words(view: View, told: Told | None, now: float, paper: Paper) -> Iterator[
     if view.last:
         still = view.entry is not None and view.entry.phase in _STILL
         yield from paper.wrapped(_last(view.last, now), "yellow" if still else "", indent="  ")
-    if told and not view.ended:
-        yield from paper.wrapped(standing(told), indent="  ")
+    if told and view.entry and not view.ended:
+        yield from paper.wrapped(standing(told, view.entry), indent="  ")
 
 
 def _last(line: Audit, now: float) -> str:

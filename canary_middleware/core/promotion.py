@@ -20,6 +20,7 @@ from canary_middleware.core.mixtures import Cells, Table
 from canary_middleware.core.model import Cohort
 from canary_middleware.core.noninferiority import log_margin, log_mean_margin, visitors_needed
 from canary_middleware.core.sums import Histograms, Sums, total
+from canary_middleware.core.telling import lasting
 from canary_middleware.core.verdict import Evidence, Settings
 from canary_middleware.core.weight import FULL, format_weight, parse_weight
 
@@ -100,14 +101,24 @@ def prove(guard: Guard, sums: Sums, settings: Settings, rho: float) -> Proof:
     for claim in _CLAIMS[guard.metric](guard, delta, sums):
         least = min(least, claim.proof)
         if least < NEEDED:
-            return Proof(least, _lacking(least, claim, guard, rho, sums))
+            return Proof(least, _lacking(least, claim, guard, rho, _who(guard, sums, settings)))
     return Proof(least)
 
 
-def _lacking(log_m: float, claim: Claim, guard: Guard, rho: float, sums: Sums) -> str:
+def _who(guard: Guard, sums: Sums, settings: Settings) -> str:
+    """Who is counted for a proof: not all that are measured, but for client errors."""
+    if sums.per_request:
+        return "canary requests"
+    if guard.metric is Metric.CLIENT_ERRORS:
+        return "canary visitors"
+    if guard.metric is Metric.LATENCY:
+        return "canary visitors compared"  # those from the baseline on
+    return f"canary visitors followed for {lasting(settings.horizon)}"
+
+
+def _lacking(log_m: float, claim: Claim, guard: Guard, rho: float, who: str) -> str:
     events, stable_events, others, stable_others = total(claim.cells)
     seen, stable = events + others, stable_events + stable_others
-    who = f"canary {sums.unit}"
     if not 0 < rho < 1:
         return f"{seen:,} {who} so far, and no more are drawn now"
     rate = stable_events / stable if stable else claim.centre

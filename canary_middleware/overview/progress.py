@@ -34,7 +34,7 @@ def progress(view: View, now: float) -> Iterator[str]:
         if entry.phase is not Phase.RAMPING and entry.why:
             # Its numbers are those of then; the next line has those of now.
             yield f"  {_phase(entry)}, {ago(now - entry.since)} ago: {entry.why}"
-        yield f"  {standing(told)}"
+        yield f"  {standing(told, entry)}"
         yield f"  {totals(view.numbers.processes, view.numbers.age)}"
 
 

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from canary_middleware.core.evidence import Told, read
+from canary_middleware.core.gauge import gate_of
 from canary_middleware.core.records import Audit
+from canary_middleware.core.state import Entry
 from canary_middleware.errors import StoreCorruptError
 
 LONGEST: Final = 600
@@ -58,10 +60,13 @@ def number(count: int, one: str, many: str) -> str:
     return f"{count:,} {one if count == 1 else many}"
 
 
-def standing(told: Told) -> str:
+def standing(told: Told, entry: Entry) -> str:
     """How many were measured, and what that says."""
     canary, stable = told.verdict.visitors
-    return f"{canary:,} canary and {stable:,} stable {told.unit} measured; {told.standing()}"
+    measured = f"{canary:,} canary and {stable:,} stable {told.unit} measured"
+    if not canary + stable and any(told.requests or ()):
+        measured += f" (an answer counts {gate_of(entry):.0f} s after its request came)"
+    return f"{measured}; {told.standing()}"
 
 
 def totals(processes: int, age: float | None) -> str:

@@ -65,7 +65,7 @@ FINDINGS = (
     finding("conversions", Share(12, 61), Share(300, 1_204), proof=0.2, needed=3.0),
     finding("revenue", Share(0, 61, mean=12.3), Share(0, 1_204, mean=12.9)),
 )  # fmt: skip
-MISSING = "about 1,200 more visitors for errors"
+MISSING = "errors: about 30 of 1,200 canary visitors followed for 15 min so far"
 VERDICT = Verdict(Decision.INCONCLUSIVE, False, FINDINGS, (61, 1_204), missing=(MISSING,))
 NUMBERS = Numbers(VERDICT, SEEN, 4, 2.1)
 CHARGED = finding(

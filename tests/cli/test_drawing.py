@@ -52,8 +52,8 @@ def test_the_whole_screen_at_80_columns() -> None:
         "checkout  1.4.2 -> 1.5.0  ramping at 5%, owner pay@example.com",
         "step 2 of 5  ██████████████░░░░░░░░░░  6 min of 10 min, then 25%",
         "6 min ago: advance by agent web-1: 1% held for 10 min; on to 5%",
-        "61 canary and 1,204 stable visitors measured; missing for a promotion: about",
-        "  1,200 more visitors for errors",
+        "61 canary and 1,204 stable visitors measured; missing for a promotion: errors:",
+        "  about 30 of 1,200 canary visitors followed for 15 min so far",
         "",
         "VERSION       SHARE  REQUESTS  ERRORS      P95     P99     CHARGES",
         "1.5.0 canary  5%     634       9 (1.4%)    156 ms  671 ms  207 (4 above 1)",
@@ -205,6 +205,15 @@ def test_a_bake_counts_from_the_beginning_of_the_stay() -> None:
     at = bake(last, NOW)
     assert at is not None
     assert (at.left, at.then) == (0, "")
+
+
+def test_requests_that_do_not_count_yet_are_explained() -> None:
+    fresh = replace(NUMBERS, verdict=replace(VERDICT, visitors=(0, 0)))
+    said = "\n".join(progress(replace(VIEW, numbers=fresh), NOW))
+    counts = "(an answer counts 5 s after its request came)"
+    assert f"0 canary and 0 stable visitors measured {counts}; missing" in said
+    nobody = replace(fresh, seen={})
+    assert "counts" not in "\n".join(progress(replace(VIEW, numbers=nobody), NOW))
 
 
 def test_status_tells_step_bake_verdict_and_age() -> None:

@@ -107,7 +107,7 @@ def test_a_healthy_release_is_proven_in_the_end(policy: Policy) -> None:
 @pytest.mark.parametrize("policy", [Policy.FOLLOW, Policy.REQUEST])
 def test_it_holds_until_then_and_says_what_is_missing(policy: Policy) -> None:
     verdict = judge(settings(policy=policy), healthy(600))
-    unit = "requests" if policy is Policy.REQUEST else "visitors"
+    unit = "requests" if policy is Policy.REQUEST else "visitors followed for 15 min"
     assert verdict.decision is Decision.INCONCLUSIVE
     assert not verdict.proven
     assert found(verdict, "errors").missing.startswith("about 600 of 1,")

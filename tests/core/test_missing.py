@@ -9,6 +9,7 @@ import pytest
 
 from canary_middleware.core.guards import Guard
 from canary_middleware.core.judge import judge
+from canary_middleware.core.model import Policy
 from canary_middleware.core.verdict import Evidence
 from canary_middleware.core.weight import FULL
 from tests.core.test_judge import entries, evidence, settings
@@ -36,7 +37,23 @@ def test_a_margin_that_is_too_narrow_here(margin: str, words: str) -> None:
 
 def test_nobody_is_none() -> None:
     said = missing(Guard.rate("orders"), bought(0, 0.1))
-    assert re.fullmatch(r"none of about [\d,]+ canary visitors so far", said)
+    assert re.fullmatch(r"none of about [\d,]+ canary visitors followed for 15 min so far", said)
+
+
+@pytest.mark.parametrize(("guard", "who"), [
+    (Guard.errors(), "canary visitors followed for 15 min"),
+    (Guard.client_errors(margin="1%", action="breach"), "canary visitors"),
+    (Guard.latency("p99"), "canary visitors compared"),
+])  # fmt: skip
+def test_it_says_who_counts_for_a_proof(guard: Guard, who: str) -> None:
+    assert missing(guard, bought(50, 0.1)).endswith(f" {who} so far")
+
+
+def test_without_visitors_requests_count() -> None:
+    (only,) = judge(
+        replace(settings(Guard.errors()), policy=Policy.REQUEST), bought(50, 0.1)
+    ).findings
+    assert only.missing.endswith(" canary requests so far")
 
 
 def test_near_the_end_it_is_still_some_more() -> None:
@@ -44,8 +61,9 @@ def test_near_the_end_it_is_still_some_more() -> None:
     assert said[0].startswith("about 400 of ")
     assert said[-1] == ""
     for text in filter(None, said):
-        counts = [int(count.replace(",", "")) for count in re.findall(r"[\d,]+", text)]
-        assert (len(counts) == 1) == text.endswith(" more canary visitors")
+        told = text.removesuffix(" so far").removesuffix(" canary visitors followed for 15 min")
+        counts = [int(count.replace(",", "")) for count in re.findall(r"[\d,]+", told)]
+        assert (len(counts) == 1) == told.endswith(" more")
         assert counts == sorted(set(counts)), "never as many as there are"
 
 

@@ -66,7 +66,7 @@ def test_too_few_visitors_end_waiting_and_say_for_what() -> None:
     end = simulate(plan(), Traffic(visitors=300), seed=1, until=3 * 86_400.0)
     assert end.phase is Phase.HOLDING or end.phase is Phase.RAMPING
     assert end.guards == ("errors", "latency")
-    assert "canary visitors so far" in end.missing
+    assert "canary visitors followed for 15 min so far" in end.missing
 
 
 def test_approvals_are_given() -> None:

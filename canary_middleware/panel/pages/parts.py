@@ -183,7 +183,7 @@ def _now(look: Look, view: View, told: Told | None) -> Markup:
     return render(
         "parts/now.html", entry=view.entry, weight=_weight(view), revision=look.revision,
         next=following(view, look.at), notes=list(notes(look, view)),
-        standing="" if told is None or view.ended else standing(told),
+        standing=standing(told, view.entry) if told and view.entry and not view.ended else "",
         exposed=_exposed(view, told), ramp=list(_ramp(view, look.at)),
     )  # fmt: skip
 
