@@ -42,8 +42,18 @@ EVIL_PLAN: Final = replace(
 Theme = Literal["light", "dark"]
 PAGES: Final = ("/", "/rollouts/checkout", "/history", "/processes", "/kill", "/sign-in")
 _STREAM: Final = "text/event-stream"
-SECOND: Final = 1_000
-"""Milliseconds in which a second browser has to see what a first one did."""
+SOON: Final = 1.0
+"""Seconds in which a second browser has to see what a first one did."""
+NOTED: Final = """([within, name, phase]) => {
+  const is = (one) => one.textContent.includes(name)
+    && (one.querySelector(".badge")?.textContent ?? "").trim().toLowerCase() === phase;
+  const look = () => {
+    if ([...document.querySelectorAll(within)].some(is)) window.seenAt ??= Date.now() / 1000;
+  };
+  const all = {subtree: true, childList: true, characterData: true};
+  new MutationObserver(look).observe(document.body, all);
+}"""
+"""Notes when a page first shows a rollout in a phase: asking it again and again is too coarse."""
 
 
 @dataclass
@@ -201,23 +211,32 @@ def test_charts_are_drawn_and_told(stage: Stage, page: Page) -> None:
     expect(first.get_by_role("row")).not_to_have_count(0)
 
 
+def seen_soon(second: Page, done: float) -> None:
+    """After it was done, at these wall-clock seconds; see :data:`NOTED`."""
+    late = second.evaluate("window.seenAt") - done
+    print(f"\na second browser saw it after {1_000 * late:.0f} ms (limit 1 s)")
+    assert late <= SOON
+
+
 @pytest.mark.alone
 def test_an_approval_by_keyboard_is_seen_by_a_second_browser_within_a_second(stage: Stage) -> None:
     first = go(stage.context().new_page(), stage, "/rollouts/search")
     second = go(stage.context(BOB).new_page(), stage, "/rollouts/search")
     expect(second.locator(".badge")).to_have_text("awaiting approval")
     assert second.get_by_role("button", name="Approve").count() == 0
+    second.evaluate(NOTED, ["main", "search", "ramping"])
     for _ in range(15):
         first.keyboard.press("Tab")
         if first.evaluate("document.activeElement.id") == "do-approve":
             break
     first.keyboard.press("Enter")
     expect(first.locator(".notice.good")).to_contain_text("Done: approve search")
-    expect(second.locator(".badge")).to_have_text("ramping", timeout=SECOND)
+    expect(second.locator(".badge")).to_have_text("ramping")
     expect(second.locator("#announce")).to_contain_text("search: approve")
     expect(first.locator(".trail li").first).to_contain_text("alice (panel, from 127.0.0.1)")
     (line, *_) = verbs.history(stage.store, "search", 1)
     assert (line.action, line.by) == ("approve", "alice (panel, from 127.0.0.1)")
+    seen_soon(second, line.at)
 
 
 @pytest.mark.alone
@@ -226,16 +245,18 @@ def test_a_kill_by_mouse_is_seen_by_a_second_browser_within_a_second(stage: Stag
     second = go(stage.context(BOB).new_page(), stage, "/")
     card = second.locator("article", has_text="cart")
     expect(card.locator(".badge")).to_have_text("awaiting approval")
+    second.evaluate(NOTED, ["article", "cart", "killed"])
     first.get_by_role("link", name="Kill cart").click()
     expect(first.get_by_role("heading", level=1)).to_have_text("Kill cart?")
     expect(first.locator(".said").last).to_contain_text("go back to 1.4.2 at once")
     first.get_by_label("Reason").fill("orders are charged twice")
     first.get_by_role("button", name="Kill cart now").click()
     expect(first.locator(".badge")).to_have_text("killed", ignore_case=True)
-    expect(card.locator(".badge")).to_have_text("killed", ignore_case=True, timeout=SECOND)
+    expect(card.locator(".badge")).to_have_text("killed", ignore_case=True)
     expect(first.locator(".trail li").first).to_contain_text("orders are charged twice")
     (line, *_) = verbs.history(stage.store, "cart", 1)
     assert (line.action, line.why) == ("kill", "orders are charged twice")
+    seen_soon(second, line.at)
     first.get_by_role("link", name="Revive").click()
     first.get_by_role("button", name="Lift it").click()
     expect(first.locator(".badge")).to_have_text("paused")
