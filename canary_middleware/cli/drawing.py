@@ -15,6 +15,7 @@ from canary_middleware.core.state import Entry, Phase
 from canary_middleware.core.telling import lasting, latency
 from canary_middleware.core.verdict import Finding, Share
 from canary_middleware.core.weight import format_weight
+from canary_middleware.overview.progress import by_hand
 from canary_middleware.overview.scene import Bake, Scene, Side, View, bake, drilling
 from canary_middleware.overview.wording import (
     ago,
@@ -109,7 +110,7 @@ def draw_view(view: View, now: float, paper: Paper) -> Iterator[Line]:
         _title(view, entry), "red" if view.killed else _PHASES.get(entry.phase, "")
     )
     at, told = bake(entry, now), view.told(now)
-    if at:
+    if at and not view.killed:
         yield from _bake(at, paper)
     yield from _waits(view, entry, now, paper)
     # Before the tables, for the end may not fit on a terminal.
@@ -158,7 +159,11 @@ def _waits(view: View, entry: Entry, now: float, paper: Paper) -> Iterator[Line]
         yield from paper.wrapped(f"DRILL: {hit}, for another {left}", "yellow")
     if entry.noted:
         yield from paper.wrapped(f"observe mode, nothing was done: {entry.noted}", "yellow")
-    if entry.phase is Phase.AWAITING_APPROVAL and not view.killed:
+    if view.killed:
+        return
+    if entry.phase is Phase.PAUSED:
+        yield from paper.wrapped(by_hand(view.name, entry), "yellow", indent="  ")
+    if entry.phase is Phase.AWAITING_APPROVAL:
         yield from paper.wrapped(f"waits for: canary approve {view.name}", "yellow")
     elif entry.phase in _STILL and entry.why and not (view.last and view.last.why == entry.why):
         since = f"{entry.phase.value}, {ago(now - entry.since)} ago"
@@ -175,13 +180,14 @@ def _versions(sides: Sequence[Side], entry: Entry, paper: Paper) -> Iterator[Lin
         "REQUESTS": [f"{side.requests:,}" for side in sides],
         "ERRORS": [_part(side.errors, side.requests) for side in sides],
         "4XX": [_part(side.client_errors, side.requests) for side in sides],
-        "P50": [_time(side.quantiles[0]) for side in sides],
-        "P95": [_time(side.quantiles[1]) for side in sides],
-        "P99": [_time(side.quantiles[2]) for side in sides],
+        "P50 ALL": [_time(side.quantiles[0]) for side in sides],
+        "P95 ALL": [_time(side.quantiles[1]) for side in sides],
+        "P99 ALL": [_time(side.quantiles[2]) for side in sides],
         **observed,
     }
     # What is least missed gives way first, where the terminal is narrow.
-    yield from _table(columns, paper, ("P50", "4XX", "P95", *reversed(observed), "SHARE", "P99"))
+    yield from _table(columns, paper, ("P50 ALL", "4XX", "P95 ALL", *reversed(observed), "SHARE",
+                                       "P99 ALL"))
 
 
 def _observed(side: Side, guard: Guard) -> str:
@@ -212,7 +218,7 @@ def _breadth(columns: Mapping[str, list[str]]) -> int:
 def _guards(told: Told, paper: Paper) -> Iterator[Line]:
     found = told.verdict.findings
     facts = {
-        "GUARD": [_name(one) for one in found],
+        "GUARD": [_name(one, told.guards[one.guard]) for one in found],
         told.release: [_share(one.canary, told.guards[one.guard]) for one in found],
         told.stable: [_share(one.stable, told.guards[one.guard]) for one in found],
     }
@@ -227,8 +233,11 @@ def _guards(told: Told, paper: Paper) -> Iterator[Line]:
     yield from _table(columns, paper, (told.stable, told.release), [_color(one) for one in found])
 
 
-def _name(found: Finding) -> str:
-    return found.guard if found.action is Action.BREACH else f"{found.guard} (warns)"
+def _name(found: Finding, guard: Guard) -> str:
+    # Its p99 is not that of the table above.
+    first = guard.metric is Metric.LATENCY and found.unit == "visitors"
+    notes = ["1st request"] * first + ["warns"] * (found.action is not Action.BREACH)
+    return f"{found.guard} ({', '.join(notes)})" if notes else found.guard
 
 
 def _color(found: Finding) -> str:

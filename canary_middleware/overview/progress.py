@@ -25,7 +25,7 @@ def progress(view: View, now: float) -> Iterator[str]:
         if view.last and view.last.evidence:
             yield f"{view.name} {entry.release}: {told_of(view.last)}"
         return
-    yield f"{view.name} {entry.release}: {_ramp(view.name, entry, now)}"
+    yield f"{view.name} {entry.release}: {_ramp(view, entry, now)}"
     if entry.noted:
         yield f"  observe mode, nothing was done: {entry.noted}"
     if view.trouble:
@@ -38,13 +38,15 @@ def progress(view: View, now: float) -> Iterator[str]:
         yield f"  {totals(view.numbers.processes, view.numbers.age)}"
 
 
-def _ramp(name: str, entry: Entry, now: float) -> str:
+def _ramp(view: View, entry: Entry, now: float) -> str:
+    if view.killed:
+        return f"killed, off its ramp; it was at {format_weight(entry.weight)}"
     drill = drilling(entry, now)
     left = lasting(drill.begun + drill.seconds - now) if drill else ""
     drilled = f"; DRILL: {drill.fault} for another {left}" if drill else ""
     at = bake(entry, now)
     if at is None:
-        return f"{_by_hand(name, entry)}{drilled}"
+        return f"{by_hand(view.name, entry)}{drilled}"
     then = f", {at.onward}" if at.onward else ""
     if not at.needed:
         return f"step {at.step} of {at.steps}, moved by hand{then}{drilled}"
@@ -52,13 +54,15 @@ def _ramp(name: str, entry: Entry, now: float) -> str:
     return f"step {at.step} of {at.steps}, {baked}{then}{drilled}"
 
 
-def _by_hand(name: str, entry: Entry) -> str:
-    """At a weight that is no step, such as one that a person has set."""
-    weight, step = format_weight(entry.weight), step_above(entry)
+def by_hand(name: str, entry: Entry) -> str:
+    """Where no ramp runs: paused, or at a weight that a person has set."""
+    where, step = f"at {format_weight(entry.weight)}", step_above(entry)
+    if entry.phase is Phase.PAUSED:
+        where = f"paused {where}"
     if step is None:
-        return f"at {weight}, on no step of a ramp"
+        return f"{where}, on no step of a ramp"
     target = format_weight(entry.plan.steps[step])
-    return f"at {weight}, off its ramp: `canary resume {name}` goes on at {target}"
+    return f"{where}, off its ramp: `canary resume {name}` goes on at {target}"
 
 
 def _phase(entry: Entry) -> str:

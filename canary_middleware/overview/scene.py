@@ -192,16 +192,21 @@ class Bake:
     @property
     def onward(self) -> str:
         """What comes next, and whose leave it takes: ``"then 5% with an approval"``."""
-        if not self.then:
+        if not self.goal:
             return ""
         leave = f" if {self.gate} agrees" if self.gate else ""
-        return f"then {self.then}{' with an approval' if self.approval else leave}"
+        return f"then {self.goal}{' with an approval' if self.approval else leave}"
+
+    @property
+    def goal(self) -> str:
+        """What it goes on to by itself or by hand; ``""`` where a person promotes it."""
+        return self.then or ("promotion" if self.needed else "")
 
 
 def bake(entry: Entry, now: float) -> Bake | None:
-    """Where a release stands on its ramp; ``None`` when it is on none."""
+    """Where a release stands on its ramp; ``None`` when it is on none, or paused: nothing runs."""
     plan, step = entry.plan, entry.step
-    if not 0 <= step < len(plan.steps) or entry.phase not in ACTIVE:
+    if not 0 <= step < len(plan.steps) or entry.phase not in ACTIVE - {Phase.PAUSED}:
         return None
     course, last = plan.course, step + 1 == len(plan.steps)
     began = entry.stay[0].at if entry.stay else entry.since

@@ -50,7 +50,7 @@ def side(one: Side) -> Shape:
 
 
 def ramp(entry: Entry, now: float) -> Shape | None:
-    """Where a release stands on its ramp; ``None`` when it is on none."""
+    """Where a release stands on its ramp; ``None`` when it is on none, and while it is paused."""
     at = bake(entry, now)
     if at is None:
         return None

@@ -55,13 +55,13 @@ def test_the_whole_screen_at_80_columns() -> None:
         "61 canary and 1,204 stable visitors measured; missing for a promotion: errors:",
         "  about 30 of 1,200 canary visitors followed for 15 min so far",
         "",
-        "VERSION       SHARE  REQUESTS  ERRORS      P95     P99     CHARGES",
-        "1.5.0 canary  5%     634       9 (1.4%)    156 ms  671 ms  207 (4 above 1)",
-        "1.4.2 stable  95%    12,034    98 (0.81%)  117 ms  117 ms  3,968 (49 above 1)",
+        "VERSION       SHARE  REQUESTS  ERRORS      P95 ALL  P99 ALL  CHARGES",
+        "1.5.0 canary  5%     634       9 (1.4%)    156 ms   671 ms   207 (4 above 1)",
+        "1.4.2 stable  95%    12,034    98 (0.81%)  117 ms   117 ms   3,968 (49 above 1)",
         "",
         "GUARD                  1.5.0       1.4.2         TO ROLLBACK   TO PROMOTION",
         "errors                 7 of 61     9 of 1,204    ████░░░░ 48%  █░░░░░░ 20%",
-        "latency                p99 900 ms  p99 800 ms    ░░░░░░░░ 0%   ███████ PROVEN",
+        "latency (1st request)  p99 900 ms  p99 800 ms    ░░░░░░░░ 0%   ███████ PROVEN",
         "client-errors (warns)  2 of 61     31 of 1,204   █░░░░░░░ 7%   -",
         "throughput (warns)     30 of 61    631 of 1,204  █░░░░░░░ 7%   -",
         "orders-charged-twice   0 of 211    0 of 4,011    █░░░░░░░ 7%   -",
@@ -204,7 +204,22 @@ def test_a_bake_counts_from_the_beginning_of_the_stay() -> None:
     last = replace(ENTRY, step=4, weight=100_000, periods=(Period(9, 100_000, NOW - 700),))
     at = bake(last, NOW)
     assert at is not None
-    assert (at.left, at.then) == (0, "")
+    assert (at.left, at.then, at.onward) == (0, "", "then promotion")
+
+
+def test_nothing_runs_where_it_is_paused_or_killed() -> None:
+    paused = replace(VIEW, entry=replace(ENTRY, phase=Phase.PAUSED))
+    drawn = "\n".join(texts(scene(paused)))
+    assert "paused at 5%, off its ramp: `canary resume checkout` goes on at 5%" in drawn
+    assert "of 10 min" not in drawn
+    assert next(progress(paused, NOW)) == (
+        "checkout 1.5.0: paused at 5%, off its ramp: `canary resume checkout` goes on at 5%"
+    )
+    killed = replace(VIEW, killed=Kill("alice", "slow", NOW, 9))
+    assert "step 2 of 5" not in "\n".join(texts(scene(killed)))
+    assert next(progress(killed, NOW)) == (
+        "checkout 1.5.0: killed, off its ramp; it was at 5%"
+    )
 
 
 def test_requests_that_do_not_count_yet_are_explained() -> None:
@@ -235,11 +250,11 @@ def test_status_tells_step_bake_verdict_and_age() -> None:
         (replace(ENTRY, noted="would promote"), "  observe mode, nothing was done: would promote"),
         (
             replace(ENTRY, step=-1, weight=40_000, phase=Phase.PAUSED),
-            "checkout 1.5.0: at 40%, off its ramp: `canary resume checkout` goes on at 50%",
+            "checkout 1.5.0: paused at 40%, off its ramp: `canary resume checkout` goes on at 50%",
         ),
         (
             replace(ENTRY, step=-1, phase=Phase.PAUSED, plan=replace(PLAN, steps=())),
-            "checkout 1.5.0: at 5%, on no step of a ramp",
+            "checkout 1.5.0: paused at 5%, on no step of a ramp",
         ),
         (replace(ENTRY, drill=Drill(Fault.HANG, 9_000, NOW, 30)), "; DRILL: hang for another 30 s"),
         (replace(ENTRY, periods=(Period(5, 5_000, NOW - 900),)), "step 2 of 5, baked, then 25%"),

@@ -295,4 +295,4 @@ def test_what_comes_next_says_whose_leave_it_takes() -> None:
     assert onward(0) == "then 5% if gate.example.com agrees"
     assert onward(1) == "then 25% with an approval"
     assert onward(0, PLAN) == "then 5%"
-    assert onward(3) == ""
+    assert onward(3) == "then promotion if gate.example.com agrees"
