@@ -19,24 +19,35 @@ from canary_middleware.core.gate import (
     pause,
     question,
     read,
+    same,
 )
 from canary_middleware.core.state import Entry
 from canary_middleware.core.webhook import signed
 
 FORGET: Final = 3_600.0
 """Seconds after which a question that nobody puts any more is forgotten."""
+CHANGES: Final = 5
+"""How often what keeps a release may change at once."""
+STEADY: Final = 600.0
+"""Seconds that it is told for after that. Each change is a line of history, which has room for a
+thousand: a gate that never gives the same reason twice must not push out all others."""
 UNSIGNED: Final = "the process that leads has no webhook_secret to sign the question with"
 
 
 @dataclass(slots=True)
 class _Asked:
-    """What is known of one question; the thread that asks writes ``said`` last, as a whole."""
+    """What is known of one question; the thread that asks writes ``said`` last, as a whole.
+
+    ``told`` is what was handed on of it, and since when.
+    """
 
     times: int = 0
     next_at: float = -math.inf
     wanted_at: float = -math.inf
     asking: bool = False
     said: tuple[Answer, float] | None = None
+    told: tuple[Answer, float] | None = None
+    changes: int = 0
 
 
 def in_thread(run: Callable[[], None]) -> None:
@@ -101,7 +112,7 @@ class Gating:
         if not one.asking and now >= one.next_at:
             sent = body(put, self._namespace, entry.stable, why, evidence())
             self._ask(one, put, self._key, sent)
-        return None if agreed else answer
+        return None if agreed or answer is None else _steady(one, answer, now)
 
     def _ask(self, one: _Asked, put: Question, key: bytes, sent: bytes) -> None:
         one.asking, one.times = True, one.times + 1
@@ -135,3 +146,15 @@ class Gating:
         old = [name for name, one in self._asked.items() if now - one.wanted_at > FORGET]
         for name in old:
             del self._asked[name]
+
+
+def _steady(one: _Asked, answer: Answer, now: float) -> Answer:
+    """What is told of an answer that is no yes."""
+    last, since = one.told or (None, now)
+    if last is not None:
+        alike = last.allowed is answer.allowed and same(last.reason, answer.reason)
+        if alike or (one.changes >= CHANGES and now - since < STEADY):
+            return last
+        one.changes += 1
+    one.told = answer, now
+    return answer

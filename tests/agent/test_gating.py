@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from canary_middleware import verbs
-from canary_middleware.agent.gating import FORGET, UNSIGNED, Gating
+from canary_middleware.agent.gating import CHANGES, FORGET, UNSIGNED, Gating
 from canary_middleware.agent.posting import Poster, PostError, Reply
 from canary_middleware.core.gate import GATE, GOOD_FOR, LARGEST, Answer
 from canary_middleware.core.model import Cohort
@@ -100,6 +100,27 @@ def test_a_no_is_asked_again_later_and_stays_a_no_meanwhile(ask: Asker) -> None:
     ids = [one[0] for one in ask.gate.asked]
     assert len(set(ids)) == 5
     assert len({one[1]["question"] for one in ask.gate.asked}) == 1
+
+
+def test_a_gate_that_never_gives_the_same_reason_twice_is_told_steadily(ask: Asker) -> None:
+    told: list[str] = []
+    for minute in range(60):
+        reason = f"request {'x' * minute}-{minute}"
+        ask.gate.body = json.dumps({"allow": False, "reason": reason}).encode()
+        ask()
+        ask.gate.answer()
+        found = ask()
+        assert found is not None
+        if not told or told[-1] != found.reason:
+            told.append(found.reason)
+        if minute <= CHANGES:
+            assert found.reason == reason, "what changes now and then is told at once"
+        ask.time.go(60)
+    assert len(told) == 1 + CHANGES + 5, "then one in ten minutes"
+    ask.gate.body = YES
+    ask()
+    ask.gate.answer()
+    assert ask() == Answer(True), "and a yes at once"
 
 
 def test_a_yes_is_good_for_this_step_and_for_a_minute(ask: Asker) -> None:
