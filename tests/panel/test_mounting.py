@@ -22,7 +22,9 @@ from tests.support.servers import Process, free_port, wait_until
 
 USER = {"X-User": "olga"}
 HALF_OPEN = 500
-LOOKS = 300
+LOOKS, ROUNDS = 300, 8
+COST = 0.005
+"""Seconds by which the 99th percentile of the data path may be longer (W16)."""
 
 
 class Host:
@@ -171,16 +173,19 @@ def test_five_hundred_slow_connections_to_the_panel_leave_the_data_path_alone(
             slow.sendall(told.encode())
         besieged = p99(host)
         assert olga.see("/").status == 200
-    print(f"p99 of {LOOKS} requests: {calm * 1e3:.1f} ms calm, {besieged * 1e3:.1f} ms besieged")
-    assert besieged < calm + 0.25  # on two busy cores; 5 ms are measured on quiet ones
+    print(f"\nW16: p99 of {LOOKS} {calm * 1e3:.1f} ms calm, {besieged * 1e3:.1f} ms besieged")
+    assert besieged <= calm + COST
 
 
 def p99(host: Host) -> float:
-    """Seconds; each request on the data path has to succeed."""
-    taken = []
-    with Visitor(host.port) as visitor:
-        for _ in range(LOOKS):
-            began = time.perf_counter()
-            assert visitor.get("/").status == 200
-            taken.append(time.perf_counter() - began)
-    return sorted(taken)[int(len(taken) * 0.99)]
+    """Seconds, of the best of some rounds; each request on the data path has to succeed."""
+    rounds = []
+    for _ in range(ROUNDS):
+        taken = []
+        with Visitor(host.port) as visitor:
+            for _ in range(LOOKS):
+                began = time.perf_counter()
+                assert visitor.get("/").status == 200
+                taken.append(time.perf_counter() - began)
+        rounds.append(sorted(taken)[int(len(taken) * 0.99)])
+    return min(rounds)
