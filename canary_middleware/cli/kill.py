@@ -33,9 +33,16 @@ from canary_middleware.overview import shapes
 from canary_middleware.overview.consequences import foreseen, revival
 from canary_middleware.overview.killing import (
     NOTHING_WRITTEN,
+    UNKNOWN,
+    UNMOVED,
     Hit,
+    astray,
+    beside_files,
     current_of,
+    declares,
     fate,
+    kill_files,
+    knows,
     struck_by,
     warnings,
 )
@@ -65,27 +72,29 @@ def kill(connection: Connection, author: Author, rollout: str | None) -> None:
     running and when the store is empty. Lift it with `canary revive`.
     """
     scope = rollout or EVERYTHING
-    before, missing = _glance(connection), connection.missing
+    (before, reports), missing = _glance(connection), connection.missing
     with unheard():
         if not connection.as_json:
-            _announce(struck_by(before, scope))
+            _announce(struck_by(before, scope, reports))
     try:
         with connection.store(_STRIKE) as store:
             struck = verbs.kill(store, scope, by=author.by, why=author.why)
+            # Whoever was too slow before may have time now; without reports less can be told.
+            reports = _reports(store) if reports is None else reports
     except NotPersistedError:
         with unheard():
-            _report(connection, scope, before, persisted=False)
+            _report(connection, scope, before, reports, persisted=False)
         raise
     except StoreError as error:
         nowhere = isinstance(error, NoDirectoryError)
         told = NOTHING_WRITTEN if nowhere else fate(error)
         raise StoreUnavailableError(f"{error}; {told}") from error
     with unheard():
-        _report(connection, scope, struck, persisted=True)
+        _report(connection, scope, struck, reports, persisted=True)
         if missing is not None:
             created = f"canary: the store did not exist and was created: {shown(str(missing))}"
             say(f"{created}; is that the application's?", err=True)
-        for warning in warnings(connection.namespace, scope, struck, _reports(connection)):
+        for warning in warnings(connection.namespace, scope, struck, reports):
             say(f"canary: {warning}", err=True)
 
 
@@ -113,9 +122,10 @@ def revive(connection: Connection, author: Author, rollout: str | None, yes: boo
         try:
             document = verbs.revive(store, scope, by=author.by, why=author.why)
         except VerbRefusedError as error:
-            raise _better(store, connection, scope) or error from None
+            raise _better(store, connection, scope, error) from None
+        reports = _reports(store) or ()
     if connection.as_json:
-        print_json(shapes.revived(document, scope))
+        print_json(shapes.revived(document, scope, reports))
         return
     say(f"revived {_named(scope)} in namespace {connection.namespace}")
     for name, entry in current_of(document, scope):
@@ -123,6 +133,8 @@ def revive(connection: Connection, author: Author, rollout: str | None, yes: boo
             say(sentence(name, document.rollouts[name], entry) + _next(name, entry))
     for other in sorted(document.kills):
         say(f"still killed: {_named(other)}; lift it with: {_revival(other)}")
+    for told in kill_files(connection.namespace, reports):
+        say(told)
 
 
 def _ask(connection: Connection, scope: str) -> None:
@@ -130,20 +142,34 @@ def _ask(connection: Connection, scope: str) -> None:
         try:
             _, after = foreseen(store, Command(Verb.REVIVE, scope))
         except VerbRefusedError as error:
-            raise _better(store, connection, scope) or error from None
+            raise _better(store, connection, scope, error) from None
+        files = list(kill_files(connection.namespace, _reports(store) or ()))
     name = None if scope == EVERYTHING else scope
     lifted = f"the kill of {_named(scope)} in namespace {connection.namespace} is lifted"
-    be_sure(*revival(after, scope), lifted, rollout=name)
+    be_sure(*revival(after, scope), *files, lifted, rollout=name)
 
 
-def _better(store: StateStore, connection: Connection, scope: str) -> VerbRefusedError | None:
-    return None if scope == EVERYTHING else unknown(store, connection, scope)
+def _better(
+    store: StateStore, connection: Connection, scope: str, error: VerbRefusedError
+) -> VerbRefusedError:
+    if scope != EVERYTHING and (better := unknown(store, connection, scope)):
+        return better
+    return beside_files(connection.namespace, _reports(store) or (), error)
 
 
-def _glance(connection: Connection) -> Document | None:
+def _glance(connection: Connection) -> tuple[Document | None, Sequence[ProcessReport] | None]:
+    document = None
     try:
         with connection.store(_GLANCE) as store:
-            return store.load().document
+            document = store.load().document
+            return document, _reports(store)
+    except StoreError:
+        return document, None
+
+
+def _reports(store: StateStore) -> Sequence[ProcessReport] | None:
+    try:
+        return store.processes()
     except StoreError:
         return None
 
@@ -158,32 +184,46 @@ def _announce(hits: Iterable[Hit]) -> None:
 
 
 def _report(
-    connection: Connection, scope: str, document: Document | None, *, persisted: bool
+    connection: Connection,
+    scope: str,
+    document: Document | None,
+    reports: Sequence[ProcessReport] | None,
+    *,
+    persisted: bool,
 ) -> None:
     if connection.as_json:
-        print_json(shapes.struck(document, scope, persisted=persisted))
+        print_json(shapes.struck(document, scope, reports, persisted=persisted))
         return
-    hits = struck_by(document, scope)
-    say(paint(f"KILLED {_named(scope)} in namespace {connection.namespace}", "red"))
-    if hits:
-        head = ("ROLLOUT", "PHASE", "WEIGHT", "RELEASE", "EVERYBODY BACK ON")
-        print_table(head, [Row(_cells(*hit)) for hit in hits])
+    if persisted and document and scope not in document.kills:
+        scope = EVERYTHING  # the state was unreadable
+    killed = f"KILLED {_named(scope)} in namespace {connection.namespace}"
+    if knows(document, reports, scope) is False:
+        say(paint(f"{killed}, but {UNMOVED}: {UNKNOWN}", "red"))
+        known = {*(document.rollouts if document else ()), *_declared(reports or ())}
+        if told := astray(document, document.kills if document else (), known, scope):
+            say(told)
     else:
-        say("No started rollout was hit; what starts later stays on stable, too.")
+        say(paint(killed, "red"))
+        _print_hits(struck_by(document, scope, reports), reports)
     say(f"Lift it with: {_revival(scope)}")
 
 
-def _cells(name: str, entry: Entry) -> tuple[str, ...]:
+def _declared(reports: Sequence[ProcessReport]) -> set[str]:
+    return {name for report in reports for name in report.plans}
+
+
+def _print_hits(hits: Sequence[Hit], reports: Sequence[ProcessReport] | None) -> None:
+    if hits:
+        head = ("ROLLOUT", "PHASE", "WEIGHT", "RELEASE", "EVERYBODY BACK ON")
+        print_table(head, [Row(_cells(*hit, declares(reports, *hit))) for hit in hits])
+    else:
+        say("No started rollout was hit; what starts later stays on stable, too.")
+
+
+def _cells(name: str, entry: Entry, declared: bool) -> tuple[str, ...]:
     phase = entry.phase.value.replace("_", " ")
-    return (name, phase, format_weight(entry.weight), entry.release, entry.stable)
-
-
-def _reports(connection: Connection) -> Sequence[ProcessReport] | None:
-    try:
-        with connection.store(_GLANCE) as store:
-            return store.processes()
-    except StoreError:
-        return None
+    release = entry.release if declared else f"{entry.release} (no process declares it)"
+    return (name, phase, format_weight(entry.weight), release, entry.stable)
 
 
 def _next(name: str, entry: Entry) -> str:

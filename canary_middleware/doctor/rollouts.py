@@ -9,6 +9,7 @@ from canary_middleware.core.state import ACTIVE, EVERYTHING, Entry, Phase
 from canary_middleware.core.status import RolloutStatus, Status
 from canary_middleware.doctor.examined import Examined
 from canary_middleware.doctor.finding import Finding, Kind, Level, named, ok, several
+from canary_middleware.overview.killing import UNKNOWN, UNMOVED
 from canary_middleware.overview.wording import ago
 
 DAY: Final = 86_400.0
@@ -45,13 +46,16 @@ def check(seen: Examined) -> Iterator[Finding]:
 def _killed(seen: Examined, status: Status) -> Iterator[Finding]:
     for scope, kill in sorted(status.kills.items()):
         everything = scope == EVERYTHING
+        known = everything or scope in status.known
+        served = "everybody is on stable" if known else f"{UNMOVED}: {UNKNOWN}"
         name = "everything" if everything else scope
         yield Finding(
             Kind.ROLLOUTS_KILLED,
             Level.WARNING,
             f"{name} is killed, since {ago(seen.at - kill.at)}",
-            f"by {kill.by}{f': {kill.why}' if kill.why else ''}; everybody is on stable",
-            f"when the cause is gone: canary revive{'' if everything else ' ' + scope}",
+            f"by {kill.by}{f': {kill.why}' if kill.why else ''}; {served}",
+            f"{'when the cause is gone: ' if known else ''}"
+            f"canary revive{'' if everything else ' ' + scope}",
         )
     files = [one for one in seen.processes if one.kill_file is not None]
     if files:

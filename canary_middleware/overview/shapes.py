@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from canary_middleware.core.drift import SCOPE, Odd, Scoped
 from canary_middleware.core.records import Audit, OpenStreams, ProcessReport
 from canary_middleware.core.state import EVERYTHING, Document, Entry, Kill, Phase
 from canary_middleware.core.weight import format_weight
-from canary_middleware.overview.killing import current_of, struck_by
+from canary_middleware.overview.killing import current_of, knows, struck_by
 from canary_middleware.overview.scene import Scene, View
 from canary_middleware.overview.shapes_measured import measured, ramp
 from canary_middleware.verbs import Status
@@ -51,7 +51,13 @@ def kill(scope: str, struck: Kill) -> Shape:
     }
 
 
-def struck(document: Document | None, scope: str, *, persisted: bool) -> Shape:
+def struck(
+    document: Document | None,
+    scope: str,
+    reports: Sequence[ProcessReport] | None,
+    *,
+    persisted: bool,
+) -> Shape:
     """What a kill did; where it could not be kept, of the document that there was before."""
     kept = document.kills.get(scope) if document and persisted else None
     return {
@@ -59,19 +65,21 @@ def struck(document: Document | None, scope: str, *, persisted: bool) -> Shape:
         "persisted": persisted,
         "revision": kept.revision if kept else None,
         "kills": sorted(document.kills) if document else [],
+        "known": knows(document, reports, scope),
         "hit": [
             {"rollout": name, **release(entry), "everybody_on": entry.stable}
-            for name, entry in struck_by(document, scope)
+            for name, entry in struck_by(document, scope, reports)
         ],
     }
 
 
-def revived(document: Document, scope: str) -> Shape:
+def revived(document: Document, scope: str, reports: Sequence[ProcessReport]) -> Shape:
     """What lifting a kill did."""
     return {
         "scope": scope,
         "revision": document.revision,
         "still_killed": sorted(document.kills),
+        "kill_files": sorted({one.host for one in reports if one.kill_file is not None}),
         "rollouts": [change(document, *found) for found in current_of(document, scope)],
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -17,7 +17,17 @@ from canary_middleware.errors import (
     VerbRefusedError,
 )
 from canary_middleware.overview import doubts, shapes
-from canary_middleware.overview.killing import current_of, fate, struck_by, warnings
+from canary_middleware.overview.killing import (
+    UNKNOWN,
+    UNMOVED,
+    beside_files,
+    current_of,
+    fate,
+    kill_files,
+    knows,
+    struck_by,
+    warnings,
+)
 from canary_middleware.overview.rehearsal import prospects
 from canary_middleware.overview.sentences import sentence
 from canary_middleware.overview.wording import shown
@@ -49,6 +59,7 @@ class Done:
         entry: the release that it was done to; ``None`` for ``kill`` and ``revive``.
         lines: what is the case now, for people; at least one.
         warnings: what they should know beside that.
+        reports: of the processes that live, where ``kill`` and ``revive`` could ask for them.
     """
 
     action: Action
@@ -56,6 +67,7 @@ class Done:
     entry: Entry | None
     lines: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    reports: Sequence[ProcessReport] | None = None
 
     @property
     def shape(self) -> Mapping[str, Any]:
@@ -65,9 +77,9 @@ class Done:
     def _shape(self) -> Mapping[str, Any]:
         scope = self.action.rollout or EVERYTHING
         if self.action.verb == "kill":
-            return shapes.struck(self.document, scope, persisted=True)
+            return shapes.struck(self.document, scope, self.reports, persisted=True)
         if self.action.verb == "revive" or self.entry is None:
-            return shapes.revived(self.document, scope)
+            return shapes.revived(self.document, scope, self.reports or ())
         return shapes.change(self.document, scope, self.entry)
 
 
@@ -119,8 +131,9 @@ def _kill(site: Site, by: str, action: Action) -> Done:
         raise
     except StoreError as error:
         raise StoreUnavailableError(f"{error}; {fate(error)}") from error
-    told = warnings(site.namespace, scope, struck, _reports(site.store))
-    return Done(action, struck, None, (_killed(struck, scope),), tuple(told))
+    reports = _reports(site.store)
+    told = warnings(site.namespace, scope, struck, reports)
+    return Done(action, struck, None, (_killed(struck, scope, reports),), tuple(told), reports)
 
 
 def _reports(store: StateStore) -> list[ProcessReport] | None:
@@ -130,8 +143,10 @@ def _reports(store: StateStore) -> list[ProcessReport] | None:
         return None
 
 
-def _killed(struck: Document, scope: str) -> str:
-    hits = struck_by(struck, scope if scope in struck.kills else EVERYTHING)
+def _killed(struck: Document, scope: str, reports: Sequence[ProcessReport] | None) -> str:
+    if scope in struck.kills and knows(struck, reports, scope) is False:
+        return shown(f"killed {scope}, but {UNMOVED}: {UNKNOWN}")
+    hits = struck_by(struck, scope if scope in struck.kills else EVERYTHING, reports)
     who = ", ".join(f"{name} is back on {entry.stable}" for name, entry in hits)
     what = "everything" if EVERYTHING in (scope, *struck.kills) else shown(scope)
     return shown(f"killed {what}: {who or 'no started rollout was hit'}")
@@ -149,9 +164,9 @@ def _do(site: Site, by: str, action: Action) -> Done:
     except OutdatedError:
         raise
     except VerbRefusedError as error:
-        raise _unknown(site, action.rollout) or error from None
+        raise _better(site, action, error) from None
     if action.verb == "revive":
-        return _revived(action, document, scope)
+        return _revived(site, action, document, scope)
     state = document.rollouts[scope]
     entry = state.entries[action.release or state.current or ""]
     told = _silent(site.store, scope, entry)
@@ -163,6 +178,14 @@ def _check_meant(store: StateStore, action: Action) -> None:
     if not action.anyway and (why := doubt(store, action)):
         hint = "do it all the same with `anyway`"
         raise UnconfirmedError(why, rollout=action.rollout, hint=hint)
+
+
+def _better(site: Site, action: Action, error: VerbRefusedError) -> VerbRefusedError:
+    if better := _unknown(site, action.rollout):
+        return better
+    if action.verb != "revive":
+        return error
+    return beside_files(site.namespace, _reports(site.store) or (), error)
 
 
 def _unknown(site: Site, rollout: str | None) -> VerbRefusedError | None:
@@ -182,7 +205,7 @@ def _silent(store: StateStore, rollout: str, entry: Entry) -> Iterator[str]:
         yield shown(f"{rollout}: {found}; stable answers there")
 
 
-def _revived(action: Action, document: Document, scope: str) -> Done:
+def _revived(site: Site, action: Action, document: Document, scope: str) -> Done:
     what = "everything" if scope == EVERYTHING else shown(scope)
     now = [
         sentence(name, document.rollouts[name], entry)
@@ -190,8 +213,10 @@ def _revived(action: Action, document: Document, scope: str) -> Done:
         if not document.killed(name)
     ]
     still = ["everything" if one == EVERYTHING else shown(one) for one in sorted(document.kills)]
-    told = tuple(f"still killed: {one}" for one in still)
-    return Done(action, document, None, (f"revived {what}", *now), told)
+    reports = _reports(site.store)
+    files = kill_files(site.namespace, reports or ())
+    told = (*(f"still killed: {one}" for one in still), *files)
+    return Done(action, document, None, (f"revived {what}", *now), told, reports)
 
 
 Call = Callable[[StateStore, str, str, Action], Document]

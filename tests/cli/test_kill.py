@@ -51,7 +51,8 @@ def test_a_kill_of_a_promoted_rollout_first_says_what_it_moves(started: Shell) -
 def test_a_kill_has_a_shape_for_machines(started: Shell) -> None:
     shape = started("kill", "checkout", "--json").json
     hit = shape.pop("hit")
-    assert shape == {"scope": "checkout", "persisted": True, "revision": 2, "kills": ["checkout"]}
+    assert shape == {"scope": "checkout", "persisted": True, "revision": 2, "kills": ["checkout"],
+                     "known": True}  # fmt: skip
     assert [(each["rollout"], each["everybody_on"]) for each in hit] == [("checkout", "1.4.2")]
 
 
@@ -77,10 +78,21 @@ def test_a_kill_of_an_unknown_name_holds_and_says_so(started: Shell) -> None:
     assert answer.code == 0
     known = "canary: nobody knows a rollout chekout (known: checkout)"
     assert answer.err == f"{known}; did you mean checkout?\n"
-    unknown = "  no process declares a rollout of this name, and none was ever started\n"
-    assert started("status").out.count(unknown) == 1
+    unknown = "no process declares a rollout of this name, and none was ever started"
+    still = "still on a canary: checkout at 5%; perhaps meant: canary kill checkout"
+    assert answer.out.splitlines() == [
+        f"KILLED chekout in namespace {started.namespace}, but nobody was moved: {unknown}",
+        still,
+        "Lift it with: canary revive chekout",
+    ]
+    looked = started("status").out
+    assert "KILLED chekout, but nobody was moved, by " in looked
+    assert f"  {unknown}; lift it with: canary revive chekout\n  {still}\n" in looked
+    assert "everybody is on stable" not in looked
     started("kill", "checkout")
-    assert started("status").out.count(unknown) == 1
+    looked = started("status").out
+    assert looked.count(unknown) == 1
+    assert "still on a canary" not in looked
     kills = started("status", "--json").json["kills"]
     assert sorted((kill["scope"], kill["known"]) for kill in kills) == [
         ("checkout", True), ("chekout", False),
@@ -89,6 +101,59 @@ def test_a_kill_of_an_unknown_name_holds_and_says_so(started: Shell) -> None:
     assert (
         started("kill", "orders").err == "canary: nobody knows a rollout orders (known: checkout)\n"
     )
+
+
+def test_a_kill_of_a_name_that_is_like_no_other_names_the_only_one_on_its_way(
+    started: Shell,
+) -> None:
+    meant = "still on a canary: checkout at 5%; perhaps meant: canary kill checkout\n"
+    assert meant in started("kill", "orders").out
+    started.declare(Plan("1", "2"), rollout="search", id="p2")
+    started("start", "search", "--weight", "50%")
+    assert "still on a canary: checkout at 5%, search at 50%\n" in started("status").out
+    started("kill")
+    assert "still on a canary" not in started("status").out
+    assert started("kill", "orders", "--json").json["known"] is False
+
+
+def test_what_nobody_runs_any_more_is_not_hit(canary: Shell) -> None:
+    for release, stable in (("2.0", "1.0"), ("5.0", "2.0")):
+        canary.declare(Plan(stable, release))
+        canary("start", "checkout", "--weight", "50%")
+        if release == "2.0":
+            canary("promote", "checkout", "--yes")
+            canary("finish", "checkout", "--early", "--yes")
+    answer = canary("kill").out
+    assert "2.0 back to 1.0" not in answer
+    assert [line.split() for line in answer.splitlines()[2:-1]] == [
+        ["checkout", "paused", "50%", "5.0", "2.0"]
+    ]
+    canary.declare(Plan("1.0", "2.0"), id="old")
+    assert "this moves everybody from 2.0 back to 1.0" in canary("kill").out
+    for name in ("old", "p1"):
+        store = canary.store()
+        store.withdraw(name)
+        store.close()
+    assert "this moves everybody from 2.0 back to 1.0" in canary("kill").out  # who can tell?
+
+
+def test_what_is_on_its_way_and_undeclared_is_marked(started: Shell) -> None:
+    started.declare(Plan("1.5.0", "1.6.0"))
+    assert "checkout  paused  5%      1.5.0 (no process declares it)" in started("kill").out
+
+
+def test_no_revival_lifts_a_kill_file_and_it_says_so(started: Shell) -> None:
+    for number in range(2):
+        started.declare(id=f"k{number}", host="web-7", kill_file="disk full")
+    file = f"its kill file {started.namespace}.kill in its snapshot_path: remove it there"
+    refused = started("revive", "--yes")
+    assert refused.code == 1
+    assert refused.err.count(f"host web-7 stays killed by {file}") == 1
+    started("kill")
+    revived = started("revive", "--yes")
+    assert revived.out.endswith(f"host web-7 stays killed by {file}\n")
+    started("kill")
+    assert started("revive", "--yes", "--json").json["kill_files"] == ["web-7"]
 
 
 def test_a_declared_rollout_is_known_although_it_is_idle(canary: Shell) -> None:
@@ -155,7 +220,7 @@ def test_revive_names_what_is_still_killed(started: Shell) -> None:
     assert "still killed: checkout; lift it with: canary revive checkout\n" in answer
     assert "paused at" not in answer  # nobody is back on the canary yet
     shape = started("revive", "checkout", "--yes", "--json").json
-    assert shape.keys() == {"scope", "revision", "still_killed", "rollouts"}
+    assert shape.keys() == {"scope", "revision", "still_killed", "kill_files", "rollouts"}
     assert shape["still_killed"] == []
 
 

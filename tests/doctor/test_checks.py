@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from canary_middleware.core.state import Phase
+from canary_middleware.core.state import Kill, Phase
 from canary_middleware.doctor.application import Mounted, check
 from canary_middleware.doctor.diagnosis import diagnose, sorted_by_level
 from canary_middleware.doctor.examined import Examined, File, Probed, Searched
@@ -53,6 +53,13 @@ def of_kind(found: tuple[Finding, ...], kind: Kind) -> Finding:
     matching = [one for one in found if one.kind is kind]
     assert matching, f"{kind} is not among {[one.kind.value for one in found]}"
     return matching[0]
+
+
+def test_the_kill_of_an_unknown_name_moves_nobody() -> None:
+    look = seen(REPORT, kills={"chekout": Kill("me", "", NOW - 90, 7)})
+    found = of_kind(diagnose(look), Kind.ROLLOUTS_KILLED)
+    assert "nobody was moved: no process declares" in found.why
+    assert found.remedy == "canary revive chekout"
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.kind.value}-{case.level.name}")

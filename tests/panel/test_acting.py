@@ -134,6 +134,8 @@ def test_a_kill_of_what_nobody_knows_is_struck_and_says_so() -> None:
     found = done(store, "kill", "serach")
     assert "serach" in found.document.kills
     assert "did you mean search?" in found.warnings[0]
+    assert found.lines[0].startswith("killed serach, but nobody was moved: no process declares")
+    assert found.shape["known"] is False
 
 
 def test_a_kill_of_everything_names_what_it_hit() -> None:
@@ -156,6 +158,19 @@ def test_a_revival_tells_of_kills_that_stay() -> None:
     found = done(store, "revive", None)
     assert found.warnings == (f"still killed: {NAME}",)
     assert found.lines == ("revived everything",)
+
+
+def test_no_revival_lifts_a_kill_file() -> None:
+    store = MemoryStore()
+    stages.killed(store, NAME)
+    store.report(ProcessReport("p", "web-9", 1, "wsgi", -1, None, {}, kill_file=""))
+    file = "its kill file shop.kill in its snapshot_path: remove it there"
+    told = f"host web-9 stays killed by {file}"
+    found = done(store, "revive", NAME)
+    assert (found.warnings, found.shape["kill_files"]) == ((told,), ["web-9"])
+    with pytest.raises(VerbRefusedError) as caught:
+        done(store, "revive", NAME)
+    assert told in caught.value.hint
 
 
 def test_a_kill_needs_no_readable_state(shared_redis: SharedRedis, namespace: str) -> None:

@@ -183,11 +183,11 @@ COMPONENTS: Final[Mapping[str, Schema]] = {
     ),
     "Change": _object(**_NAMED, **_RELEASE, **_WARNED),
     "Killed": _object(
-        scope=_TEXT, persisted=_FLAG, revision=_REVISION, kills=_TEXTS,
+        scope=_TEXT, persisted=_FLAG, revision=_REVISION, kills=_TEXTS, known=_perhaps(_FLAG),
         hit=_list(_object(rollout=_TEXT, **_RELEASE, everybody_on=_TEXT)), **_WARNED,
     ),
     "Revived": _object(
-        scope=_TEXT, revision=_WHOLE, still_killed=_TEXTS,
+        scope=_TEXT, revision=_WHOLE, still_killed=_TEXTS, kill_files=_TEXTS,
         rollouts=_list(_object(**_NAMED, **_RELEASE)), **_WARNED,
     ),
 }  # fmt: skip

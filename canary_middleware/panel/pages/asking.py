@@ -17,7 +17,15 @@ from canary_middleware.core.state import EVERYTHING, Document, Entry, Phase, Ver
 from canary_middleware.core.weight import FULL, format_weight
 from canary_middleware.errors import StoreError, VerbRefusedError
 from canary_middleware.overview.consequences import consequence, foreseen, revival
-from canary_middleware.overview.killing import current_of, struck_by
+from canary_middleware.overview.killing import (
+    UNKNOWN,
+    beside_files,
+    current_of,
+    declares,
+    kill_files,
+    knows,
+    struck_by,
+)
 from canary_middleware.overview.sentences import sentence
 from canary_middleware.panel.acting import doubt
 from canary_middleware.panel.action import Action
@@ -38,6 +46,7 @@ _TITLES: Final[Mapping[str, tuple[str, str]]] = {
     "kill": ("Kill {what}", "Kill {what} now"),
     "revive": ("Lift the kill of {what}", "Lift it"),
 }
+_NOBODYS: Final = "no process declares it"
 _DANGER: Final = frozenset({"kill", "rollback"})
 ASKED: Final = tuple(_TITLES)
 """Verbs that have a page."""
@@ -103,7 +112,7 @@ def question(store: StateStore, namespace: str, verb: str, scope: str) -> Questi
     made = _blank(verb, scope, _entry(document, scope))
     made = replace(made, now=tuple(_now(document, scope)), revision=seen.revision)
     if verb == "kill":
-        return replace(made, then=tuple(_killed(document, scope)))
+        return replace(made, then=tuple(_killed(seen, scope)))
     try:
         return _ASKS.get(verb, _plain)(store, seen, made)
     except VerbRefusedError as error:
@@ -137,14 +146,18 @@ def _now(document: Document | None, scope: str) -> Iterator[str]:
             yield sentence(name, document.rollouts[name], entry)
 
 
-def _killed(document: Document | None, scope: str) -> Iterator[str]:
-    hits = struck_by(document, scope)
+def _killed(seen: Look, scope: str) -> Iterator[str]:
+    document, reports = seen.status.document, seen.status.processes
+    hits = struck_by(document, scope, reports)
     for name, entry in hits:
         who = "everybody" if entry.weight == FULL else f"{format_weight(entry.weight)} of visitors"
         if entry.phase in (Phase.PROMOTED, Phase.FINISHED):
             who = f"it is {entry.phase.value}: everybody"
-        yield f"{name}: {who} on {entry.release} and all testers go back to {entry.stable} at once"
-    if not hits:
+        on = entry.release if declares(reports, name, entry) else f"{entry.release} ({_NOBODYS})"
+        yield f"{name}: {who} on {on} and all testers go back to {entry.stable} at once"
+    if knows(document, reports, scope) is False:
+        yield f"Nobody is moved: {UNKNOWN}."
+    elif not hits:
         yield "No started rollout is hit; what starts later stays on stable, too."
     yield "Requests that run are finished; streams of the canary end within the grace of the kill."
 
@@ -229,9 +242,14 @@ def _finish(store: StateStore, seen: Look, made: Question) -> Question:
 
 
 def _revive(store: StateStore, seen: Look, made: Question) -> Question:
-    _, after = foreseen(store, Command(Verb.REVIVE, made.scope))
+    namespace, reports = seen.namespace, seen.status.processes
+    try:
+        _, after = foreseen(store, Command(Verb.REVIVE, made.scope))
+    except VerbRefusedError as error:
+        raise beside_files(namespace, reports, error) from None
     then = tuple(revival(after, made.scope)) or ("No started rollout is concerned.",)
-    return replace(made, then=(*then, "Ramps stay paused until a person resumes them."))
+    files = kill_files(namespace, reports)
+    return replace(made, then=(*then, *files, "Ramps stay paused until a person resumes them."))
 
 
 _ASKS: Final = {
