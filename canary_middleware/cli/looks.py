@@ -21,6 +21,7 @@ from canary_middleware.core.state import ACTIVE, EVERYTHING, Entry, Kill, Phase
 from canary_middleware.core.weight import format_weight
 from canary_middleware.errors import StoreCorruptError
 from canary_middleware.overview import shapes
+from canary_middleware.overview.killing import UNKNOWN, UNMOVED, astray
 from canary_middleware.overview.gathering import view
 from canary_middleware.overview.progress import evidence, progress
 from canary_middleware.overview.scene import View
@@ -106,7 +107,7 @@ def _print_status(namespace: str, found: Status, views: Mapping[str, View], now:
         say(f"namespace {namespace}, revision {found.document.revision}")
     for warning in found.warnings:
         say(paint(f"WARNING: {shown(warning)}", "yellow"))
-    _print_kills(found, now)
+    _print_kills(namespace, found, now)
     rows = [row for rollout in found.rollouts for row in _rows(found, rollout, now)]
     if rows:
         say()
@@ -211,24 +212,31 @@ def _print_odd(odd: Odd) -> None:
         say(f"  to put the new stable label in force: {shown(odd.command)}")
 
 
-def _print_kills(found: Status, now: float) -> None:
+def _print_kills(namespace: str, found: Status, now: float) -> None:
     for scope, kill in sorted(found.kills.items()):
-        _print_kill(scope, kill, now)
-        if scope != EVERYTHING and scope not in found.known:
-            say("  no process declares a rollout of this name, and none was ever started")
+        _print_kill(found, scope, kill, now)
     files = {(p.host, p.kill_file) for p in found.processes if p.kill_file is not None}
     for host, text in sorted(files):
         why = f": {shown(text)}" if text else ""
         say(paint(f"KILLED on host {shown(host)} by its kill file{why}", "red"))
-        say("  everybody is on stable there until that file is removed")
+        file = f"{namespace}.kill in its snapshot_path"
+        say(f"  everybody is on stable there until that file is removed: {file}")
 
 
-def _print_kill(scope: str, kill: Kill, now: float) -> None:
+def _print_kill(found: Status, scope: str, kill: Kill, now: float) -> None:
+    known = everything or scope in found.known
     everything = scope == EVERYTHING
     name = "everything" if everything else shown(scope)
-    why = f": {shown(kill.why)}" if kill.why else ""
-    say(paint(f"KILLED {name} by {shown(kill.by)} {ago(now - kill.at)} ago{why}", "red"))
-    say(f"  everybody is on stable; lift it with: canary revive{'' if everything else ' ' + name}")
+    who = f"{shown(kill.by)} {ago(now - kill.at)} ago{f': {shown(kill.why)}' if kill.why else ''}"
+    killed = f"KILLED {name}" if known else f"KILLED {name}, but {UNMOVED},"
+    say(paint(f"{killed} by {who}", "red"))
+    lift = f"lift it with: canary revive{'' if everything else ' ' + name}"
+    if known:
+        say(f"  everybody is on stable; {lift}")
+        return
+    say(f"  {UNKNOWN}; {lift}")
+    if told := astray(found.document, found.kills, found.known, scope):
+        say(f"  {told}")
 
 
 def _rows(found: Status, rollout: RolloutStatus, now: float) -> Iterator[Row]:

@@ -137,8 +137,10 @@ def test_what_concerns_everything_is_told_once(store: StateStore) -> None:
     verbs.kill(store, "nobody", by="ann")
     found = [note.text for note in general(seen(store))]
     assert "Everything was killed 0 s ago by ann: all" in found
-    assert "Nobody was killed 0 s ago by ann" in found
-    assert "Host web-9 is killed by its kill file: by hand" in found
+    unknown = "no process declares a rollout of this name, and none was ever started"
+    assert f"Nobody was killed 0 s ago by ann; nobody was moved: {unknown}" in found
+    file = "remove shop.kill in its snapshot_path there"
+    assert f"Host web-9 is killed by its kill file: by hand; {file}" in found
     assert "2 processes do not follow the present state yet" in found
 
 

@@ -12,6 +12,7 @@ from canary_middleware.core.refusals import words
 from canary_middleware.core.state import EVERYTHING, Entry, Kill, Phase
 from canary_middleware.core.telling import lasting
 from canary_middleware.core.weight import format_weight
+from canary_middleware.overview.killing import UNKNOWN, UNMOVED, astray
 from canary_middleware.overview.scene import Bake, View, bake, drilling
 from canary_middleware.overview.wording import ago, instant, number
 from canary_middleware.panel.pages.looking import Look
@@ -164,10 +165,13 @@ def general(look: Look) -> Iterator[Note]:
     """What concerns the whole namespace."""
     for scope, kill in sorted(look.status.kills.items()):
         if scope == EVERYTHING or scope not in look.status.known:
-            yield Note("bad", killed(scope, kill, look.at).capitalize())
+            told = killed(scope, kill, look.at).capitalize()
+            yield Note("bad", told if scope == EVERYTHING else f"{told}; {_astray(look, scope)}")
     files = {(p.host, p.kill_file) for p in look.status.processes if p.kill_file is not None}
     for host, text in sorted(files):
-        yield Note("bad", f"Host {host} is killed by its kill file{f': {text}' if text else ''}")
+        why = f": {text}" if text else ""
+        file = f"remove {look.namespace}.kill in its snapshot_path there"
+        yield Note("bad", f"Host {host} is killed by its kill file{why}; {file}")
     for warning in look.status.warnings:
         yield Note("warn", warning)
     behind = sum(map(look.status.behind, look.status.processes))
@@ -176,3 +180,9 @@ def general(look: Look) -> Iterator[Note]:
         yield Note("warn", f"{told} not follow the present state yet")
     if not look.status.processes:
         yield Note("warn", "No process reports: is an application running, and in this namespace?")
+
+
+def _astray(look: Look, scope: str) -> str:
+    status = look.status
+    told = astray(status.document, status.kills, status.known, scope)
+    return f"{UNMOVED}: {UNKNOWN}{f'; {told}' if told else ''}"
