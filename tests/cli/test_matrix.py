@@ -6,6 +6,7 @@ A command that is new needs a row here; see docs/cli.md for what the codes mean.
 from __future__ import annotations
 
 import io
+import re
 import socket
 import threading
 import time
@@ -23,6 +24,7 @@ from canary_middleware.cli.failing import REFUSED, UNREACHABLE, USAGE
 from canary_middleware.core.command import Command
 from canary_middleware.core.drill import Drill, Fault
 from canary_middleware.core.model import Memory
+from canary_middleware.core.records import Audit
 from canary_middleware.core.state import Verb
 from tests.cli.conftest import Answer, Shell
 from tests.cli.documented import COMMANDS
@@ -119,6 +121,15 @@ ROWS = {
     "affinity revoke": Row(ALICE, unfit=DONE, before=(START,)),
 }
 
+WRITES = {
+    **{verb: verb for verb in (
+        "start", "weight", "pause", "approve", "resume", "promote", "rollback", "finish", "rebase",
+        "kill", "revive",
+    )},
+    "drill": "settle", "affinity revoke": "revoke",
+}  # fmt: skip
+"""Commands that change something, and the one line of history that each leaves (S18)."""
+
 
 @pytest.fixture(autouse=True)
 def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,10 +176,23 @@ def succeeds(shell: Shell, name: str) -> None:
         assert shell(*words).code == DONE, words
     if row.make:
         row.make(shell)
+    before = history(shell)
     answer = shell(*typed(name))
     assert answer.code == DONE, answer
     assert answer.out
     assert answer.err == ""
+    new = history(shell)[: len(history(shell)) - len(before)]
+    assert history(shell)[len(new) :] == before, "what was written stays as it is"
+    assert [line.action for line in new] == ([WRITES[name]] if name in WRITES else [])
+    assert all(re.fullmatch(r"\S+@\S+", line.by) for line in new), "who, and from where"
+
+
+def history(shell: Shell) -> list[Audit]:
+    """Newest first."""
+    store = shell.store()
+    found = verbs.history(store, None, 100)
+    store.close()
+    return found
 
 
 @pytest.mark.parametrize("name", ROWS)
