@@ -155,6 +155,7 @@ class Agent:
             claiming=claiming,
             measuring=measuring,
             silent=self._silent,
+            stale=self._stale,
         )
         if threads_of(sys.modules.get("uwsgi")) is False:
             logger.warning("uWSGI lets no threads run: %s", THREADLESS)
@@ -169,6 +170,9 @@ class Agent:
             chores.stopping,
         )
         return _Life(chores, listener, couriers)
+
+    def _stale(self) -> bool:
+        return isinstance(self._engine, Engine) and self._engine.stale()
 
     def _claiming(self) -> Claiming | None:
         if not isinstance(self._store, Affinity):

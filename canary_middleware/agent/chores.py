@@ -10,6 +10,7 @@ from threading import Event
 from typing import Final
 
 from canary_middleware.agent.claiming import Claiming
+from canary_middleware.agent.deadman import DeadMan
 from canary_middleware.agent.disk import Disk
 from canary_middleware.agent.follower import Follower, Restore
 from canary_middleware.agent.measuring import Measuring
@@ -48,6 +49,7 @@ class Chores:
         claiming: tells the store of claims, or ``None`` for a store without them.
         measuring: ships what was counted, judges and acts, or ``None``.
         silent: names the versions that cannot be served now; see ``ProcessReport.silent``.
+        stale: whether the last confirmation of the state is too old.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Chores:
         claiming: Claiming | None = None,
         measuring: Measuring | None = None,
         silent: Callable[[], Iterable[tuple[str, str, str]]] = tuple,
+        stale: Callable[[], bool] = lambda: False,
     ) -> None:
         self._claiming = claiming
         self._silent = silent
@@ -82,6 +85,7 @@ class Chores:
         self._count = count
         self._troubles = Troubles()
         self._oddities = Oddities()
+        self._dead_man = DeadMan(stale)
         self._reported_at: float | None = None
         self._reported: tuple[Document | None, frozenset[tuple[str, str]]] = None, frozenset()
         self._on_disk: Document | None = None
@@ -116,6 +120,7 @@ class Chores:
         # What a push brought comes first: the store may take its time, or be the one that lost it.
         self._write_disk()
         self._look_at_store()
+        self._dead_man.look()
         self._write_disk()
         self._tell()
         self._warn()

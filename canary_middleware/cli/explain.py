@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 import click
 
@@ -12,13 +13,16 @@ from canary_middleware.cli.connection import Connection, connected
 from canary_middleware.cli.naming import a_rollout_argument, release_option
 from canary_middleware.cli.show import print_json, say
 from canary_middleware.cli.whom import Asked, carrying, identified, lane_of
+from canary_middleware.config import Configuration
 from canary_middleware.core.claims import claim_key
 from canary_middleware.core.model import Assignment, Policy
-from canary_middleware.core.routing import Place, Trace, route
+from canary_middleware.core.routing import MEMBERS, NEITHER, Place, Trace, route
 from canary_middleware.core.snapshot import Lane
 from canary_middleware.overview.wording import shown
 from canary_middleware.stores import StateStore
 from canary_middleware.stores.protocol import Affinity
+
+UNKNOWN: Final = "audience: not known here (declared in code, not in canary.toml)"
 
 
 @click.command(
@@ -62,10 +66,25 @@ def explain(
     trace: Trace = []
     assignment = route(lane, asked.visitor, place, trace=trace)
     notes = (*asked.notes, *_notes(lane, asked))
+    audience = _audience(assignment, trace)
+    if NEITHER in trace and not _declared(configuration, assignment):
+        audience, trace = None, [UNKNOWN if line == NEITHER else line for line in trace]
     if connection.as_json:
-        print_json(_shape(assignment, lane, trace, notes))
+        print_json(_shape(assignment, lane, trace, notes, audience))
     else:
         _print(assignment, lane, trace, notes)
+
+
+def _audience(assignment: Assignment, trace: Trace) -> str | None:
+    if NEITHER in trace:
+        return "neither"
+    return assignment.reason.value if assignment.reason in MEMBERS else None
+
+
+def _declared(configuration: Configuration, assignment: Assignment) -> bool:
+    """Whether the file says who the testers and the denied visitors of this release are."""
+    asked = (assignment.rollout, assignment.release)
+    return any((one.name, one.canary) == asked for one in configuration.rollouts)
 
 
 def _place(store: StateStore, lane: Lane, asked: Asked) -> Place:
@@ -88,7 +107,7 @@ def _notes(lane: Lane, asked: Asked) -> Iterable[str]:
 
 
 def _shape(
-    assignment: Assignment, lane: Lane, trace: Trace, notes: Sequence[str]
+    assignment: Assignment, lane: Lane, trace: Trace, notes: Sequence[str], audience: str | None
 ) -> dict[str, object]:
     return {
         "rollout": assignment.rollout,
@@ -97,6 +116,7 @@ def _shape(
         "version": assignment.version,
         "reason": assignment.reason.value,
         "phase": lane.entry.phase.value if lane.entry else "idle",
+        "audience": audience,
         "trace": trace,
         "notes": notes,
     }
@@ -105,7 +125,9 @@ def _shape(
 def _print(assignment: Assignment, lane: Lane, trace: Trace, notes: Sequence[str]) -> None:
     phase = lane.entry.phase.value.replace("_", " ") if lane.entry else "idle"
     cohort, reason = assignment.cohort.value, assignment.reason.value
-    say(shown(f"{assignment.rollout}: {cohort}, version {assignment.version}, reason {reason}"))
+    hedged = ", unless the application knows it as a tester or denied" if UNKNOWN in trace else ""
+    said = f"{cohort}, version {assignment.version}, reason {reason}{hedged}"
+    say(shown(f"{assignment.rollout}: {said}"))
     say(shown(f"  release {assignment.release}: {phase}"))
     for line in trace:
         say(f"  {shown(line)}")

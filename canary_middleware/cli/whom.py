@@ -25,6 +25,7 @@ from canary_middleware.errors import ConfigurationError, Problem, TokenError, Ve
 from canary_middleware.verbs import Status
 
 _HINT = "the application's own; with another one the buckets are others"
+_KEYS_HINT = "the application's own; with others its cookies cannot be read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,10 @@ def carrying(configuration: Configuration, namespace: str, value: str) -> Asked:
         VerbRefusedError: the cookie is not accepted.
     """
     keys = configuration.settings.get("secret_keys", ())
-    _raise([*(() if keys else configuration.problems), *key_problems(keys, "CANARY_SECRET_KEYS")])
+    if not keys:
+        missing = Problem("CANARY_SECRET_KEYS", "is missing", _KEYS_HINT)
+        raise ConfigurationError([*configuration.problems, missing])
+    _raise(key_problems(keys, "CANARY_SECRET_KEYS"))
     codec = TokenCodec([as_bytes(key) for key in keys], namespace, "visitor")
     try:
         verified = codec.verify(value.encode("utf-8", "surrogateescape"))

@@ -150,12 +150,12 @@ def admit(
 
 
 MEMBERS: Final = frozenset({Reason.DENIED, Reason.TESTER})
+NEITHER: Final = "audience: neither denied nor tester"
 
 
 def _explain(trace: Trace, visitor: Visitor | None, reason: Reason | None, cohort: Cohort) -> None:
     if visitor is not None:
-        member = reason.value if reason in MEMBERS else "neither denied nor tester"
-        trace.append(f"audience: {member}")
+        trace.append(f"audience: {reason.value}" if reason in MEMBERS else NEITHER)
     if reason is not None and reason not in MEMBERS:
         trace.append(f"{reason.value}: {cohort.value}")
 

@@ -76,6 +76,7 @@ class World:
             name="agent 1@h",
             count=self.held.recorder.count,
             silent=lambda: self.silent,
+            stale=lambda: self.now - self.held.confirmed_at > 60.0,
         )
 
 
@@ -213,6 +214,32 @@ def test_one_line_when_it_breaks_and_one_when_it_works_again(
     assert len(caplog.records) <= 4
     assert world.store.load().document == started()
     assert world.held.confirmed_at == world.now
+
+
+def test_the_dead_mans_switch_is_told_once_when_it_begins_and_once_when_it_ends(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    chores = world.chores()
+
+    def told() -> list[str]:
+        return [line[:22] for line in lines(caplog) if line.startswith("dead-man's switch")]
+
+    chores.turn()
+    world.store.reads = False
+    for _ in range(9):
+        world.now += 1.0
+        chores.turn()
+        assert told() == [], "the state is as young as it has to be"
+    for _ in range(9):
+        world.now += 10.0
+        chores.turn()
+    assert told() == ["dead-man's switch: on:"]
+    world.store.reads = True
+    for _ in range(9):
+        world.now += 1.0
+        chores.turn()
+    assert told() == ["dead-man's switch: on:", "dead-man's switch: off"]
 
 
 def test_only_reads_confirm(world: World) -> None:

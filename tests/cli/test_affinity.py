@@ -302,7 +302,7 @@ def test_a_revoked_subject_is_placed_anew_by_a_running_process(
         running.heard()
         assert running.visit(NAME) == "1.5.0", "kept"
         explained = shop("explain", "checkout", "--subject", NAME)
-        assert explained.out.startswith("checkout: canary, version 1.5.0, reason pin\n")
+        assert explained.out.startswith("checkout: canary, version 1.5.0, reason pin,")
         assert shop("affinity", "revoke", "checkout", "--subject", NAME).code == 0
         memory = running.facade.engine.claims
         wait_until(lambda: not len(memory), what="the push is heard")

@@ -121,9 +121,42 @@ def test_audiences_come_from_the_file(
     shape = half("explain", "checkout", *words, "--config", str(file), "--json").json
     assert (shape["reason"], shape["cohort"]) == (reason, cohort)
     assert shape.keys() == {
-        "rollout", "release", "cohort", "version", "reason", "phase", "trace", "notes",
+        "rollout", "release", "cohort", "version", "reason", "phase", "audience", "trace",
+        "notes",
     }  # fmt: skip
     assert shape["trace"] == ["gates: open", f"audience: {reason}"]
+
+
+def test_audiences_that_are_declared_in_code_are_not_known(half: Shell) -> None:
+    store = half.process("explain", "checkout", "--subject", "alice", CANARY_BUCKET_SECRET=BUCKETS)
+    first, *others = store.out.splitlines()
+    assert first.endswith(", reason weight, unless the application knows it as a tester or denied")
+    assert "  audience: not known here (declared in code, not in canary.toml)" in others
+    assert "neither denied" not in store.out
+    words = ("explain", "checkout", "--subject", "alice", "--json")
+    assert half.process(*words, CANARY_BUCKET_SECRET=BUCKETS).json["audience"] is None
+    half("kill")
+    killed = half.process("explain", "checkout", "--subject", "alice", CANARY_BUCKET_SECRET=BUCKETS)
+    assert "unless" not in killed.out
+
+
+@pytest.mark.parametrize(
+    ("words", "audience"),
+    [(("bob",), "neither"), (("bob", "--group", "beta"), "tester"), (("mallory",), "denied")],
+)
+def test_an_audience_has_a_word_for_machines(
+    half: Shell, file: Path, words: tuple[str, ...], audience: str
+) -> None:
+    asked = ("explain", "checkout", "--config", str(file), "--json", "--subject")
+    assert half(*asked, *words).json["audience"] == audience
+
+
+def test_a_cookie_without_keys_wants_those_of_the_application(half: Shell) -> None:
+    answer = half.process("explain", "checkout", "--cookie", "x")
+    assert (answer.code, answer.err) == (2, (
+        "canary: CANARY_SECRET_KEYS: is missing (the application's own; with others its cookies "
+        "cannot be read)\n"
+    ))  # fmt: skip
 
 
 def test_a_kill_explains_itself(half: Shell, file: Path) -> None:
