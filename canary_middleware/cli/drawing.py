@@ -186,8 +186,9 @@ def _versions(sides: Sequence[Side], entry: Entry, paper: Paper) -> Iterator[Lin
         **observed,
     }
     # What is least missed gives way first, where the terminal is narrow.
-    yield from _table(columns, paper, ("P50 ALL", "4XX", "P95 ALL", *reversed(observed), "SHARE",
-                                       "P99 ALL"))
+    yield from _table(
+        columns, paper, ("P50 ALL", "4XX", "P95 ALL", *reversed(observed), "SHARE", "P99 ALL")
+    )
 
 
 def _observed(side: Side, guard: Guard) -> str:

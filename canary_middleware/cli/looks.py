@@ -18,14 +18,13 @@ from canary_middleware.core.declared import FIRST_REPORT
 from canary_middleware.core.drift import Odd, listed
 from canary_middleware.core.records import Audit, OpenStreams, ProcessReport
 from canary_middleware.core.state import ACTIVE, EVERYTHING, Entry, Kill, Phase
-from canary_middleware.core.weight import format_weight
 from canary_middleware.errors import StoreCorruptError
 from canary_middleware.overview import shapes
-from canary_middleware.overview.killing import UNKNOWN, UNMOVED, astray
 from canary_middleware.overview.gathering import view
+from canary_middleware.overview.killing import UNKNOWN, UNMOVED, astray
 from canary_middleware.overview.progress import evidence, progress
 from canary_middleware.overview.scene import View
-from canary_middleware.overview.wording import ago, instant, shown
+from canary_middleware.overview.wording import ago, instant, shown, weighed
 from canary_middleware.stores import StateStore
 from canary_middleware.stores.protocol import REPORT_LIFE
 from canary_middleware.verbs import RolloutStatus, Status
@@ -224,8 +223,8 @@ def _print_kills(namespace: str, found: Status, now: float) -> None:
 
 
 def _print_kill(found: Status, scope: str, kill: Kill, now: float) -> None:
-    known = everything or scope in found.known
     everything = scope == EVERYTHING
+    known = everything or scope in found.known
     name = "everything" if everything else shown(scope)
     who = f"{shown(kill.by)} {ago(now - kill.at)} ago{f': {shown(kill.why)}' if kill.why else ''}"
     killed = f"KILLED {name}" if known else f"KILLED {name}, but {UNMOVED},"
@@ -254,7 +253,7 @@ def _cells(rollout: RolloutStatus, entry: Entry, now: float) -> tuple[str, ...]:
     return (
         rollout.name,
         f"killed ({phase})" if rollout.killed else phase,
-        format_weight(entry.weight),
+        weighed(entry, killed=rollout.killed is not None),
         entry.release,
         entry.stable,
         f"{entry.plan.policy.value}, {entry.plan.affinity.value}",

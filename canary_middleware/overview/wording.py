@@ -11,6 +11,7 @@ from canary_middleware.core.evidence import Told, read
 from canary_middleware.core.gauge import gate_of
 from canary_middleware.core.records import Audit
 from canary_middleware.core.state import Entry
+from canary_middleware.core.weight import format_weight
 from canary_middleware.errors import StoreCorruptError
 
 LONGEST: Final = 600
@@ -42,6 +43,12 @@ def ago(seconds: float) -> str:
         if seconds >= size:
             return f"{int(seconds // size)} {unit}"
     return f"{max(0, int(seconds))} s"
+
+
+def weighed(entry: Entry, *, killed: bool) -> str:
+    """The weight that was set, and that nobody has it while a kill is in force."""
+    weight = format_weight(entry.weight)
+    return f"{weight} (0% now)" if killed and entry.weight else weight
 
 
 def instant(at: float) -> str:

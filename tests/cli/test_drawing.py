@@ -217,9 +217,7 @@ def test_nothing_runs_where_it_is_paused_or_killed() -> None:
     )
     killed = replace(VIEW, killed=Kill("alice", "slow", NOW, 9))
     assert "step 2 of 5" not in "\n".join(texts(scene(killed)))
-    assert next(progress(killed, NOW)) == (
-        "checkout 1.5.0: killed, off its ramp; it was at 5%"
-    )
+    assert next(progress(killed, NOW)) == ("checkout 1.5.0: killed, off its ramp; it was at 5%")
 
 
 def test_requests_that_do_not_count_yet_are_explained() -> None:

@@ -113,7 +113,7 @@ def test_status_says_who_killed_and_why(started: Shell) -> None:
     who = re.escape(f"alice@desk (from {socket.gethostname()})")
     assert re.search(rf"^KILLED checkout by {who} \d+ s ago: slow$", text, re.MULTILINE)
     assert "  everybody is on stable; lift it with: canary revive checkout\n" in text
-    assert "checkout  killed (paused)  5%" in text
+    assert "checkout  killed (paused)  5% (0% now)  1.5.0" in text
 
 
 def test_status_has_one_shape_for_machines(started: Shell) -> None:

@@ -66,7 +66,7 @@ def test_the_overview_tells_of_every_rollout(store: StateStore, reader: Reader) 
     started(store)
     declared(store, "idle-one")
     text = Elements(reader.page("/")).text
-    for said in ("checkout", "ramping", "1%", "1.5.0", "Goes on to 5%", "idle-one", "Nobody has"):
+    for said in ("checkout", "ramping", "1%", "1.5.0", "Next: 5%,", "idle-one", "Nobody has"):
         assert said in text
     assert text.index("checkout") < text.index("idle-one")
 
@@ -97,6 +97,22 @@ def test_the_time_of_charts_is_chosen_without_script(
     started(store)
     page = reader.page(f"/rollouts/checkout?span={span}")
     assert f'href="?span={span}" aria-current="true"' in page
+
+
+def test_a_young_run_fills_its_charts(store: StateStore, reader: Reader) -> None:
+    started(store)
+    assert 'href="?span=15m" aria-current="true"' in reader.page("/rollouts/checkout")
+    # Of a wrong choice, and of an old run, an hour.
+    found = look(store, "shop")
+    view = found.views["checkout"]
+    assert view.entry is not None
+    old = replace(view, entry=replace(view.entry, begun=found.at - 2_000))
+    drawn = [Charts(store).of(one, [], span_of("nonsense"), found.at + 200) for one in (view, old)]
+    assert [one["span"] for one in drawn] == ["15m", "1h"]
+    (young, _) = (Elements(one["charts"][0].svg) for one in drawn)
+    (path,) = [one for one in young.of("path") if one.get("class") == "line canary"]
+    start = float(str(path["d"]).removeprefix("M").split()[0])
+    assert start < 48 + 0.1 * 1_200
 
 
 def test_who_views_sees_no_form_and_no_way_to_one(store: StateStore) -> None:
@@ -145,6 +161,7 @@ def test_a_kill_says_whom_it_hits_and_is_lifted_again(store: StateStore, reader:
     killed = reader.follow("/rollouts/checkout/kill", {"why": "it hurts"})
     text = Elements(killed).text
     assert "Checkout was killed 0 s ago by alice" in text
+    assert "1% (0% now)" in text
     assert "it hurts" in text
     assert "Everybody stays on stable until the kill is lifted." in text
     assert "1.5.0 for 1% of visitors" in reader.page("/rollouts/checkout/revive")

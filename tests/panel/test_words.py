@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -51,7 +52,7 @@ def finished(store: StateStore, name: str) -> None:
 
 @pytest.mark.parametrize(("stage", "word", "what", "buttons"), [
     (stages.declared, "idle", "Nobody has started it.", ["start"]),
-    (stages.ramping, "ramping", "Goes on to 5%.", ["pause", "weight", "promote", "rollback"]),
+    (stages.ramping, "ramping", "Next: 5%,", ["pause", "weight", "promote", "rollback"]),
     (stages.paused, "paused", "Stays at 5% until", ["resume", "weight", "promote", "rollback"]),
     (held, "holding", "Stays at 1% until", ["resume", "pause", "weight", "promote", "rollback"]),
     (stages.waiting, "awaiting approval", "Waits for a person to approve 5%",
@@ -80,11 +81,18 @@ def test_when_it_goes_on_is_a_time_and_a_condition(store: StateStore) -> None:
     stages.ramping(store, NAME)
     found = seen(store)
     when = following(found.views[NAME], found.at).when
-    assert when.startswith("In ")
-    assert "UTC" in when
-    assert when.endswith("if the evidence allows it.")
+    assert re.fullmatch(r"\d\d:\d\d:\d\d UTC at the earliest, if the evidence allows it\.", when)
     later = following(found.views[NAME], found.at + 3_600)
-    assert later.when == "It has baked; it goes as soon as the evidence allows it."
+    assert later == ("Next: 5%,", "as soon as the evidence allows it.")
+
+
+def test_a_promotion_that_is_to_come_does_not_read_as_done(store: StateStore) -> None:
+    course = replace(PLAN.course, bakes=(86_400,))
+    verbs.start(store, NAME, by=BY, plan=replace(PLAN, course=course, steps=PLAN.steps[:1]))
+    found = seen(store)
+    told = following(found.views[NAME], found.at)
+    assert told.what == "Next: promotion,"
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC at the earliest", told.when)
 
 
 def test_a_gate_that_must_agree_is_named(store: StateStore) -> None:

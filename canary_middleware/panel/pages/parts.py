@@ -17,7 +17,7 @@ from canary_middleware.core.state import Entry
 from canary_middleware.core.telling import lasting
 from canary_middleware.core.weight import format_weight
 from canary_middleware.overview.scene import View, bake
-from canary_middleware.overview.wording import ago, number, standing, totals
+from canary_middleware.overview.wording import ago, number, standing, totals, weighed
 from canary_middleware.panel.pages.looking import Look, lines
 from canary_middleware.panel.pages.offers import offers
 from canary_middleware.panel.pages.plots import SPANS, Charts, span_of
@@ -46,7 +46,7 @@ class Topic:
         operate: whether buttons are shown.
         root: the way to the root of the panel.
         name: of the rollout.
-        span: key of the time that charts show.
+        span: key of the time that charts show, if one was chosen.
     """
 
     page: str
@@ -83,6 +83,7 @@ class Card(NamedTuple):
     state: Any
     entry: Entry | None
     weight: int
+    share: str
     at: Any
     versions: Any
     next: Any
@@ -139,7 +140,7 @@ def _urgency(card: Card) -> tuple[int, str]:
 
 def _card(look: Look, view: View) -> Card:
     return Card(
-        view.name, state(view), view.entry, _weight(view),
+        view.name, state(view), view.entry, _weight(view), _share(view),
         view.entry and bake(view.entry, look.at), versions(view),
         following(view, look.at), list(notes(look, view)),
     )  # fmt: skip
@@ -147,6 +148,10 @@ def _card(look: Look, view: View) -> Card:
 
 def _weight(view: View) -> int:
     return 0 if view.killed or view.entry is None else view.entry.weight
+
+
+def _share(view: View) -> str:
+    return weighed(view.entry, killed=view.killed is not None) if view.entry else ""
 
 
 def _rollout(
@@ -168,7 +173,7 @@ def _rollout(
 
 def _charts(charts: Charts, look: Look, topic: Topic, past: Sequence[Audit]) -> Markup:
     found = charts.of(look.views[topic.name], past, span_of(topic.span), look.at)
-    return render("parts/charts.html", **found, spans=SPANS, span=topic.span)
+    return render("parts/charts.html", **found, spans=SPANS)
 
 
 def _head(look: Look, view: View, topic: Topic) -> Markup:
@@ -181,7 +186,7 @@ def _head(look: Look, view: View, topic: Topic) -> Markup:
 
 def _now(look: Look, view: View, told: Told | None) -> Markup:
     return render(
-        "parts/now.html", entry=view.entry, weight=_weight(view), revision=look.revision,
+        "parts/now.html", entry=view.entry, weight=_share(view), revision=look.revision,
         next=following(view, look.at), notes=list(notes(look, view)),
         standing=standing(told, view.entry) if told and view.entry and not view.ended else "",
         exposed=_exposed(view, told), ramp=list(_ramp(view, look.at)),
@@ -222,6 +227,7 @@ def _evidence(view: View, told: Told | None) -> Markup:
         none = "Nothing was measured yet."
     return render(
         "parts/evidence.html", rows=judged(told) if told else [], none=none,
+        firsts=told is not None and told.unit == "visitors",
         release=entry.release if entry else "", stable=entry.stable if entry else "",
         alpha=entry.plan.course.alpha if entry else 0.0,
     )  # fmt: skip

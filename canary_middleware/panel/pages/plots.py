@@ -97,29 +97,50 @@ class Charts:
     def __init__(self, store: StateStore) -> None:
         self._reader = series.Reader(store) if isinstance(store, SeriesStore) else None
 
-    def of(self, view: View, past: Sequence[Audit], span: Span, now: float) -> dict[str, Any]:
+    def of(
+        self, view: View, past: Sequence[Audit], chosen: Span | None, now: float
+    ) -> dict[str, Any]:
         """What the part of a page needs: the charts, and why some cannot be drawn.
+
+        Args:
+            view: the rollout.
+            past: its history, for marks.
+            chosen: the time to show; ``None`` for what there is of this run, an hour at most.
+            now: wall-clock seconds.
 
         Raises:
             StoreError: the store does not answer.
         """
+        begun = view.entry.begun if view.entry else now
+        span = chosen or (NORMAL if now - begun >= SPANS[0].seconds else SPANS[0])
         if self._reader is None:
-            return {"charts": [], "trouble": _NONE}
-        found = self._reader.read(view.name, now - span.seconds, now, POINTS)
-        starts = [one.since for one in found.stretches]
-        first = min([*starts, view.entry.begun if view.entry else now])
-        if found.since < first < now and now - first < span.seconds / 2:
-            # What began a minute ago is not to be looked for at the edge of an hour.
-            since = min(first - _BEFORE, now - _LEAST)
-            found = self._reader.read(view.name, since, now, POINTS)
+            return {"charts": [], "trouble": _NONE, "span": span.key}
+        found = _read(self._reader, view.name, begun, chosen, now)
         refused = number(found.refused, "point", "points")
         trouble = f"{refused} cannot be read and are left out." if found.refused else ""
-        return {"charts": list(_plots(view, found, marks(past))), "trouble": trouble}
+        charts = list(_plots(view, found, marks(past)))
+        return {"charts": charts, "trouble": trouble, "span": span.key}
 
 
-def span_of(key: str) -> Span:
-    """The one that was chosen, an hour by default."""
-    return next((one for one in SPANS if one.key == key), NORMAL)
+def _read(
+    reader: series.Reader, name: str, begun: float, chosen: Span | None, now: float
+) -> series.Chart:
+    def since(first: float) -> series.Chart:
+        return reader.read(name, min(first - _BEFORE, now - _LEAST), now, POINTS)
+
+    edge = now - (chosen or NORMAL).seconds
+    if chosen is None and edge < begun < now:
+        return since(begun)
+    found = reader.read(name, edge, now, POINTS)
+    first = min([*(one.since for one in found.stretches), begun])
+    # What began a minute ago is not to be looked for at the edge of an hour.
+    late = edge < first < now and now - first < (now - edge) / 2
+    return since(first) if late else found
+
+
+def span_of(key: str) -> Span | None:
+    """The one that was chosen, if any."""
+    return next((one for one in SPANS if one.key == key), None)
 
 
 def _plots(view: View, found: series.Chart, seen: Sequence[Mark]) -> Iterator[Plot]:

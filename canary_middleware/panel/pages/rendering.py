@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from canary_middleware.core.telling import lasting
-from canary_middleware.core.weight import format_weight
 from canary_middleware.engine.views import app_path
 from canary_middleware.overview.wording import ago, instant, number, percent, shown
 from canary_middleware.panel import forgery
@@ -36,7 +35,6 @@ def environment() -> Environment:
     )
     made.filters |= {
         "ago": ago, "instant": instant, "iso": _iso, "lasting": lasting, "percent": percent,
-        "weight": format_weight,
     }  # fmt: skip
     made.globals["number"] = number
     return made

@@ -87,8 +87,8 @@ class Views:
 def topic_of(request: Request, name: str, rollout: str = "", span: str = "") -> Topic:
     """What somebody looks at; its stream, which has another address, has the links of the page."""
     operate = request.state.person.role.covers(Role.OPERATE)
-    key = span_of(span).key if rollout else ""
-    return Topic(name, operate, way(1 if rollout else 0), rollout, key)
+    chosen = span_of(span) if rollout else None
+    return Topic(name, operate, way(1 if rollout else 0), rollout, chosen.key if chosen else "")
 
 
 def filled(found: Parts, request: Request) -> Parts:

@@ -18,6 +18,8 @@ from canary_middleware.overview.wording import ago, instant, number
 from canary_middleware.panel.pages.looking import Look
 
 NAMED: Final = 5
+_FAR: Final = 43_200.0
+"""Seconds from which on a time is told with its day."""
 
 
 class State(NamedTuple):
@@ -92,20 +94,18 @@ def _ramping(entry: Entry, now: float) -> Next:
     if at is None or not at.needed:
         then = f"; the next step is {at.then}" if at and at.then else ""
         return Next(f"Nothing moves it but people{then}.")
-    target = f"Goes on to {at.then}" if at.then else f"Is promoted: everybody gets {entry.release}"
-    if at.approval:
-        target = f"Asks a person to approve {at.then}"
-    if entry.plan.course.observe:
-        target = f"{target}, in words only (observe mode)"
-    return Next(f"{target}.", _when(at, now))
+    target = f"a person is asked to approve {at.then}" if at.approval else at.goal
+    observed = " (in words only: observe mode)" if entry.plan.course.observe else ""
+    return Next(f"Next: {target}{observed},", _when(at, now))
 
 
 def _when(at: Bake, now: float) -> str:
     gate = f" and its gate {at.gate} agrees" if at.gate and not at.approval else ""
     if at.left:
-        soonest = f"{lasting(at.left)} at the earliest ({instant(now + at.left)[11:]} UTC)"
-        return f"In {soonest}, if the evidence allows it{gate}."
-    return f"It has baked; it goes as soon as the evidence allows it{gate}."
+        soonest = instant(now + at.left)
+        told = soonest if at.left >= _FAR else soonest[11:]
+        return f"{told} UTC at the earliest, if the evidence allows it{gate}."
+    return f"as soon as the evidence allows it{gate}."
 
 
 def notes(look: Look, view: View) -> Iterator[Note]:
