@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from canary_middleware.panel import bodies, limits, serving, sessions, tokens
+from tests.panel.screenshots import SIZES, THEMES
 
-TEXT = (Path(__file__).parents[2] / "docs" / "panel.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+TEXT = (DOCS / "panel.md").read_text()
 
 
 def test_the_mounted_panel_of_the_page_can_be_built(
@@ -35,3 +37,12 @@ def test_the_mounted_panel_of_the_page_can_be_built(
 def test_a_figure_of_the_page_is_that_of_the_code(said: str, is_so: bool) -> None:
     assert said in TEXT
     assert is_so
+
+
+def test_every_picture_is_shown_and_there_in_both_themes_and_sizes() -> None:
+    pictures = {
+        f"{page}-{theme}-{size}.jpg"
+        for page in ("overview", "rollout") for theme in THEMES for size in SIZES
+    }  # fmt: skip
+    assert {file.name for file in (DOCS / "screenshots").iterdir()} == pictures
+    assert set(re.findall(r"\(screenshots/([^)]+)\)", TEXT)) == pictures
