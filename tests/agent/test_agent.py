@@ -146,11 +146,6 @@ def test_a_stopped_server_confirms_nothing_and_is_followed_within_2_seconds_of_i
 ) -> None:
     site.agents(2)
     document = site.start()
-    # A report under way would be one more thing that fails.
-    wait_until(
-        lambda: [r.revision for r in site.people.processes()] == [document.revision] * 2,
-        what="both have said that they follow",
-    )
     threads = threading.active_count()
     site.server.pause()
     stopped = time.monotonic()
@@ -162,8 +157,10 @@ def test_a_stopped_server_confirms_nothing_and_is_followed_within_2_seconds_of_i
     resumed = time.monotonic()
     site.all(lambda held: held.confirmed_at > resumed, 2.0, "confirmed again")
     time.sleep(1.0)
-    lines = [record.getMessage().partition(": ")[2][:8] for record in caplog.records]
-    assert sorted(lines) == ["degraded"] * 2 + ["recovere"] * 2
+    # Whatever else was under way at that moment, such as a report or a lease, fails beside it.
+    said = [record.getMessage().split(": ") for record in caplog.records]
+    lines = [words[1] for words in said if words[0] == "store"]
+    assert sorted(lines) == ["degraded"] * 2 + ["recovered"] * 2
     site.wait_listening(2)
     verbs.kill(site.people, by="me")
     assert site.all(killed, HEARD, "killed") < 0.5, "by push"

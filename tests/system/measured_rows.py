@@ -261,7 +261,7 @@ class Rows:
         await asyncio.sleep(WARM)
         await asyncio.to_thread(fleet.start, *RELEASES)
         started = time.time()
-        await until(self._unknown, 15)
+        await until(self._unknown, 40)
         outsiders = await self._outside()
         await until(self._missing, 30)
         await asyncio.sleep(2.0)  # what was done last is booked and judged
