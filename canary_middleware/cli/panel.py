@@ -107,7 +107,10 @@ def panel(
         _offer(Path(tokens))
     with connection.store(_PATIENCE) as store:
         _warn(store)
-        app = _made(store, namespace=connection.namespace, tokens=tokens, trust=trust)
+        app = _made(
+            store, namespace=connection.namespace, tokens=tokens, trust=trust,
+            behind_proxy=behind_proxy,
+        )  # fmt: skip
         listening = _listening(host, port)
         where = _Where(connection, f"[{host}]" if ":" in host else host, tokens)
         where.serve(app, listening, certificate, key, root_path.rstrip("/"))

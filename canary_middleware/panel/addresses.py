@@ -36,10 +36,12 @@ class Clients:
 
     Args:
         trusted: networks of proxies whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` count.
+        behind_proxy: whether a proxy ends TLS for all who come, whatever it says of that.
     """
 
-    def __init__(self, trusted: Sequence[Network]) -> None:
+    def __init__(self, trusted: Sequence[Network], *, behind_proxy: bool = False) -> None:
         self._trusted = trusted
+        self._behind_proxy = behind_proxy
 
     def address(self, scope: Scope) -> str:
         """Of the client; ``""`` where it has none, as on a Unix socket.
@@ -57,8 +59,8 @@ class Clients:
         return str(address) if address else ""
 
     def is_secure(self, scope: Scope) -> bool:
-        """Whether the client speaks TLS, to us or to a trusted proxy."""
-        if scope["scheme"] == "https":
+        """Whether the client speaks TLS, to us or to a proxy."""
+        if self._behind_proxy or scope["scheme"] == "https":
             return True
         told = _values(scope, b"x-forwarded-proto")
         return self._is_trusted(_peer(scope)) and told[-1:] == ["https"]

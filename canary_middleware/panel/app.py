@@ -44,6 +44,7 @@ def panel(
     tokens: str | Path | None = None,
     check: Check | None = None,
     trust: Sequence[str] = (),
+    behind_proxy: bool = False,
 ) -> Starlette:
     """The panel of one namespace, to be served by itself or mounted in Starlette or FastAPI.
 
@@ -57,6 +58,7 @@ def panel(
             body, returns a :class:`~canary_middleware.panel.people.Person` or ``None``; may be
             asynchronous. What it raises lets nobody in.
         trust: addresses and networks of proxies that say truly who the client is.
+        behind_proxy: a proxy ends TLS for everybody, so that cookies are ``Secure``.
 
     Raises:
         ConfigurationError: with every mistake at once.
@@ -69,7 +71,7 @@ def panel(
     access = _collected(problems, lambda: _access(tokens, check, name))
     if store is None or trusted is None or access is None or problems:
         raise ConfigurationError(problems)
-    clients = Clients(trusted)
+    clients = Clients(trusted, behind_proxy=behind_proxy)
     return _assembled(Site(store, name), access, clients, closes=isinstance(where, str))
 
 

@@ -181,6 +181,16 @@ def test_speaks_tls_and_its_cookies_are_secure_then(
             assert answer.headers["Server"] is None
 
 
+def test_behind_a_proxy_its_cookies_are_secure_whatever_the_proxy_says(
+    capsys: pytest.CaptureFixture[str], tokens: Path
+) -> None:
+    made(capsys, tokens, "alice")
+    with serving(tokens, "--behind-proxy") as (_, port), Visitor(port) as visitor:
+        assert "; Secure" in (visitor.get("/sign-in").header("Set-Cookie") or "")
+        answer = visitor.get("/sign-in", **{"X-Forwarded-Proto": "http"})
+        assert "; Secure" in (answer.header("Set-Cookie") or "")
+
+
 def test_a_port_that_is_taken_is_told(capsys: pytest.CaptureFixture[str], tokens: Path) -> None:
     made(capsys, tokens, "alice")
     with serving(tokens) as (_, port):

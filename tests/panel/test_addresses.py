@@ -62,6 +62,13 @@ def test_tls_is_known_by_the_scheme_or_by_a_trusted_proxy() -> None:
     assert not TRUSTING.is_secure(scope("10.0.0.1", proto="https, http"))
 
 
+def test_behind_a_proxy_that_ends_tls_everybody_speaks_it_trusted_or_not() -> None:
+    behind = Clients((), behind_proxy=True)
+    assert behind.is_secure(scope("192.0.2.1"))
+    assert behind.is_secure(scope(None, proto="http"))
+    assert behind.address(scope("192.0.2.1", "198.51.100.1")) == "192.0.2.1"
+
+
 def test_every_network_that_is_none_is_told() -> None:
     with pytest.raises(ConfigurationError) as raised:
         networks(["10.0.0.0/8", "proxy.internal", "10.0.0.1/8"])
