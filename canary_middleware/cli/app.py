@@ -45,6 +45,7 @@ Exit codes:
   4  kill: told to every process that listens, but the store could not keep it
   5  start --wait: the time is over and the rollout goes on
   6  done, but what it has to say, or a file that was asked for, could not be written
+  130  interrupted
 """
 
 

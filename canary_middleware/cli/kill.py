@@ -87,7 +87,7 @@ def kill(connection: Connection, author: Author, rollout: str | None) -> None:
         raise
     except StoreError as error:
         nowhere = isinstance(error, NoDirectoryError)
-        told = NOTHING_WRITTEN if nowhere else fate(error)
+        told = NOTHING_WRITTEN if nowhere else fate(error, connection.namespace)
         raise StoreUnavailableError(f"{error}; {told}") from error
     with unheard():
         _report(connection, scope, struck, reports, persisted=True)

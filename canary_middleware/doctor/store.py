@@ -66,7 +66,7 @@ def _broken(seen: Examined) -> Finding:
         "the store does not answer",
         f"{seen.error}; running rollouts serve stable once it was silent for max_staleness",
         "see that it runs and that this machine reaches it; a kill file works without it "
-        "(docs/stores.md)",
+        "(docs/runbook.md, The store is down)",
     )
 
 

@@ -120,14 +120,23 @@ def current_of(document: Document, scope: str) -> Iterator[Hit]:
             yield name, state.entries[state.current]
 
 
-def fate(error: BaseException) -> str:
-    """What became of a kill that was not confirmed, as far as it can be known."""
+def without_store(namespace: str) -> str:
+    """What kills while the store is away, in one line."""
+    return (
+        f"write the reason into <snapshot_path>/{namespace}.kill on each host; running releases go "
+        "to stable by themselves max_staleness (60 s by default) after the store was lost"
+    )
+
+
+def fate(error: BaseException, namespace: str) -> str:
+    """What became of a kill that was not confirmed, as far as it can be known, and what to do."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, sqlite3.Error):
             return NOTHING_WRITTEN
         if isinstance(cause, _NEVER_SENT):
-            return "there was no connection, so nothing was killed"
+            nothing = "there was no connection, so nothing was killed"
+            return f"{nothing}; {without_store(namespace)}"
         if _is_refusal(cause):
             return "the server refused it, so nothing was killed"
         cause = cause.__cause__ or cause.__context__

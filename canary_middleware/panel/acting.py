@@ -130,7 +130,7 @@ def _kill(site: Site, by: str, action: Action) -> Done:
     except NotPersistedError:
         raise
     except StoreError as error:
-        raise StoreUnavailableError(f"{error}; {fate(error)}") from error
+        raise StoreUnavailableError(f"{error}; {fate(error, site.namespace)}") from error
     reports = _reports(site.store)
     told = warnings(site.namespace, scope, struck, reports)
     return Done(action, struck, None, (_killed(struck, scope, reports),), tuple(told), reports)

@@ -85,7 +85,8 @@ MEANINGS: Final[Sequence[Meaning]] = (
     ),
     Meaning(
         StoreError, 503, "store_unavailable", "The store does not answer",
-        "running processes go on with what they know",
+        "running processes go on with what they know, for max_staleness (docs/runbook.md, The "
+        "store is down)",
     ),
 )  # fmt: skip
 _REST: Final = Meaning(CanaryError, 500, "failed", "Failed")

@@ -63,7 +63,8 @@ def told(error: Exception) -> str:
         kinds = ", ".join(sorted(set(_KIND.findall(str(error)))))
         return f"no Sentinel names a master{': ' if kinds else ''}{kinds}"
     text = (error.strerror or "") if isinstance(error, OSError) else str(error).partition(_ECHO)[0]
-    return printable(text, SHOWN) or type(error).__name__
+    # A sentence of the server's: what follows it here has a comma or a semicolon before it.
+    return printable(text, SHOWN).rstrip(" .") or type(error).__name__
 
 
 def _is_masterless(error: Exception) -> bool:

@@ -258,7 +258,7 @@ def test_a_kill_by_mouse_is_seen_by_a_second_browser_within_a_second(stage: Stag
     assert (line.action, line.why) == ("kill", "orders are charged twice")
     seen_soon(second, line.at)
     first.get_by_role("link", name="Revive").click()
-    first.get_by_role("button", name="Lift it").click()
+    first.get_by_role("button", name="Revive it").click()
     expect(first.locator(".badge")).to_have_text("paused")
 
 
@@ -275,8 +275,8 @@ def test_everything_is_killed_by_keyboard_alone(stage: Stage, page: Page) -> Non
     page.keyboard.press("Enter")
     expect(page.locator(".notice.good")).to_contain_text("Done: kill everything")
     expect(page.locator("[data-part=notes]")).to_contain_text("a bad night")
-    page.get_by_role("link", name="Lift the kill of everything").press("Enter")
-    page.get_by_role("button", name="Lift it").press("Enter")
+    page.get_by_role("link", name="Revive everything").press("Enter")
+    page.get_by_role("button", name="Revive it").press("Enter")
     expect(page.locator(".notice.good")).to_contain_text("Done: revive everything")
 
 

@@ -27,7 +27,7 @@ EVIL = "<script>hit()</script>\"><img src=x onerror='hit()'>\u202e\x1b[31m"
 TITLES = {
     "start": "Start", "weight": "Set the weight", "pause": "Pause", "resume": "Resume",
     "approve": "Approve", "promote": "Promote", "rollback": "Roll back", "finish": "Finish",
-    "rebase": "Take over", "kill": "Kill", "revive": "Lift",
+    "rebase": "Take over", "kill": "Kill", "revive": "Revive",
 }  # fmt: skip
 
 
@@ -175,7 +175,7 @@ def test_everything_is_killed_and_revived_from_every_page(
     for path, link in (("/", "./kill"), ("/history", "./kill"), ("/rollouts/checkout", "../kill")):
         assert f'href="{link}"' in reader.page(path)
     assert "Everything was killed" in reader.follow("/kill", {"why": "all"})
-    assert "Lift the kill of everything" in reader.page("/")
+    assert "Revive everything" in reader.page("/")
     assert "Done: revive everything" in reader.follow("/revive", {})
 
 
@@ -307,6 +307,8 @@ def test_a_kill_can_be_asked_for_while_the_store_does_not_answer(store: StateSto
     with reading(cast("StateStore", Away(store))) as reader:
         assert "The store does not answer" in reader.page("/", 503)
         assert 'href="./kill"' in reader.page("/", 503)
+        assert reader.page("/", 503).count("go on with what they know") == 1
+        assert "snapshot_path&gt;/shop.kill</code> on each host" in reader.page("/", 503)
         page = reader.page("/kill")
         assert "Whom it hits cannot be told now: refused" in page
         reader.send("/kill", {"why": "blind"})

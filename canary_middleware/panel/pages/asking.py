@@ -44,7 +44,7 @@ _TITLES: Final[Mapping[str, tuple[str, str]]] = {
     "finish": ("Finish {what}", "Finish it"),
     "rebase": ("Take over a new stable label of {what}", "Take it over"),
     "kill": ("Kill {what}", "Kill {what} now"),
-    "revive": ("Lift the kill of {what}", "Lift it"),
+    "revive": ("Revive {what}", "Revive it"),
 }
 _NOBODYS: Final = "no process declares it"
 _DANGER: Final = frozenset({"kill", "rollback"})
