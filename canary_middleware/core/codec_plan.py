@@ -19,6 +19,8 @@ LONGEST: Final = 400 * 86400
 MOST: Final = 2**53 - 1
 LARGEST: Final = 1e12
 """Largest value of a declared metric."""
+LIGHTEST: Final = 1e-9
+"""Smallest weight of a guard but none at all: of less nothing would be left of its part."""
 
 
 def plan_of(place: Place) -> Plan:
@@ -73,7 +75,7 @@ def _guard(place: Place) -> Guard:
         quantile=None if quantile.value is None else quantile.text(),
         above=number(fields["above"]),
         cap=number(fields["cap"]),
-        weight=number(fields["weight"]),
+        weight=_importance(fields["weight"]),
         action=Action(fields["action"].one_of(*Action)),
     )
 
@@ -110,7 +112,7 @@ def _course(place: Place) -> Course:
         on_no_traffic=fields["on_no_traffic"].one_of("hold", "rollback"),
         patience=fields["patience"].integer(1, LONGEST),
         observe=_flag(fields["observe"]),
-        alpha=number(fields["alpha"]),
+        alpha=_alpha(fields["alpha"]),
         horizon=fields["horizon"].integer(1, LONGEST),
         timeout=fields["timeout"].seconds(),
         asks=_address(fields["asks"]) if asked else "",
@@ -139,6 +141,20 @@ def drill_of(place: Place) -> Drill | None:
         value=number(fields["value"]),
         by=fields["by"].text(empty=True),
     )
+
+
+def _alpha(place: Place) -> float:
+    alpha = number(place)
+    if not LIGHTEST <= alpha <= 1:
+        place.refuse("is no share of all wrong alarms")
+    return alpha
+
+
+def _importance(place: Place) -> float:
+    weight = number(place)
+    if 0 < weight < LIGHTEST:
+        place.refuse(f"is less than {LIGHTEST}")
+    return weight
 
 
 def _weight(place: Place) -> str:

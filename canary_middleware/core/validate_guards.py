@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any, Final
 
-from canary_middleware.core.codec_plan import LARGEST, LONGEST
+from canary_middleware.core.codec_plan import LARGEST, LIGHTEST, LONGEST
 from canary_middleware.core.duration import format_duration, parse_duration
 from canary_middleware.core.guards import QUANTILES, Action, Guard, Metric, Precaution, Worse
 from canary_middleware.core.hook_address import url_problems
@@ -149,7 +149,7 @@ def _quantile_problems(guard: Guard, place: str) -> Iterator[Problem]:
 
 def _number_problems(value: Any, place: str, *, positive: bool = False) -> Iterator[Problem]:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 <= value <= LARGEST or (positive and not value):
+    if not number or not 0 <= value <= LARGEST or (positive and value < LIGHTEST):
         least = "above 0" if positive else "of at least 0"
         yield Problem(place, f"{value!r} is not a number {least}", "such as 1.0")
 

@@ -21,6 +21,7 @@ from canary_middleware.core.codec import (
     encode_report,
     printable,
 )
+from canary_middleware.core.guards import Guard
 from canary_middleware.core.records import Audit, OpenStreams, ProcessReport
 from canary_middleware.core.state import (
     EVERYTHING,
@@ -113,7 +114,7 @@ def test_documents_survive_the_round_trip(document: Document) -> None:
     assert encode(decode(data)) == data
 
 
-def set_at(*path: str) -> Callable[[Any, Any], None]:
+def set_at(*path: Any) -> Callable[[Any, Any], None]:
     def change(root: Any, value: Any) -> None:
         for step in path[:-1]:
             root = root[step]
@@ -171,6 +172,23 @@ def test_one_wrong_part_refuses_the_whole(path: tuple[str, ...], value: Any) -> 
     root = json.loads(encode(SAMPLE))
     set_at(*path)(root, value)
     with pytest.raises(StoreCorruptError, match="state"):
+        decode(json.dumps(root).encode())
+
+
+@pytest.mark.parametrize(("path", "value"), [
+    (("guards", 0, "weight"), 5e-324),
+    (("course", "alpha"), 0),
+    (("course", "alpha"), 2.0),
+])  # fmt: skip
+def test_what_the_judge_cannot_reckon_with_is_refused(path: tuple[Any, ...], value: Any) -> None:
+    # It takes logarithms, and every page shows what it says.
+    plan = Plan("1", "2", guards=tuple(Guard.defaults()))
+    entry = replace(SAMPLE.rollouts["checkout"].entries["2"], plan=plan, step=-1)
+    rollouts = {"checkout": RolloutState("2", {"2": entry})}
+    root = json.loads(encode(replace(SAMPLE, rollouts=rollouts)))
+    decode(json.dumps(root).encode())
+    set_at(*ENTRY, "plan", *path)(root, value)
+    with pytest.raises(StoreCorruptError, match=str(path[-1])):
         decode(json.dumps(root).encode())
 
 

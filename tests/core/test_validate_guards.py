@@ -81,6 +81,7 @@ def test_what_is_right_is_let_through_and_travels(changes: dict[str, Any]) -> No
     (Guard.never("charges", above=-1), "above", "-1 is not a number of at least 0"),
     (Guard.mean("revenue", cap=float("nan")), "cap", "nan is not a number"),
     (Guard.errors(weight=0), "weight", "0 is not a number above 0"),
+    (Guard.errors(weight=5e-324), "weight", "5e-324 is not a number above 0"),
     (Guard.errors(weight=True), "weight", "True is not a number"),
 ])  # fmt: skip
 def test_a_guard_that_is_wrong(guard: Guard, place: str, message: str) -> None:
