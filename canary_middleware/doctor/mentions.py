@@ -13,12 +13,13 @@ _FORMS: Final = (
     r"\bassignment_from\s*\([^,()]*,\s*[\"'](?P<b>{names})[\"']",
     r"\btargets\s*\[\s*[\"'](?P<c>{names})[\"']\s*\]",
     # canary.toml: [rollouts.checkout], [rollouts.checkout.ramp]
-    r"^\s*\[\s*rollouts\.[\"']?(?P<d>{names})[\"']?\s*[\].]",
+    r"^[ \t]*\[\s*rollouts\.[\"']?(?P<d>{names})[\"']?\s*[\].]",
     # A key, which counts within targets={"checkout": app} only
     r"[\"'](?P<e>{names})[\"']\s*:",
 )
-_TARGETS: Final = re.compile(r"\btargets\b[^{}\n]*\{[^{}]*\}")
-"""A dictionary of targets."""
+_TARGETS: Final = re.compile(r"\btargets\b[^{}\n]{0,200}\{[^{}]*\}")
+"""A dictionary of targets. No expression here may look at one place again for each of many others:
+a search looks at the clock between files only."""
 
 
 def mentions(text: str, names: Collection[str]) -> Iterator[tuple[str, int]]:

@@ -85,6 +85,15 @@ def test_a_search_ends_in_time(tmp_path: Path) -> None:
     assert search(tmp_path, []).files == 0, "nothing to look for"
 
 
+@pytest.mark.parametrize(
+    "odd", ["\n", " ", "targets ", "targets {\n", "assignment_from(", "Rollout( "]
+)
+def test_no_file_takes_long_whatever_is_in_it(tmp_path: Path, odd: str) -> None:
+    # Seconds for what grows with the length; hours for what grows with its square.
+    (tmp_path / "odd.py").write_text(f'current("checkout")\n{odd * (LARGEST // 2 // len(odd))}')
+    assert search(tmp_path, ["checkout"]).mentions["checkout"] == ("odd.py:1",)
+
+
 def test_a_project_is_known_by_what_lies_there(tmp_path: Path) -> None:
     assert not is_project(tmp_path)
     (tmp_path / "pyproject.toml").touch()
