@@ -70,5 +70,18 @@ def keys(value: Any, at: str = "") -> set[str]:
     return names.union(*(keys(member, f"{at}{name}.") for name, member in value.items()))
 
 
+def kinds(value: Any, at: str = "") -> Iterator[tuple[str, str]]:
+    """Every member with the kind of its value; of what is null nothing is said."""
+    if isinstance(value, list):
+        for item in value:
+            yield from kinds(item, at)
+    elif isinstance(value, dict) and not at.endswith(FREE):
+        for name, member in value.items():
+            yield from kinds(member, f"{at}{name}.")
+    elif value is not None and not isinstance(value, dict):
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        yield at.removesuffix("."), "number" if number else type(value).__name__
+
+
 FREE = ("declares.", "rates.", "lacking.", "observed.", "evidence.")
 """Members whose own members are named by users, or promised on another page."""

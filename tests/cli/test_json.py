@@ -23,7 +23,7 @@ from canary_middleware.core.ramp import Ramp, Step
 from canary_middleware.core.records import OpenStreams
 from canary_middleware.core.state import Plan, Verb
 from tests.cli.conftest import Answer, Shell
-from tests.cli.documented import COMMANDS, DOCS, PROMISED, keys, prints_json
+from tests.cli.documented import COMMANDS, DOCS, PROMISED, keys, kinds, prints_json
 from tests.cli.test_affinity import BUCKETS, claim
 from tests.cli.totals import plan, ship
 from tests.support.servers import Process, free_port, wait_until
@@ -145,6 +145,9 @@ def test_it_prints_the_promised_members(shell: Shell, name: str) -> None:
     assert answer.code == (1 if name == "doctor" else 0), answer.err  # a process is silent here
     assert names(name, answer.json) == names(name, PROMISED[name])
     assert answer.out.isascii()
+    promised = set(kinds(PROMISED[name]))
+    told = {member for member, _ in promised}
+    assert {one for one in kinds(answer.json) if one[0] in told} <= promised
 
 
 @pytest.mark.parametrize("name", MADE)
