@@ -19,7 +19,7 @@ from starlette.types import Scope
 from canary_middleware.panel import sessions
 from canary_middleware.panel.headers import HOST_STATE
 from canary_middleware.panel.limits import Attempts, Sparing
-from canary_middleware.panel.people import Person
+from canary_middleware.panel.people import Person, Role
 from canary_middleware.panel.refusals import clipped
 from canary_middleware.panel.token_file import TokenFile
 from canary_middleware.panel.tokens import LONGEST_NAME, Line, find
@@ -185,6 +185,8 @@ class HostAccess:
             return None
         if not isinstance(found, Person):
             raise TypeError(f"check returned {type(found).__name__}, and no Person or None")
+        if not isinstance(found.role, Role):
+            raise TypeError(f"check returned a Person whose role is {type(found.role).__name__}")
         return Person(clipped(found.name)[:LONGEST_NAME] or "unknown", found.role)
 
 

@@ -239,6 +239,13 @@ def test_what_is_no_person_lets_nobody_in(found: Any) -> None:
         asyncio.run(access.admit(scope(), ""))
 
 
+@pytest.mark.parametrize("role", ["view", "operate", None])
+def test_a_person_without_a_role_of_ours_is_not_let_in_to_look_either(role: Any) -> None:
+    access = HostAccess(lambda _: Person("alice", role), "shop")
+    with pytest.raises(TypeError, match="whose role is"):
+        asyncio.run(access.admit(scope(), ""))
+
+
 def body(chunks: Mapping[str, Any]) -> Receive:
     messages = iter(chunks["messages"])
 
