@@ -97,6 +97,12 @@ def test_stop_takes_a_second_at_most_while_the_server_is_stopped(site: Site) -> 
         site.server.resume()
 
 
+def said(what: str, caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the log says of one thing, in order: ``degraded``, ``recovered``."""
+    lines = [record.getMessage().split(": ") for record in caplog.records]
+    return [words[1] for words in lines if words[0] == what]
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -115,13 +121,13 @@ def test_garbage_in_any_key_leaves_the_last_good_state(
         for name in ("state", "audit", "processes", "heard"):
             client.set(f"canary:{{shop}}:{name}", value)
         client.publish("canary:{shop}:push", value)
+        wait_until(lambda: said("state", caplog), timeout=10.0, what="noticed")
         time.sleep(0.7)  # three looks at least
         assert site.helds[0].document == document
-        lines = [record.getMessage() for record in caplog.records]
-        assert len(lines) == 1
-        assert lines[0].startswith("state: degraded")
+        # On a busy machine 64 MB may come too late as well, which is told as an outage beside it.
+        assert said("state", caplog) == ["degraded"]
         client.delete(STATE)
-    wait_until(lambda: site.people.load().document == document, timeout=2.0, what="restored")
+    wait_until(lambda: site.people.load().document == document, timeout=10.0, what="restored")
     verbs.kill(site.people, by="me")
     site.all(killed, HEARD, "killed")
 
@@ -158,9 +164,7 @@ def test_a_stopped_server_confirms_nothing_and_is_followed_within_2_seconds_of_i
     site.all(lambda held: held.confirmed_at > resumed, 2.0, "confirmed again")
     time.sleep(1.0)
     # Whatever else was under way at that moment, such as a report or a lease, fails beside it.
-    said = [record.getMessage().split(": ") for record in caplog.records]
-    lines = [words[1] for words in said if words[0] == "store"]
-    assert sorted(lines) == ["degraded"] * 2 + ["recovered"] * 2
+    assert sorted(said("store", caplog)) == ["degraded"] * 2 + ["recovered"] * 2
     site.wait_listening(2)
     verbs.kill(site.people, by="me")
     assert site.all(killed, HEARD, "killed") < 0.5, "by push"
