@@ -26,6 +26,7 @@ from canary_middleware.agent.gating import Gating
 from canary_middleware.agent.listener import Listener
 from canary_middleware.agent.looping import Loops
 from canary_middleware.agent.measuring import Measuring
+from canary_middleware.agent.troubles import Surprises
 from canary_middleware.core.codec import printable
 from canary_middleware.core.facts import Facts
 from canary_middleware.core.records import OpenStreams, ProcessReport
@@ -156,6 +157,7 @@ class Agent:
             measuring=measuring,
             silent=self._silent,
             stale=self._stale,
+            host=host,
         )
         if threads_of(sys.modules.get("uwsgi")) is False:
             logger.warning("uWSGI lets no threads run: %s", THREADLESS)
@@ -265,12 +267,13 @@ class _Life:
         return thread
 
     def _guarded(self, run: Callable[[], None]) -> None:
-        stopping = self.chores.stopping
+        stopping, surprises = self.chores.stopping, Surprises(time.monotonic)
         while not stopping.is_set():
             try:
                 run()
-            except Exception:  # whatever it was: a listener that died of a bug hears no kill again
-                logger.exception("the agent failed and goes on")
+            except Exception as error:  # a listener that died of a bug would hear no kill again
+                logger.debug("the agent failed", exc_info=error)
+                surprises.tell("the agent failed and goes on", error)
                 stopping.wait(GO_ON_AFTER)
 
     def stop(self) -> None:

@@ -18,7 +18,7 @@ from threading import Event as Flag
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from canary_middleware.agent.posting import Post, Poster, PostError, Reply
-from canary_middleware.agent.troubles import Attempts, Troubles
+from canary_middleware.agent.troubles import Attempts, Surprises, Troubles
 from canary_middleware.core import alerts
 from canary_middleware.core.alerts import Position
 from canary_middleware.core.records import Audit
@@ -136,6 +136,7 @@ class Courier:
         self._chance = chance
         self._whom = f"alerts to {hook.host}"
         self._troubles = Troubles()
+        self._surprises = Surprises(clock)
         self._asking = Attempts(f"{self._whom}, store", self._troubles, count, clock)
         # Whoever is new is told of what comes, not of what was.
         self._place = Position("", -1, wall(), "")
@@ -255,8 +256,13 @@ class Courier:
             reply = self._send(waiting.line)
         except PostError as error:
             return self._failed(waiting, str(error), None)
+        except Exception as error:  # whatever one event does, those after it have to be told
+            logger.debug("%s", self._whom, exc_info=error)
+            self._surprises.tell(f"{self._whom}: an event cannot be sent", error)
+            return self._failed(waiting, f"failed here: {type(error).__name__}", None, poison=True)
         if not reply.taken:
-            return self._failed(waiting, f"answered {reply.status}", reply)
+            poison = reply.status in alerts.POISON
+            return self._failed(waiting, f"answered {reply.status}", reply, poison=poison)
         self._count("alerts_sent")
         self._troubles.end(self._whom)
         return self._done(waiting)
@@ -267,12 +273,14 @@ class Courier:
         head = signed(self._key, told.id, int(self._wall()), body)
         return self._post(self._hook.url, body, head, 0)
 
-    def _failed(self, waiting: _Waiting, why: str, reply: Reply | None) -> bool:
+    def _failed(
+        self, waiting: _Waiting, why: str, reply: Reply | None, *, poison: bool = False
+    ) -> bool:
         self._tries += 1
         self._count("alerts_failed")
         self._troubles.begin(self._whom, why)
         age = self._wall() - min(waiting.line.at, self._first_try)
-        if alerts.given_up(self._tries, age, reply.status if reply else None):
+        if alerts.given_up(self._tries, age, poison=poison):
             self._count("alerts_given_up")
             what = f"{waiting.line.action} of revision {waiting.line.revision}"
             logger.warning("%s: given up %s: %s", self._whom, what, why)

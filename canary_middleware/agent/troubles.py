@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 from collections.abc import Callable
 from typing import Final
@@ -13,6 +14,8 @@ logger = logging.getLogger("canary_middleware")
 
 BACK_OFF: Final = 1.0
 """Least seconds between two tries of what fails."""
+TOLD_EVERY: Final = 600.0
+"""Seconds between two tracebacks of one kind of error."""
 
 
 class Troubles:
@@ -37,6 +40,29 @@ class Troubles:
         if what in self._present:
             self._present.remove(what)
             logger.warning("%s: recovered", what)
+
+
+class Surprises:
+    """Errors that nobody foresaw: of each kind one traceback, and then one in ten minutes.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._told_at: dict[type[Exception], float] = {}
+        self._left_out = 0
+
+    def tell(self, what: str, error: Exception) -> None:
+        """It has happened; told now, or counted for the next time."""
+        now = self._clock()
+        if now - self._told_at.get(type(error), -math.inf) < TOLD_EVERY:
+            self._left_out += 1
+            return
+        more = f" ({self._left_out} more since the last time)" if self._left_out else ""
+        self._told_at[type(error)], self._left_out = now, 0
+        logger.error("%s%s", what, more, exc_info=error)
 
 
 class Attempts:

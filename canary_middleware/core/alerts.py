@@ -143,15 +143,15 @@ def pause(tries: int, jitter: float, asked: float | None = None) -> float:
     return max(usual * (0.8 + 0.4 * jitter), min(asked or 0.0, ASKED_PAUSE))
 
 
-def given_up(tries: int, age: float, status: int | None) -> bool:
+def given_up(tries: int, age: float, *, poison: bool) -> bool:
     """Whether an event is dropped, so that those after it come through.
 
     Args:
         tries: that failed so far.
         age: seconds since it happened.
-        status: of the last answer; ``None`` without one.
+        poison: whether it is this event that cannot be told, by a receiver's word or by ours.
     """
-    limit = POISON_LIMIT if status in POISON else LIMIT
+    limit = POISON_LIMIT if poison else LIMIT
     return tries >= LEAST and age >= limit
 
 

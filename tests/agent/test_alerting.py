@@ -73,10 +73,13 @@ class Other:
     fails: str = ""
     status: int = 200
     retry_after: float | None = None
+    bug: Exception | None = None
     got: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str], read: int) -> Reply:
         assert read == 0
+        if self.bug is not None:
+            raise self.bug
         self.got.append((url, headers["webhook-id"], dict(headers), body))
         if self.fails:
             raise PostError(self.fails)
@@ -262,6 +265,29 @@ def test_an_event_that_is_not_taken_holds_up_the_others_for_minutes_only(site: S
     site.happen("start")
     site.go(1_300, courier)
     assert site.counted["alerts_given_up"] == 1
+
+
+def test_an_event_that_fails_before_it_is_sent_is_told_once_and_given_up_as_one_not_taken(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    courier = site.courier()
+    site.other.bug = ZeroDivisionError("a bug with s3cr3t")
+    site.happen("start")
+    site.go(600, courier)
+    assert courier.troubles == ("alerts to hooks.example.com",)
+    assert site.counted["alerts_given_up"] == 0
+    site.go(700, courier)
+    assert site.counted["alerts_given_up"] == 1
+    site.other.bug = None
+    site.happen("advance")
+    site.go(10, courier)
+    assert site.other.actions == ["advance"]
+    assert all(one.levelno > logging.DEBUG for one in caplog.records)
+    tracebacks = [one.getMessage() for one in caplog.records if one.exc_info]
+    assert len(tracebacks) == 2, "in twenty minutes"
+    assert tracebacks[0] == "alerts to hooks.example.com: an event cannot be sent"
+    others = [one.getMessage() for one in caplog.records if not one.exc_info]
+    assert others[0] == "alerts to hooks.example.com: degraded: failed here: ZeroDivisionError"
 
 
 def test_two_processes_send_nothing_twice(site: Site) -> None:
