@@ -12,10 +12,11 @@ from typing import Final
 from canary_middleware.agent.claiming import Claiming
 from canary_middleware.agent.deadman import DeadMan
 from canary_middleware.agent.disk import Disk
+from canary_middleware.agent.filing import Filing
 from canary_middleware.agent.follower import Follower, Restore
 from canary_middleware.agent.measuring import Measuring
 from canary_middleware.agent.oddities import Oddities
-from canary_middleware.agent.troubles import BACK_OFF, Troubles
+from canary_middleware.agent.troubles import BACK_OFF, Attempts, Troubles
 from canary_middleware.core.records import Audit, ProcessReport
 from canary_middleware.core.state import EVERYTHING, Document
 from canary_middleware.errors import StoreError
@@ -50,6 +51,7 @@ class Chores:
         measuring: ships what was counted, judges and acts, or ``None``.
         silent: names the versions that cannot be served now; see ``ProcessReport.silent``.
         stale: whether the last confirmation of the state is too old.
+        host: where this process runs, for the audit trail.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Chores:
         measuring: Measuring | None = None,
         silent: Callable[[], Iterable[tuple[str, str, str]]] = tuple,
         stale: Callable[[], bool] = lambda: False,
+        host: str = "this host",
     ) -> None:
         self._claiming = claiming
         self._silent = silent
@@ -86,6 +89,10 @@ class Chores:
         self._troubles = Troubles()
         self._oddities = Oddities()
         self._dead_man = DeadMan(stale)
+        self._filing = disk and Filing(
+            store, host=host, file=disk.kill_file, name=name, wall=wall, followed=held,
+            attempts=Attempts("history", self._troubles, count, clock),
+        )  # fmt: skip
         self._reported_at: float | None = None
         self._reported: tuple[Document | None, frozenset[tuple[str, str]]] = None, frozenset()
         self._on_disk: Document | None = None
@@ -120,6 +127,7 @@ class Chores:
         # What a push brought comes first: the store may take its time, or be the one that lost it.
         self._write_disk()
         self._look_at_store()
+        self._file()
         self._dead_man.look()
         self._write_disk()
         self._tell()
@@ -299,6 +307,10 @@ class Chores:
         reason = self._disk.kill_reason()
         if self._follower.set_local_kill(reason):
             logger.warning("kill file: %s", "gone" if reason is None else f"found: {reason!r}")
+
+    def _file(self) -> None:
+        if self._filing and self.online.is_set():
+            self._filing.turn(self._follower.kill_file)
 
     def _write_disk(self) -> None:
         held = self._held()

@@ -23,6 +23,11 @@ class Disk:
         self._state = directory / f"{namespace}.json"
         self._kill = directory / f"{namespace}.kill"
 
+    @property
+    def kill_file(self) -> str:
+        """Where the kill file would lie."""
+        return str(self._kill.absolute())
+
     def read(self) -> Document | None:
         """What was written last, or ``None``.
 

@@ -17,7 +17,7 @@ class Audit:
     Attributes:
         at: wall-clock seconds since the epoch.
         by: who did it.
-        action: the verb, or ``kill``, ``restore``.
+        action: the verb, or ``kill``, ``kill-file``, ``restore``, ``revoke``.
         scope: a rollout, or ``"*"`` for the namespace.
         old: the state before, in a few words.
         new: the state after.

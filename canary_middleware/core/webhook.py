@@ -22,7 +22,8 @@ from canary_middleware.errors import Problem
 
 EVENTS: Final = (
     "start", "weight", "pause", "resume", "approve", "hold", "advance", "await", "promote",
-    "rollback", "kill", "revive", "rebase", "finish", "precaution", "drill", "settle", "restore",
+    "rollback", "kill", "kill-file", "revive", "rebase", "finish", "precaution", "drill", "settle",
+    "restore",
 )  # fmt: skip
 """Actions of history that people are told of unless they say otherwise."""
 QUIET: Final = ("baseline", "note", "revoke")

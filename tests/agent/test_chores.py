@@ -191,6 +191,56 @@ FAULTS: dict[str, tuple[str, Callable[[Troubled, bool], None]]] = {
 }
 
 
+def filed(world: World) -> list[tuple[str, str]]:
+    lines = world.store.history(EVERYTHING, 100)
+    return [(line.new, line.why) for line in reversed(lines) if line.action == "kill-file"]
+
+
+def test_a_kill_file_is_in_history_once_for_all_processes_of_its_host(tmp_path: Path) -> None:
+    world, file = World(Disk(tmp_path, "shop")), tmp_path / "shop.kill"
+    first = Audit(1.0, "me", "start", "checkout", "idle", "2 ramping", "", 1)
+    assert world.store.swap(None, started(), first)
+    several = [world.chores() for _ in range(3)]
+
+    def turn() -> None:
+        for _ in range(3):
+            world.now += 2.0
+            for chores in several:
+                chores.turn()
+
+    turn()
+    assert filed(world) == [], "there is none, and there was none"
+    file.write_text("smoke")
+    world.store.reads = False
+    turn()
+    assert filed(world) == [], "history is where the store is"
+    world.store.reads = True
+    turn()
+    found = (f"found on this host: {file}", "smoke")
+    assert filed(world) == [found]
+    assert world.store.load().document == replace(started(), revision=started().revision + 1)
+    several = [world.chores() for _ in range(2)]
+    turn()
+    assert filed(world) == [found], "who starts later has nothing to tell"
+    file.unlink()
+    turn()
+    gone = (f"gone from this host: {file}", "")
+    assert filed(world) == [found, gone]
+    file.write_text("")
+    turn()
+    file.unlink()
+    several = [world.chores()]
+    turn()
+    assert filed(world)[2:] == [(found[0], ""), gone], "removed while nobody was there to see it"
+
+
+def test_a_kill_file_where_nothing_was_started_creates_no_state(tmp_path: Path) -> None:
+    world = World(Disk(tmp_path, "shop"))
+    (tmp_path / "shop.kill").write_text("smoke")
+    world.chores().turn()
+    assert world.store.load().document is None
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_one_line_when_it_breaks_and_one_when_it_works_again(
     world: World, caplog: pytest.LogCaptureFixture, fault: str

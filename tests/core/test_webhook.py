@@ -35,7 +35,8 @@ def test_a_secret_without_prefix_is_its_own_bytes() -> None:
 
 
 def test_every_verb_can_be_told() -> None:
-    assert {*(verb.value for verb in Verb), "kill", "restore", "revoke"} == {*EVENTS, *QUIET}
+    others = ("kill", "kill-file", "restore", "revoke")
+    assert {*(verb.value for verb in Verb), *others} == {*EVENTS, *QUIET}
     assert not set(EVENTS) & set(QUIET)
     hook = Webhook(URL)
     assert all(hook.wants(event) for event in [*EVENTS, "test"])

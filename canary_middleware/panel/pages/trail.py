@@ -20,6 +20,7 @@ EVENTS = {
     **{verb.value: Event.BACK for verb in _BACK},
     **{verb.value: Event.HELD for verb in _HELD},
     "kill": Event.BACK,
+    "kill-file": Event.HELD,
 }
 
 
