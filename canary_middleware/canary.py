@@ -55,6 +55,7 @@ class Canary:
         credentials: returns the present user and password for the URL of a Redis, in any thread;
             asked for each new connection, so that a rotation needs no restart.
         secret_keys: keys that sign the cookie, at least 32 bytes each; oldest first, last signs.
+            They must be given; with ``debug`` alone a process makes one of its own.
         bucket_secret: secret under which identified visitors are drawn; never rotate it.
         identify: who a request belongs to; gets a
             :class:`~canary_middleware.engine.views.RequestView`.

@@ -195,6 +195,48 @@ def test_how_to(tmp_path: Path, framework: str, client: str, path: str) -> None:
     runs(tmp_path, {"release": release(), "site_of_mine": site}, script)
 
 
+TOML = """
+autostart = "0%"
+secure = false
+secret_keys = ["replace-me-by-32-random-bytes-or-more"]
+bucket_secret = "another-secret-of-32-bytes-kept-for-good"
+[rollouts.checkout]
+stable = "1.4.2"
+canary = "1.5.0"
+paths = ["/checkout"]
+[rollouts.checkout.testers]
+groups = ["beta"]
+"""
+SIGNING_IN = """
+def text(answer):
+    return answer.json() if callable(answer.json) else answer.json
+def versions(client):
+    yield text(client.get("/checkout"))["version"]
+    for user in ("bob", "alice"):
+        client.post(f"/sign-in/{user}")
+        yield text(client.get("/checkout"))["version"]
+"""
+CLIENTS = ("from starlette.testclient import TestClient", "from werkzeug.test import Client")
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_how_to_read_sessions_and_groups(tmp_path: Path, at: int) -> None:
+    site = blocks(HOW["Sessions and groups"], "python")[at]
+    (tmp_path / "canary.toml").write_text(TOML)
+    kind = CLIENTS[at].split()[-1]
+    asked = f"{kind}(app)" if at else f"stack.enter_context({kind}(app))"
+    script = f"""
+from contextlib import ExitStack
+{CLIENTS[at]}
+from site_of_mine import app
+{SIGNING_IN}
+with ExitStack() as stack:
+    seen = list(versions({asked}))
+assert seen == ["1.4.2", "1.4.2", "1.5.0"], seen
+"""
+    runs(tmp_path, {"site_of_mine": site}, script)
+
+
 @pytest.mark.parametrize(("kind", "client"), [("wsgi", WSGI), ("asgi", ASGI)])
 def test_how_to_django(tmp_path: Path, kind: str, client: str) -> None:
     texts = {text.split()[1].removesuffix(":"): text for text in blocks(HOW["Django"], "python")}

@@ -97,7 +97,8 @@ def canary_from(
     """The facade that file and environment describe.
 
     Args:
-        path: see :func:`load`.
+        path: of the file; by default ``CANARY_CONFIG``, else ``canary.toml`` in the working
+            directory, else no file.
         identify: who a request belongs to, which only code can say.
         rollouts: more rollouts, such as those whose audience has a predicate.
         environ: where the variables are.

@@ -49,7 +49,8 @@ class Ramp:
         on_inconclusive: what to do when the evidence for 100 % does not come within ``patience``:
             ``"hold"``, ``"promote"`` (labelled "no regression found") or ``"rollback"``.
         on_no_traffic: ``"hold"`` or ``"rollback"``, when nobody measured comes for ``patience``.
-        patience: see there.
+        patience: how long to wait for the evidence, or for visitors, before ``on_inconclusive`` or
+            ``on_no_traffic`` takes effect.
         observe: say in history what would have been done, and do nothing.
         gate: address of a webhook that must agree before the controller takes a step, see
             docs/alerts.md. It is part of the shared state, so nothing in it is secret.

@@ -16,6 +16,7 @@ from canary_middleware.cli.app import cli
 from canary_middleware.config import canary_from
 from canary_middleware.config.kinds import PARTS, ROLLOUT, SETTINGS, VARIABLES
 from canary_middleware.core.model import Assignment, Rollout
+from canary_middleware.engine.views import RequestView
 from canary_middleware.frameworks import fastapi, flask, identity, jwt, keys, starlette
 from canary_middleware.panel.app import panel
 from canary_middleware.telemetry import Telemetry
@@ -24,7 +25,7 @@ from canary_middleware.upstream.asgi import AsgiUpstream
 from canary_middleware.upstream.headers import Trust
 from canary_middleware.upstream.settings import Timeouts
 from canary_middleware.upstream.wsgi import WsgiUpstream
-from tests.reference.markdown import code, line, section, table
+from tests.reference.markdown import about, code, line, section, table
 from tests.reference.settings import described, settings
 
 INTRODUCTION = """\
@@ -77,6 +78,11 @@ TEXTS = {
     "_switch": "`true`, `false`", "_toml": "TOML", "_inline": "TOML",
 }  # fmt: skip
 
+SPOKEN = {"secure": "`true`, `false`, `auto`"}
+"""Texts of single variables, where their function does not say it."""
+SEEN = ("method", "path", "scheme", "header", "cookie", "native")
+"""Of a request, what is meant for ``identify``."""
+
 
 def page() -> str:
     """The whole page."""
@@ -88,6 +94,9 @@ def page() -> str:
         MEMBERS,
         table(("variable", "of", "meaning"), list(_variables())),
         *(described(title, taker) for title, taker in _takers()),
+        "## RequestView (`canary_middleware.engine.views`)",
+        about(RequestView),
+        table(("member", "type", "meaning"), list(_members())),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -98,7 +107,8 @@ def _file() -> list[tuple[str, ...]]:
     for name, (check, text) in SETTINGS.items():
         argument = arguments.get(name)
         rows.append((
-            code(name), _word(check, KINDS), code(f"CANARY_{name.upper()}"), _word(text, TEXTS),
+            code(name), _word(check, KINDS), code(f"CANARY_{name.upper()}"),
+            SPOKEN.get(name) or _word(text, TEXTS),
             code(argument.default) if argument else "",
             argument.meaning if argument else _own(name),
         ))  # fmt: skip
@@ -155,6 +165,19 @@ def commands(group: click.Group, words: str = "canary") -> Iterator[tuple[str, c
         yield f"{words} {name}", command
         if isinstance(command, click.Group):
             yield from commands(command, f"{words} {name}")
+
+
+def _members() -> Iterator[tuple[str, str, str]]:
+    told = section(RequestView, "Attributes")
+    for name in SEEN:
+        member = vars(RequestView).get(name)
+        if member is None:
+            kind = str(RequestView.__annotations__[name])
+        else:
+            signature = inspect.signature(getattr(member, "fget", None) or member)
+            kind = str(signature.return_annotation)
+        shown = name if member is None or isinstance(member, property) else f"{name}(name)"
+        yield code(shown), code(kind), told.get(name) or line(about(member))
 
 
 def _takers() -> Iterator[tuple[str, Callable[..., Any]]]:
