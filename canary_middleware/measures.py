@@ -22,6 +22,8 @@ LEASE: Final = 4.0
 """Seconds that a lease lasts."""
 SILENT: Final = 3 * LEASE
 """Seconds without totals after which a process is taken for dead."""
+WATCHERS: Final = 8
+"""Processes beside the leader that look for a reason to roll back, on average."""
 FRESH: Final = 5.0
 """Seconds within which somebody must have shipped totals, or there is nothing to go on by."""
 NO_TOTALS: Final = "this store keeps no totals, so nothing is measured; see docs/stores.md"

@@ -20,6 +20,7 @@ from canary_middleware.agent.alerting import Alerts, AlertStore, Courier
 from canary_middleware.agent.chores import Chores
 from canary_middleware.agent.claiming import Claiming
 from canary_middleware.agent.disk import Disk
+from canary_middleware.agent.electing import Elected
 from canary_middleware.agent.facts import gather, threads_of
 from canary_middleware.agent.follower import Followed, Follower
 from canary_middleware.agent.gating import Gating
@@ -192,11 +193,12 @@ class Agent:
             if self._alerts.hooks:
                 logger.warning("alerts: this store cannot keep what was told, nobody is told")
             return ()
+        elected = Elected(self._store, identity, self._alerts.hooks, self._clock)
         return tuple([
             Courier(
                 hook, self._alerts, self._store, namespace=self._namespace, owner=identity,
-                followed=lambda: self._engine.document, count=self._count, clock=self._clock,
-                wall=self._wall,
+                followed=lambda: self._engine.document, count=self._count, elected=elected,
+                clock=self._clock, wall=self._wall,
             )
             for hook in self._alerts.hooks
         ])  # fmt: skip
@@ -281,3 +283,5 @@ class _Life:
         until = time.monotonic() + STOP_WITHIN
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
+        for courier in self._couriers:
+            courier.end()

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from threading import Event as Flag
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
+from canary_middleware.agent.electing import Elected
 from canary_middleware.agent.posting import Post, Poster, PostError, Reply
 from canary_middleware.agent.troubles import Attempts, Surprises, Troubles
 from canary_middleware.core import alerts
@@ -103,6 +104,7 @@ class Courier:
         owner: random id of this process.
         followed: the document that is followed now.
         count: counts a rare event; see docs/telemetry.md.
+        elected: whether this process may ask for what nobody holds.
         clock: monotonic seconds.
         wall: wall-clock seconds.
         chance: uniform in [0, 1).
@@ -118,10 +120,13 @@ class Courier:
         owner: str,
         followed: Callable[[], Document | None],
         count: Callable[[str], None],
+        elected: Elected,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
     ) -> None:
+        self._elected = elected
+        self._ended = Flag()
         self._hook = hook
         self._key = told.key_for(hook)
         self._post = told.post
@@ -175,10 +180,20 @@ class Courier:
     def leave(self) -> None:
         """This process ends: somebody else may go on at once."""
         if self._clock() < self._held_until:
-            self._asking.make(lambda: self._store.release(self._owner, of=self._lease))
+            self._ask(lambda: self._store.release(self._owner, of=self._lease))
         self._held_until = -math.inf
+        if not self._ended.is_set():
+            self._elected.leave(self._asking)
+
+    def end(self) -> None:
+        """The store is closed now: what is still under way, such as a post, asks it nothing."""
+        self._ended.set()
 
     # --- private --------------------------------------------------------------------------------
+
+    def _ask(self, action: Callable[[], object]) -> bool:
+        """Ask the store something; whether it answered."""
+        return not self._ended.is_set() and self._asking.make(action)
 
     @property
     def _lease(self) -> str:
@@ -192,11 +207,11 @@ class Courier:
             return True
         if now < self._ask_at:
             return False
+        if now >= self._held_until and not self._elected(self._asking):
+            return False
         answers: list[bool] = []
         seconds = self._pace.lease
-        self._asking.make(
-            lambda: answers.append(self._store.hold(self._owner, seconds, of=self._lease))
-        )
+        self._ask(lambda: answers.append(self._store.hold(self._owner, seconds, of=self._lease)))
         if True in answers:
             if now >= self._held_until:
                 self._forget()  # somebody else may have sent meanwhile
@@ -215,7 +230,7 @@ class Courier:
 
     def _look(self) -> None:
         self._looked_at = self._clock()
-        if not self._asking.make(self._read):
+        if not self._ask(self._read):
             self._seen = None  # look again as soon as it may be asked
 
     def _read(self) -> None:
@@ -302,7 +317,7 @@ class Courier:
         """Write how far the hook is; whether that went well."""
         text = self._place.text()
         kept: list[bool] = []
-        if not self._asking.make(
+        if not self._ask(
             lambda: kept.append(self._store.advance(self._hook.name, self._stored, text))
         ):
             return False

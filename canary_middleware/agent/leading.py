@@ -23,7 +23,7 @@ from canary_middleware.core.promotion import BASELINE
 from canary_middleware.core.state import ACTIVE, Document, Entry, Verb
 from canary_middleware.core.totals import Ledgers
 from canary_middleware.core.verdict import Verdict
-from canary_middleware.measures import LEASE, SILENT, Measured, MeasuredStore, Reader
+from canary_middleware.measures import LEASE, SILENT, WATCHERS, Measured, MeasuredStore, Reader
 
 logger = logging.getLogger("canary_middleware")
 
@@ -33,8 +33,6 @@ RENEW_EVERY: Final = 1.0
 """Seconds between two renewals of the lease."""
 ASK_EVERY: Final = 0.5
 """Seconds between two questions of one of a few who do not have it."""
-WATCHERS: Final = 8
-"""Processes beside the leader that look for a reason to roll back, on average."""
 AT_EASE: Final = 2.0
 """Seconds between two turns from which on this process was stopped, and all others look silent."""
 AT_ONCE: Final = 8
@@ -124,6 +122,9 @@ class Leading:
         wall: wall-clock seconds.
         chance: uniform in [0, 1).
         gates: asks webhooks that must agree.
+
+    Attributes:
+        many: how many processes there were when something was measured last.
     """
 
     def __init__(
@@ -160,6 +161,7 @@ class Leading:
         self._stays = Stays(clock, wall)
         self._releases: dict[tuple[str, str], _Followed] = {}
         self._turned_at = self._at_ease_since = -math.inf
+        self.many = 1
 
     def processes(self, name: str, release: str) -> int:
         """How many measured a release when it was last looked at; at least this one."""
@@ -186,7 +188,8 @@ class Leading:
         if document is None or not work:
             self._lease.give_back()
             return False
-        leads = self._lease.held(max(self.processes(*key) for key in keys))
+        self.many = max(self.processes(*key) for key in keys)
+        leads = self._lease.held(self.many)
         return any(
             self._is_due(name, entry, leads=leads) and self._try(document, name, entry, leads)
             for name, entry in work

@@ -114,7 +114,7 @@ class Measuring:
             shipping.turn(dict(self._underway()), leading.processes)
             leading.turn()
             if self._recording is not None:
-                self._recording.turn()
+                self._recording.turn(leading.many)
 
     def _judged(self, rollout: str, release: str, verdict: Verdict) -> None:
         self._measures().judged(rollout, release, verdict)

@@ -21,7 +21,7 @@ from canary_middleware.core.merging import Shipped, Sums
 from canary_middleware.core.series import Point, between, point, slot_of
 from canary_middleware.core.state import ACTIVE, Document, Entry, Phase
 from canary_middleware.core.totals import Ledgers
-from canary_middleware.measures import SILENT
+from canary_middleware.measures import SILENT, WATCHERS
 from canary_middleware.stores.protocol import Lease, SeriesStore, TotalsStore
 
 logger = logging.getLogger("canary_middleware")
@@ -34,7 +34,9 @@ LASTS: Final = 6.0
 RENEW_EVERY: Final = 2.0
 """Seconds between two renewals of it."""
 ASK_EVERY: Final = 5.0
-"""Seconds between two questions of one who does not have it, more or less."""
+"""Seconds between two questions of one of a few who do not have it, more or less."""
+LONGEST_PAUSE: Final = 24.0
+"""Seconds of it, among however many: after a death the next one records within half a minute."""
 AT_ONCE: Final = 0.1
 """Seconds after which no other rollout is begun in a turn: judging comes next."""
 SETTLES: Final = 10.0
@@ -87,9 +89,9 @@ class Recording:
         self._series: dict[str, _Series] = {}
         self._ask_at = self._until = -math.inf
 
-    def turn(self) -> None:
-        """Write the points that are due."""
-        self._guarded(self._turn)
+    def turn(self, processes: int = 1) -> None:
+        """Write the points that are due; the more others there are, the more rarely it asks."""
+        self._guarded(partial(self._turn, processes))
 
     def leave(self) -> None:
         """Nothing is to be recorded, or this process ends."""
@@ -105,14 +107,14 @@ class Recording:
             self._count("error_recording")
             self._troubles.begin("charts", repr(error))
 
-    def _turn(self) -> None:
+    def _turn(self, processes: int) -> None:
         document, began = self._followed(), self._clock()
         work = dict(recorded(document, self._wall()))
         self._series = {name: one for name, one in self._series.items() if name in work}
         if document is None or not work:
             self._leave()
             return
-        if not self._held(began):
+        if not self._held(began, processes):
             return
         slot = slot_of(self._wall())
         for name, entry in sorted(work.items(), key=lambda found: self._tried(found[0])):
@@ -127,7 +129,7 @@ class Recording:
             self._lease.make(lambda: self._store.release(self._owner, of=WHAT))
         self._ask_at = self._until = -math.inf
 
-    def _held(self, now: float) -> bool:
+    def _held(self, now: float, processes: int) -> bool:
         """Whether this process records; asks now and then."""
         if now >= self._ask_at:
             answers: list[bool] = []
@@ -135,7 +137,8 @@ class Recording:
             if True in answers:
                 self._until, self._ask_at = now + LASTS, now + RENEW_EVERY
             elif False in answers:
-                self._until, self._ask_at = -math.inf, now + ASK_EVERY * random.uniform(0.7, 1.0)
+                pause = min(ASK_EVERY * max(1.0, processes / WATCHERS), LONGEST_PAUSE)
+                self._until, self._ask_at = -math.inf, now + pause * random.uniform(0.7, 1.0)
         return now < self._until
 
     @property

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from canary_middleware.agent.alerting import Alerts, Courier, Pace
-from canary_middleware.agent.posting import PostError, Reply
+from canary_middleware.agent.electing import ASK_EVERY, RENEW_EVERY, Elected
+from canary_middleware.agent.posting import Post, PostError, Reply
 from canary_middleware.core.alerts import LIMIT
 from canary_middleware.core.records import Audit
 from canary_middleware.core.state import Document, Plan, Verb
@@ -37,6 +38,11 @@ class Store(MemoryStore):
         self.reads = 0
         self.keeps = True
         self.asked: Counter[str] = Counter()
+
+    def holders(self) -> list[str]:
+        """Who holds a lease, who holds most of them first."""
+        found = Counter(owner for owner, until in self._leases.values() if until > self._wall())
+        return [owner for owner, _ in found.most_common()]
 
     def emptied(self) -> None:
         MemoryStore.__init__(self, self._wall)
@@ -74,10 +80,13 @@ class Other:
     status: int = 200
     retry_after: float | None = None
     bug: Exception | None = None
+    posting: Post | None = None
     got: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str], read: int) -> Reply:
         assert read == 0
+        if self.posting is not None:
+            return self.posting(url, body, headers, read)
         if self.bug is not None:
             raise self.bug
         self.got.append((url, headers["webhook-id"], dict(headers), body))
@@ -105,20 +114,36 @@ class Site:
         self.other = Other()
         self.counted: Counter[str] = Counter()
         self.wall = lambda: self.time.wall
+        self.clock = lambda: self.time.monotonic
+
+    def count(self, event: str) -> None:
+        self.counted[event] += 1
+
+    def fleet(self, owner: str, hooks: Sequence[Webhook]) -> list[Courier]:
+        """The couriers of one process."""
+        elected = self.elected(owner, hooks)
+        return [self.courier(owner, hook, elected) for hook in hooks]
 
     def followed(self) -> Document | None:
         return self.store.load().document
 
-    def courier(self, owner: str = "a", hook: Webhook | None = None) -> Courier:
+    def elected(self, owner: str, hooks: Sequence[Webhook]) -> Elected:
+        return Elected(self.store, owner, hooks, self.clock, lambda: 0.5)
+
+    def courier(
+        self, owner: str = "a", hook: Webhook | None = None, elected: Elected | None = None
+    ) -> Courier:
+        hook = hook or Webhook(URL)
         return Courier(
-            hook or Webhook(URL),
+            hook,
             Alerts(secret=SECRET, post=self.other.post, pace=PACE),
             self.store,
             namespace="shop",
             owner=owner,
             followed=self.followed,
-            count=lambda event: self.counted.update([event]),
-            clock=lambda: self.time.monotonic,
+            count=self.count,
+            elected=elected or self.elected(owner, [hook]),
+            clock=self.clock,
             wall=self.wall,
             chance=lambda: 0.5,
         )
@@ -436,8 +461,78 @@ def test_history_is_read_when_something_happens_and_now_and_then(site: Site) -> 
 
 
 def test_who_does_not_send_asks_rarely(site: Site) -> None:
-    first, second = site.courier("a"), site.courier("b")
-    site.go(1, first, second)
+    couriers = [site.courier(name) for name in "abc"]
+    site.go(12, *couriers)
     site.store.asked.clear()
-    site.go(100, first, second)
-    assert 0 < site.store.asked["b"] <= 100 / PACE.ask
+    site.go(100, *couriers)
+    assert 0 < site.store.asked["b"] <= 100 / RENEW_EVERY + 100 / PACE.ask, "would be the next"
+    assert 0 < site.store.asked["c"] <= 100 / ASK_EVERY
+
+
+HOOKS = [Webhook(f"{URL}/{number}") for number in range(16)]
+
+
+def test_many_processes_with_many_hooks_ask_as_if_each_had_one(site: Site) -> None:
+    processes = [site.fleet(f"p{number}", HOOKS) for number in range(50)]
+    everybody = [courier for process in processes for courier in process]
+    site.go(20, *everybody)
+    site.store.asked.clear()
+    site.go(100, *everybody)
+    senders = [owner for owner, asked in site.store.asked.items() if asked > 100 / ASK_EVERY]
+    assert len(senders) <= 2, "who sends, and who would be next"
+    others = sum(asked for owner, asked in site.store.asked.items() if owner not in senders)
+    assert others <= 50 * 100 / ASK_EVERY
+    site.happen("start")
+    site.go(10, *everybody)
+    assert sorted(one[0] for one in site.other.got) == sorted(hook.url for hook in HOOKS)
+
+
+@pytest.mark.parametrize("dead", [1, 2, 9])
+def test_half_a_minute_after_senders_were_killed_all_hooks_are_told_again(
+    site: Site, dead: int
+) -> None:
+    processes = [site.fleet(f"p{number}", HOOKS) for number in range(10)]
+    site.go(60, *(courier for process in processes for courier in process))
+    gone = site.store.holders()[:dead]
+    gone += [f"p{number}" for number in range(10) if f"p{number}" not in gone][: dead - len(gone)]
+    site.happen("start")
+    alive = [
+        courier
+        for number, one in enumerate(processes)
+        if f"p{number}" not in gone
+        for courier in one
+    ]
+    site.go(30, *alive)
+    assert sorted(one[0] for one in site.other.got) == sorted(hook.url for hook in HOOKS)
+
+
+def test_another_service_with_a_hook_in_common_tells_it_when_the_first_is_gone(site: Site) -> None:
+    first, second = site.fleet("a", HOOKS[:2]), site.fleet("b", HOOKS[1:3])
+    site.happen("start")
+    site.go(5, *first, *second)
+    assert sorted(one[0] for one in site.other.got) == [hook.url for hook in HOOKS[:3]]
+    site.happen("advance")
+    site.go(31, *second)
+    assert sorted(one[0] for one in site.other.got[3:]) == [hook.url for hook in HOOKS[1:3]]
+
+
+def test_a_post_that_is_under_way_at_the_end_asks_nothing_of_the_closed_store(site: Site) -> None:
+    courier, other = site.courier(), site.courier("b")
+    site.go(1, courier, other)
+    site.happen("start")
+    asked = []
+
+    def post(url: str, body: bytes, headers: Mapping[str, str], read: int) -> Reply:
+        courier.end()
+        site.store.away = True
+        asked.append(url)
+        return Reply(200)
+
+    site.other.posting = post
+    site.go(2, courier)
+    courier.leave()
+    assert (asked, site.counted["store_error"]) == ([URL], 0)
+    site.store.away = False
+    site.other.posting = None
+    site.go(40, other)
+    assert site.other.actions == ["start"], "another process tells it again, under its id"

@@ -3,12 +3,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from canary_middleware import verbs
-from canary_middleware.agent.recording import AT_ONCE, SETTLES, Recording
+from canary_middleware.agent.recording import AT_ONCE, LASTS, SETTLES, Recording
 from canary_middleware.agent.troubles import Troubles
 from canary_middleware.core.codec_series import decode
 from canary_middleware.core.guards import Guard
@@ -332,3 +333,35 @@ def test_a_rollout_that_is_moved_by_hand_is_recorded_too(site: Site) -> None:
     assert site.last("1").requests == 20
     assert verbs.history(site.store, NAME, 9)[0].action == "start"
     assert ROLLOUT.name == NAME
+
+
+def test_the_more_processes_there_are_the_more_rarely_each_asks_who_records() -> None:
+    time = Time()
+    store = Store(time)
+    start(store, time)
+    asked: list[float] = []
+
+    class Counting(Store):
+        def hold(self, owner: str, seconds: float, of: str = "") -> bool:
+            asked.append(self.time.monotonic)
+            super().hold("somebody", seconds, of)
+            return super().hold(owner, seconds, of)
+
+    other = Counting(time)
+    document = store.load().document
+    recording = Recording(
+        other, owner="b", followed=lambda: document, troubles=Troubles(), count=lambda _: None,
+        clock=lambda: time.monotonic, wall=lambda: time.wall,
+    )  # fmt: skip
+    found = {}
+    for processes in (1, 24, 1_000):
+        asked.clear()
+        for _ in range(1_000):
+            recording.turn(processes)
+            time.go(1.0)
+        pauses = [after - before for before, after in pairwise(asked[1:])]
+        found[processes] = min(pauses), max(pauses)
+    assert found[1][1] <= 6.0
+    assert found[24][0] >= 10.0
+    assert found[1_000][0] >= 16.0
+    assert found[1_000][1] + LASTS <= 31.0, "half a minute after a death, to the next turn"
