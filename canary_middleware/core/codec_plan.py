@@ -19,6 +19,8 @@ LONGEST: Final = 400 * 86400
 MOST: Final = 2**53 - 1
 LARGEST: Final = 1e12
 """Largest value of a declared metric."""
+OBSERVING: Final = frozenset({Metric.SHARE, Metric.MEAN, Metric.NEVER})
+"""Metrics of guards that are of what ``observe()`` is called with."""
 LIGHTEST: Final = 1e-9
 """Smallest weight of a guard but none at all: of less nothing would be left of its part."""
 
@@ -65,10 +67,13 @@ def _guard(place: Place) -> Guard:
         "above", "cap", "weight", "action",
     )  # fmt: skip
     margin, quantile = fields["margin"], fields["quantile"]
+    metric, of = Metric(fields["metric"].one_of(*Metric)), fields["of"].text(empty=True)
+    if bool(of) != (metric in OBSERVING):
+        fields["of"].refuse(f"does not fit {metric}")
     return Guard(
         name=fields["name"].text(),
-        metric=Metric(fields["metric"].one_of(*Metric)),
-        of=fields["of"].text(empty=True),
+        metric=metric,
+        of=of,
         worse=Worse(fields["worse"].one_of(*Worse)),
         margin=None if margin.value is None else _weight(margin),
         tolerance=_weight(fields["tolerance"]),

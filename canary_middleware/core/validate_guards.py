@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any, Final
 
-from canary_middleware.core.codec_plan import LARGEST, LIGHTEST, LONGEST
+from canary_middleware.core.codec_plan import LARGEST, LIGHTEST, LONGEST, OBSERVING
 from canary_middleware.core.duration import format_duration, parse_duration
 from canary_middleware.core.guards import QUANTILES, Action, Guard, Metric, Precaution, Worse
 from canary_middleware.core.hook_address import url_problems
@@ -33,7 +33,6 @@ MAX_ALPHA: Final = 20_000
 """Units of 0.001 %: above 20 % a rollback says hardly anything."""
 MOST: Final = 2**53 - 1
 
-_OF: Final = frozenset({Metric.SHARE, Metric.MEAN, Metric.NEVER})
 _ON: Final = {
     "on_breach": ("rollback", "pause"),
     "on_inconclusive": ("hold", "promote", "rollback"),
@@ -131,10 +130,10 @@ def _margin_problems(guard: Guard, place: str) -> Iterator[Problem]:
 
 
 def _of_problems(guard: Guard, place: str) -> Iterator[Problem]:
-    if guard.metric in _OF and not (matches(NAME, guard.of)):
+    if guard.metric in OBSERVING and not (matches(NAME, guard.of)):
         wrong = f"{guard.of!r} is not the name of a metric" if guard.of else "is missing"
         yield Problem(place, wrong, 'what observe() is called with, such as of="charges"')
-    elif guard.metric not in _OF and guard.of:
+    elif guard.metric not in OBSERVING and guard.of:
         wrong = f"has no meaning for {guard.metric}, which needs no observe()"
         yield Problem(place, wrong, "leave it out")
 

@@ -177,6 +177,8 @@ def test_one_wrong_part_refuses_the_whole(path: tuple[str, ...], value: Any) -> 
 
 @pytest.mark.parametrize(("path", "value"), [
     (("guards", 0, "weight"), 5e-324),
+    (("guards", 0, "of"), "revenue"),  # of failures: a process that adopts it would fail
+    (("guards", 0, "metric"), "mean"),
     (("course", "alpha"), 0),
     (("course", "alpha"), 2.0),
 ])  # fmt: skip
@@ -188,7 +190,7 @@ def test_what_the_judge_cannot_reckon_with_is_refused(path: tuple[Any, ...], val
     root = json.loads(encode(replace(SAMPLE, rollouts=rollouts)))
     decode(json.dumps(root).encode())
     set_at(*ENTRY, "plan", *path)(root, value)
-    with pytest.raises(StoreCorruptError, match=str(path[-1])):
+    with pytest.raises(StoreCorruptError, match=r"guards\.0\.|alpha"):
         decode(json.dumps(root).encode())
 
 

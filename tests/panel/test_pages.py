@@ -295,14 +295,6 @@ class Away:
         raise StoreUnavailableError("refused")
 
 
-def test_a_guard_that_no_declaration_makes_is_no_chart(store: StateStore, reader: Reader) -> None:
-    # A store can hold the name of a metric with a guard of failures.
-    odd = tuple(replace(guard, of="odd") for guard in PLAN.guards)
-    assert odd
-    verbs.start(store, "checkout", by=BY, plan=replace(PLAN, guards=odd))
-    assert "Errors, share of requests" in reader.page("/rollouts/checkout")
-
-
 def test_a_kill_can_be_asked_for_while_the_store_does_not_answer(store: StateStore) -> None:
     with reading(cast("StateStore", Away(store))) as reader:
         assert "The store does not answer" in reader.page("/", 503)

@@ -157,7 +157,7 @@ def _plots(view: View, found: series.Chart, seen: Sequence[Mark]) -> Iterator[Pl
             name, f"Time until an answer starts, {name}", units.LATENCY, _quantile(name)
         )
     for guard in view.entry.guards if view.entry else ():
-        if guard.of and guard.metric in _OBSERVED:  # a store may have it of others, too
+        if guard.of:
             yield _observed(given, guard)
 
 
