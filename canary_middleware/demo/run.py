@@ -148,7 +148,7 @@ class _Demo:
             line(f"    http://{LOCALHOST}:{port}{CHECKOUT.path}")
         line(f"    {stage.guest.url}  the panel; sign in with {stage.guest.token}")
         line()
-        line("  In another terminal:")
+        line("  In another terminal (revive and rollback ask first; --yes answers):")
         line()
         url = without_password(stage.url)
         line(f"    export CANARY_STORE={url if url == stage.url else '(what you gave to --store)'}")

@@ -9,14 +9,26 @@ from canary_middleware.core.state import Phase
 from canary_middleware.demo.account import Account, Release
 from canary_middleware.demo.display import Display
 from canary_middleware.demo.promises import verdicts
-from canary_middleware.demo.summary import counted, harmed, touched
-from canary_middleware.demo.words import PARTS, SEARCH
+from canary_middleware.demo.summary import Touched, counted, harmed, touched
+from canary_middleware.demo.words import CHECKOUT, PARTS, PAY, SEARCH
+from canary_middleware.overview.wording import number
 
 _COLOURS: Final = {Phase.PROMOTED: "green", Phase.ROLLED_BACK: "red"}
 
 
 def told(account: Account, display: Display) -> bool:
-    """Show it; returns whether everything held."""
+    """Show it, the story first and its proofs after; returns whether everything held."""
+    display.line()
+    display.line(display.paint("  WHAT HAPPENED", "bold"))
+    for part in PARTS:
+        it = touched(account, part)
+        colour = _COLOURS.get(it.release.phase, "yellow")
+        display.wrapped(story(it, account.died), colour)
+    came, bad, twice, pages = harmed(account)
+    display.wrapped(
+        f"Of {came:,} visitors {bad:,} saw a release that was taken back, "
+        f"{twice:,} paid twice, {pages:,} saw an error."
+    )
     for text in _touched(account, display):
         display.line(text)
     for part in PARTS:
@@ -25,6 +37,7 @@ def told(account: Account, display: Display) -> bool:
     display.line()
     for text in _counted(account, display):
         display.line(text)
+    display.line(display.paint("  WHAT WAS CHECKED", "bold"))
     found = list(verdicts(account))
     for verdict in found:
         word, colour = ("ok", "green") if verdict.held else ("FAILED", "red")
@@ -46,12 +59,29 @@ def _touched(account: Account, display: Display) -> Iterator[str]:
             f"  {name:<16}{it.release.word:<12}"
             f"{it.saw:>8,}{it.twice:>12,}{it.pages:>12,}{it.rescued:>10,}"
         )
-    came, bad, twice, pages = harmed(account)
-    yield (
-        f"  Of {came:,} visitors {bad:,} saw a release that was taken back, "
-        f"{twice:,} paid twice, {pages:,} saw an error."
-    )
+    yield "  Rescued: sent to the dead new version, answered by the old one; few ever saw the new one."
     yield ""
+
+
+def story(it: Touched, died: float | None) -> str:
+    """What became of a release, and whom it touched, in a sentence."""
+    release = it.release
+    what = {CHECKOUT: ", which is good,", PAY: ", which charges some orders twice,"}
+    which = what.get(release.part, "" if died is None else ", whose server was killed,")
+    # A person at the panel may have been faster.
+    alone = " by itself" if release.told else ""
+    ends = {
+        Phase.PROMOTED: f"was promoted{alone}: everybody has it",
+        Phase.ROLLED_BACK: f"was taken back{alone}: everybody has {release.part.stable} again",
+    }
+    end = ends.get(release.phase, f"is {release.word}")
+    harm = [f"{it.twice:,} paid twice"] if it.twice else []
+    harm += [f"{it.rescued:,} got the old one in its place"] if it.rescued else []
+    harm += [f"{it.pages or 'nobody'} got an error page"]
+    took = f"after {release.since - release.began:.1f} s"
+    name = f"{release.part.name} {release.part.canary}"
+    saw = f"{number(it.saw, 'visitor', 'visitors')} saw it"
+    return f"{name}{which} {end}, {took}. {saw}; {', '.join(harm)}."
 
 
 def _end(release: Release, died: float | None) -> str:

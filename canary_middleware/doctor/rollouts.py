@@ -38,7 +38,7 @@ def check(seen: Examined) -> Iterator[Finding]:
             yield from _answering(status, one, one.current)
         for entry in one.entries:
             yield from _forgotten(seen, status, one, entry)
-    count = len(status.rollouts)
+    count = len({one.name for one in status.rollouts} | {one.rollout for one in status.waiting})
     waiting = [f"{one.rollout} waits for `{one.command}`" for one in status.waiting]
     yield ok(Kind.ROLLOUTS_OK, "; ".join([several(count, "rollout", "rollouts"), *waiting]))
 

@@ -17,6 +17,7 @@ from canary_middleware.demo.account import Account, Exported, Release, Scene, Wi
 from canary_middleware.demo.crowd import Answer, Trouble
 from canary_middleware.demo.promises import verdicts
 from canary_middleware.demo.summary import counted, harmed, touched
+from canary_middleware.demo.telling import story
 from canary_middleware.demo.words import CHECKOUT, ERRORS, PAY, SEARCH, TWICE, Part
 
 HEARD, STRUCK, REVIVED = 41.01, 41.0, 50.0
@@ -146,6 +147,21 @@ def test_who_was_touched_is_counted_in_visitors() -> None:
         (100, 0, 0, 0), (10, 3, 0, 0), (3, 0, 1, HELPED),
     ]  # fmt: skip
     assert harmed(told) == (100, 10, 3, 1)  # the three are of those ten
+
+
+def test_what_became_of_each_release_is_a_sentence() -> None:
+    told = account()
+    lines = [story(touched(told, part), told.died) for part in (CHECKOUT, PAY, SEARCH)]
+    assert "which is good, was promoted by itself: everybody has it, after " in lines[0]
+    assert lines[0].endswith("100 visitors saw it; nobody got an error page.")
+    assert "which charges some orders twice, was taken back by itself: everybody has" in lines[1]
+    assert lines[1].endswith("10 visitors saw it; 3 paid twice, nobody got an error page.")
+    rescued = f"{HELPED} got the old one in its place, nobody got an error page."
+    assert lines[2].startswith("search 3.1.0, whose server was killed, was taken back by itself")
+    assert lines[2].endswith(f"3 visitors saw it; {rescued}")
+    held = replace(told.releases[PAY.name], phase=Phase.HOLDING, told=None)
+    still = replace(told, releases={**told.releases, PAY.name: held})
+    assert " twice, is holding, after " in story(touched(still, PAY), None)
 
 
 Lie = Callable[[Account], Account]

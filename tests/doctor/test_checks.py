@@ -8,6 +8,7 @@ from typing import Final
 
 import pytest
 
+from canary_middleware.core.declared import Waiting
 from canary_middleware.core.state import Kill, Phase
 from canary_middleware.doctor.application import Mounted, check
 from canary_middleware.doctor.diagnosis import diagnose, sorted_by_level
@@ -53,6 +54,16 @@ def of_kind(found: tuple[Finding, ...], kind: Kind) -> Finding:
     matching = [one for one in found if one.kind is kind]
     assert matching, f"{kind} is not among {[one.kind.value for one in found]}"
     return matching[0]
+
+
+def test_what_is_declared_and_waits_is_counted() -> None:
+    look = seen(REPORT)
+    assert look.status is not None
+    waits = Waiting("buy", "2.0.0", "canary start buy")
+    for rollouts, told in ((look.status.rollouts, "2 rollouts"), ((), "1 rollout")):
+        status = replace(look.status, rollouts=rollouts, waiting=(waits,))
+        found = of_kind(diagnose(replace(look, status=status)), Kind.ROLLOUTS_OK)
+        assert found.what == f"{told}; buy waits for `canary start buy`"
 
 
 def test_the_kill_of_an_unknown_name_moves_nobody() -> None:
