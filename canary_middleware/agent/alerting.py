@@ -74,6 +74,13 @@ class Alerts:
         """Of the secret that is everybody's."""
         return None if self.secret is None else key_of(self.secret)
 
+    def named(self, hook: Webhook) -> str:
+        """Its host, and which one it is of several there: paths are secret."""
+        same = [one for one in self.hooks if one.host == hook.host]
+        if len(same) < 2 or hook not in same:
+            return hook.host
+        return f"{hook.host} ({same.index(hook) + 1} of {len(same)})"
+
     def key_for(self, hook: Webhook) -> bytes | None:
         """What a hook is signed with; a chat room cannot check the secret that others share."""
         if hook.secret is not None:
@@ -139,7 +146,7 @@ class Courier:
         self._clock = clock
         self._wall = wall
         self._chance = chance
-        self._whom = f"alerts to {hook.host}"
+        self._whom = f"alerts to {told.named(hook)}"
         self._troubles = Troubles()
         self._surprises = Surprises(clock)
         self._asking = Attempts(f"{self._whom}, store", self._troubles, count, clock)

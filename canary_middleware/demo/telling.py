@@ -59,7 +59,7 @@ def _touched(account: Account, display: Display) -> Iterator[str]:
             f"  {name:<16}{it.release.word:<12}"
             f"{it.saw:>8,}{it.twice:>12,}{it.pages:>12,}{it.rescued:>10,}"
         )
-    yield "  Rescued: sent to the dead new version, answered by the old one; few ever saw the new one."
+    yield "  Rescued: sent to the new version when it was dead, and answered by the old one."
     yield ""
 
 

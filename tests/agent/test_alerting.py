@@ -260,6 +260,17 @@ def test_a_receiver_is_given_the_time_that_it_asks_for(site: Site) -> None:
     assert len(site.other.got) == 2
 
 
+def test_several_webhooks_on_one_host_are_told_apart_without_their_paths() -> None:
+    one, other, alone = (
+        Webhook(url) for url in (URL, f"{URL}/other", "https://else.example.com/x")
+    )
+    told = Alerts((one, alone, other), secret=SECRET)
+    assert [told.named(hook) for hook in told.hooks] == [
+        "hooks.example.com (1 of 2)", "else.example.com", "hooks.example.com (2 of 2)",
+    ]  # fmt: skip
+    assert Alerts((one,)).named(one) == Alerts().named(one) == "hooks.example.com"
+
+
 def test_after_a_day_it_is_given_up_and_the_next_one_comes(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
