@@ -34,3 +34,16 @@ print(*sorted(name for name in sys.modules if name.startswith("canary_middleware
     parts = ("agent", "core.judge", "stores", "telemetry", "canary")
     unasked = [f"canary_middleware.{part}" for part in parts]
     assert [name for name in loaded if name.startswith(tuple(unasked))] == []
+
+
+def test_an_application_without_webhooks_loads_neither_http_nor_tls() -> None:
+    code = """
+import sys
+from canary_middleware import Canary, Rollout
+Canary(Rollout("checkout", stable="1", canary="2"), secret_keys=["k" * 32])
+print(*sorted(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    loaded = set(done.stdout.split())
+    assert "canary_middleware.agent.alerting" in loaded
+    assert not {"ssl", "http.client", "email", "email.parser"} & loaded

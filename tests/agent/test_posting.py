@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from canary_middleware.agent.posting import Poster, PostError, Reply
 from tests.support.receiver import Receiver
 from tests.support.servers import free_port
+from tests.support.tls import issue
 
 SOON, LONG = 0.4, 30.0
 """Limits in seconds: for what never answers, and for what would on a busy machine."""
@@ -82,3 +87,38 @@ def test_tls_is_checked(receiver: Receiver) -> None:
         Poster(2.0)(receiver.url("/s3cr3t").replace("http:", "https:"), b"", {}, 0)
     assert "s3cr3t" not in str(caught.value)
     assert receiver.messages == []
+
+
+def test_hints_before_the_answer_are_not_the_answer(receiver: Receiver) -> None:
+    receiver.mode, receiver.answer = "early", b'{"allow": true}'
+    assert post(receiver, read=100) == Reply(200, b'{"allow": true}')
+
+
+def test_a_receiver_that_takes_a_body_slowly_over_tls_ends_with_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time-out of a TLS socket is for each piece of what is sent, of which there are many."""
+    files = issue(tmp_path, "hooks", "localhost")
+    monkeypatch.setenv("SSL_CERT_FILE", str(files.authority))
+    body, taken = b"x" * 2**25, 0
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(files.certificate, files.key)
+
+        def take() -> None:
+            nonlocal taken
+            try:
+                with context.wrap_socket(listening.accept()[0], server_side=True) as wire:
+                    while got := len(wire.recv(65_536)):
+                        taken += got
+                        time.sleep(0.01)  # seconds for all of it
+            except OSError:
+                return
+
+        taking = threading.Thread(target=take, daemon=True)
+        taking.start()
+        with pytest.raises(PostError, match=r"no answer within 0\.4 s"):
+            Poster(SOON)(f"https://localhost:{listening.getsockname()[1]}/hook", body, {}, 0)
+        taking.join(LONG)
+    assert taken < len(body)

@@ -36,7 +36,7 @@ class Receiver:
 
     Attributes:
         mode: ``"ok"``, ``"hang"``, ``"drip"`` (a byte now and then), ``"close"`` (without an
-            answer), ``"redirect"`` (to itself), or a status.
+            answer), ``"redirect"`` (to itself), ``"early"`` (after hints), or a status.
         answer: the body of 200.
         messages: in the order of their arrival.
     """
@@ -104,7 +104,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(mode)
 
     def _answer(self, mode: str | int) -> None:
-        status = {"ok": 200, "redirect": 307}.get(str(mode)) or int(mode)
+        if mode == "early":
+            self.wfile.write(
+                b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"
+            )
+        status = {"ok": 200, "early": 200, "redirect": 307}.get(str(mode)) or int(mode)
         self.send_response(status)
         for name, value in self.receiver.headers.items():
             self.send_header(name, value)
