@@ -129,7 +129,7 @@ def read(status: int, data: bytes) -> Answer:
     if not 200 <= status < 300:
         return Answer(None, f"it answered {status}")
     try:
-        given = parse(data, LARGEST, "its answer").value
+        given = parse(data, LARGEST, "its answer", once=True).value
     except StoreCorruptError as error:
         return Answer(None, _line(str(error)))
     allow = given.get("allow") if isinstance(given, dict) else None

@@ -84,8 +84,14 @@ class Place:
         return Place(f"{self.path}.{name[:80]}", value)
 
 
-def parse(data: bytes, limit: int, name: str) -> Place:
+def parse(data: bytes, limit: int, name: str, *, once: bool = False) -> Place:
     """JSON text as a :class:`Place`.
+
+    Args:
+        data: UTF-8.
+        limit: bytes.
+        name: of the whole, for refusals.
+        once: refuse a member that is there twice, of which JSON's last one counts otherwise.
 
     Raises:
         StoreCorruptError: longer than ``limit`` bytes, no UTF-8, no JSON, NaN or infinite, or
@@ -95,7 +101,12 @@ def parse(data: bytes, limit: int, name: str) -> Place:
     if len(data) > limit:
         root.refuse(f"takes {len(data)} bytes of at most {limit}")
     try:
-        found = json.loads(data.decode(), parse_constant=_no_number, parse_float=_finite)
+        found = json.loads(
+            data.decode(),
+            parse_constant=_no_number,
+            parse_float=_finite,
+            object_pairs_hook=_once if once else None,
+        )
     except (ValueError, RecursionError) as error:
         raise StoreCorruptError(f"{name} is not JSON: {str(error)[:200]}") from error
     return Place(name, found)
@@ -109,3 +120,10 @@ def _finite(word: str) -> float:
     # What would be read as infinite could never be written again.
     number = float(word)
     return number if math.isfinite(number) else _no_number(word)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a member is there twice")
+    return found

@@ -239,8 +239,12 @@ def test_only_a_plain_yes_is_one(status: int, data: bytes, answer: Answer) -> No
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"yes", b"\xff", b"[" * 9_999, b'{"allow":true}' + b" " * 17_000]
-)
+    "data",
+    [
+        b"", b"yes", b"\xff", b"[" * 9_999, b'{"allow":true}' + b" " * 17_000,
+        b'{"allow": false, "allow": true}',
+    ],
+)  # fmt: skip
 def test_what_is_no_json_is_no_answer(data: bytes) -> None:
     found = gate.read(200, data)
     assert found.allowed is None
