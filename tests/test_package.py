@@ -47,3 +47,15 @@ print(*sorted(sys.modules))
     loaded = set(done.stdout.split())
     assert "canary_middleware.agent.alerting" in loaded
     assert not {"ssl", "http.client", "email", "email.parser"} & loaded
+
+
+def test_the_command_line_brings_nothing_of_what_serves_requests() -> None:
+    """A third of what `canary kill` took to begin was agent and engine."""
+    code = "import sys, canary_middleware.cli; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    loaded = done.stdout.split()
+    assert "canary_middleware.config.loading" in loaded
+    parts = ("agent", "engine", "canary", "telemetry", "targets", "upstream", "panel.app")
+    unasked = tuple(f"canary_middleware.{part}" for part in parts)
+    found = [name for name in loaded if name.startswith(unasked)]
+    assert found == []

@@ -6,19 +6,20 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from canary_middleware import verbs
-from canary_middleware.agent.alerting import Alerts
-from canary_middleware.agent.posting import PostError
 from canary_middleware.cli.connection import Connection, connected
 from canary_middleware.cli.failing import REFUSED
 from canary_middleware.cli.show import Row, print_json, print_table, say
 from canary_middleware.core.alerts import BODIES, Event, event, trial
 from canary_middleware.core.webhook import Webhook, alert_problems, signed
 from canary_middleware.errors import ConfigurationError, Problem
+
+if TYPE_CHECKING:
+    from canary_middleware.agent.alerting import Alerts
 
 _HINT: Final = '[[alerts]] with url = "https://...", or CANARY_ALERTS; hooks in code are not seen'
 
@@ -86,11 +87,16 @@ def _declared(connection: Connection) -> tuple[Alerts, Event]:
     if problems:
         raise ConfigurationError(problems)
     namespace = connection.name or settings.settings.get("namespace") or "canary"
+    # What sends is part of the agent, which no other verb needs.
+    from canary_middleware.agent.alerting import Alerts
+
     line = trial(verbs.whoami(), round(time.time(), 3))
     return Alerts(hooks, secret), event(namespace, line, line.why, None)
 
 
 def _try(hook: Webhook, alerts: Alerts, told: Event) -> Tried:
+    from canary_middleware.agent.posting import PostError
+
     body = BODIES[hook.format](told)
     head = signed(alerts.key_for(hook), told.id, int(time.time()), body)
     before = time.monotonic()

@@ -18,13 +18,14 @@ from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from types import CellType, FunctionType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from canary_middleware.canary import Canary
 from canary_middleware.core.codec import printable
 from canary_middleware.doctor.application import CANARY, TRACING, Mounted
 from canary_middleware.errors import ConfigurationError
-from canary_middleware.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from canary_middleware.canary import Canary
 
 PATIENCE: Final = 20.0
 """Seconds in which an application has to be imported."""
@@ -82,6 +83,8 @@ def _said(error: BaseException) -> str:
 
 def look(name: str, app: Any) -> Mounted:
     """What is to be seen of a loaded application, from the outside inwards."""
+    from canary_middleware.telemetry import Telemetry
+
     layers = list(_layers(app))
     names = tuple(kind for _, kind, _ in layers)
     unseen = tuple(kind for layer, kind, _ in layers if _opaque(layer))
@@ -148,6 +151,9 @@ def _opaque(layer: Any) -> bool:
 
 
 def _canary(layers: list[Layer]) -> tuple[Canary | None, Any]:
+    # Here, and not where the question is only put: the command line needs nothing of it.
+    from canary_middleware.canary import Canary
+
     for layer, kind, arguments in layers:
         if kind == CANARY:
             held = arguments or _attributes(layer)

@@ -17,7 +17,15 @@ from canary_middleware.config import Configuration
 from canary_middleware.core.cookie import CookieFormat
 from canary_middleware.core.duration import parse_duration
 from canary_middleware.core.model import Cohort
-from canary_middleware.core.override import HEADER, KIND, LONGEST, PARAMETER, Override, mint
+from canary_middleware.core.override import (
+    HEADER,
+    KIND,
+    LONGEST,
+    PARAMETER,
+    Override,
+    cookie_names,
+    mint,
+)
 from canary_middleware.core.state import EVERYTHING, Phase
 from canary_middleware.core.token import TokenCodec
 from canary_middleware.core.validate import (
@@ -27,7 +35,6 @@ from canary_middleware.core.validate import (
     namespace_problems,
     secure_problems,
 )
-from canary_middleware.engine.overrides import cookie_names
 from canary_middleware.errors import (
     ConfigurationError,
     MissingExtraError,

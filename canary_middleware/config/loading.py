@@ -10,14 +10,16 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from canary_middleware.canary import Canary
 from canary_middleware.config.kinds import SETTINGS
 from canary_middleware.config.reader import Key, Reader, address, file_of
 from canary_middleware.core.model import Rollout
-from canary_middleware.engine.engine import Identify
 from canary_middleware.errors import ConfigurationError, Problem
+
+if TYPE_CHECKING:
+    from canary_middleware.canary import Canary
+    from canary_middleware.engine.engine import Identify
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,9 @@ def canary_from(
     Raises:
         ConfigurationError: every mistake at once, of the file, of variables and of the whole.
     """
+    # The command line reads the file, too, and needs nothing of what serves requests.
+    from canary_middleware.canary import Canary
+
     found = load(path, environ)
     arguments = {**found.settings, **overrides}
     try:

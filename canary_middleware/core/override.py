@@ -10,6 +10,7 @@ import re
 from base64 import urlsafe_b64decode
 from typing import Final, NamedTuple
 
+from canary_middleware.core.cookie import CookieFormat
 from canary_middleware.core.model import Cohort
 from canary_middleware.core.token import TokenCodec, urlsafe
 from canary_middleware.errors import TokenError
@@ -127,3 +128,9 @@ def _release(label: str) -> str:
         return urlsafe_b64decode(label + "=" * (-len(label) % 4)).decode("ascii")
     except ValueError:  # also what UnicodeDecodeError and binascii.Error are
         raise TokenError("malformed") from None
+
+
+def cookie_names(cookie: CookieFormat) -> tuple[str, ...]:
+    """Names of the cookie that carries tokens, by the visitor cookie's; the one to write first."""
+    names = (name.decode("ascii").removesuffix("=") for name in cookie.names)
+    return tuple(name.replace("canary-", COOKIE, 1) for name in names)

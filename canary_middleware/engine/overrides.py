@@ -9,14 +9,7 @@ from functools import lru_cache, partial
 from typing import Any, Final
 
 from canary_middleware.core.cookie import CookieFormat
-from canary_middleware.core.override import (
-    COOKIE,
-    KIND,
-    PARAMETER,
-    Override,
-    check,
-    parse,
-)
+from canary_middleware.core.override import KIND, PARAMETER, Override, check, cookie_names, parse
 from canary_middleware.core.stripping import (
     without_cookie,
     without_parameter,
@@ -236,9 +229,3 @@ def _raw_uris(environ: Environ) -> Environ:
     """What servers give beside PEP 3333, in which the query stands once more."""
     given = {name: environ[name] for name in _RAW_URIS if name in environ}
     return {name: without_parameter_in(uri, PARAMETER) for name, uri in given.items()}
-
-
-def cookie_names(cookie: CookieFormat) -> tuple[str, ...]:
-    """Names of the cookie that carries tokens, by the visitor cookie's; the one to write first."""
-    names = (name.decode("ascii").removesuffix("=") for name in cookie.names)
-    return tuple(name.replace("canary-", COOKIE, 1) for name in names)

@@ -9,9 +9,9 @@ import pytest
 
 from canary_middleware.core.cookie import CookieFormat, Secure
 from canary_middleware.core.model import Cohort
-from canary_middleware.core.override import KIND, WAYS, Override, mint
+from canary_middleware.core.override import KIND, WAYS, Override, cookie_names, mint
 from canary_middleware.core.token import TokenCodec
-from canary_middleware.engine.overrides import CACHE_SIZE, MOST, Given, Overrides, cookie_names
+from canary_middleware.engine.overrides import CACHE_SIZE, MOST, Given, Overrides
 from canary_middleware.engine.recorder import Recorder
 from tests.scenarios.asgi_driver import http_scope
 from tests.scenarios.words import Ask
