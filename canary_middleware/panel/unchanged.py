@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from canary_middleware.core.records import Audit, ProcessReport
@@ -11,9 +12,10 @@ from canary_middleware.overview.wording import shown
 from canary_middleware.stores import Loaded, StateStore, Subscription
 from canary_middleware.stores.protocol import Key
 
-_LINES: Final = 20
-_SILENT: Final = Verb.BASELINE.value
-"""What the controller learns by itself; nobody decides otherwise for it."""
+_LINES: Final = (20, 1_000)
+"""How many are read: all that history keeps, where more than a few came since."""
+_SILENT: Final = frozenset({Verb.BASELINE.value, Verb.NOTE.value})
+"""What the controller learns or says by itself; nobody decides otherwise for it."""
 
 
 class OutdatedError(VerbRefusedError):
@@ -48,11 +50,19 @@ class Unchanged:
         if (expected[1] if expected else 0) < self._seen:
             raise self._outdated("the state is another one now")
         for scope in dict.fromkeys((self._scope, EVERYTHING)):
-            for line in self._store.history(scope, _LINES):
-                if line.revision > self._seen and line.action != _SILENT:
+            for line in self._since(scope):
+                if not _moves_nobody(line):
                     who = f"{shown(line.by)} did `{shown(line.action)}` meanwhile"
                     raise self._outdated(f"{who} ({shown(line.new)})")
         return self._store.swap(expected, new, audit, clears=clears)
+
+    def _since(self, scope: str) -> Iterator[Audit]:
+        lines: list[Audit] = []
+        for size in _LINES:
+            lines = self._store.history(scope, size)
+            if len(lines) < size or lines[-1].revision <= self._seen:
+                break
+        return (line for line in lines if line.revision > self._seen)
 
     def _outdated(self, message: str) -> OutdatedError:
         everything = self._scope == EVERYTHING
@@ -95,3 +105,9 @@ class Unchanged:
     def close(self) -> None:
         """See :class:`StateStore`."""
         self._store.close()
+
+
+def _moves_nobody(line: Audit) -> bool:
+    """A note, a baseline, or a release that is held as before, for another reason."""
+    held = line.action == Verb.HOLD.value and line.old.partition(",")[0] == line.new
+    return held or line.action in _SILENT

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from canary_middleware import verbs
 from canary_middleware.core.drill import Fault
 from canary_middleware.core.records import ProcessReport
+from canary_middleware.core.state import Verb
+from canary_middleware.core.transitions import Command
 from canary_middleware.errors import (
     CanaryError,
     NotPersistedError,
@@ -224,6 +226,36 @@ def test_is_refused_after_somebody_else_has_changed_the_rollout(store: StateStor
     assert now is not None
     assert now.revision == seen.revision + 1
     done(store, "weight", values={"weight": "50%", "if_revision": now.revision})
+
+
+def by_controller(store: StateStore, verb: Verb, why: str) -> None:
+    before = store.load().document
+    assert before is not None
+    entry = before.rollouts[NAME].entries[before.rollouts[NAME].current or ""]
+    command = Command(verb, NAME, why, release=entry.release, step=entry.step, stopped="gate")
+    assert verbs.move(store, before, command, by="agent", evidence={}, now=1.0) is not None
+
+
+def test_minds_nothing_that_moves_nobody_however_often_it_is_said(store: StateStore) -> None:
+    stages.ramping(store, NAME)
+    by_controller(store, Verb.HOLD, "its gate has not answered")
+    seen = verbs.status(store).document
+    assert seen is not None
+    for number in range(30):
+        by_controller(store, Verb.HOLD, f"its gate: freeze {number}")
+        by_controller(store, Verb.NOTE, f"would have been held {number}")
+    done(store, "pause", values={"if_revision": seen.revision})
+
+
+def test_minds_what_happened_before_much_that_moves_nobody(store: StateStore) -> None:
+    stages.ramping(store, NAME)
+    seen = verbs.status(store).document
+    assert seen is not None
+    by_controller(store, Verb.HOLD, "its gate has not answered")
+    for number in range(30):
+        by_controller(store, Verb.NOTE, f"would have been held {number}")
+    with pytest.raises(OutdatedError, match="agent did `hold` meanwhile"):
+        done(store, "pause", values={"if_revision": seen.revision})
 
 
 def test_minds_no_change_of_another_rollout(store: StateStore) -> None:
