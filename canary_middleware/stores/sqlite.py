@@ -189,8 +189,9 @@ class SqliteStore(
 
     def _reports(self, life: float) -> list[ProcessReport]:
         question = (
-            "SELECT heard, report FROM processes WHERE namespace = ? AND heard > ?"
-            " AND typeof(report) = 'blob' AND length(report) <= ? LIMIT 5000"
+            "SELECT heard, report FROM (SELECT id, heard, report FROM processes"
+            " WHERE namespace = ? AND heard > ? AND typeof(report) = 'blob' AND length(report) <= ?"
+            " ORDER BY heard DESC LIMIT 5000) ORDER BY id"
         )
         found = []
         oldest = self._wall() - life

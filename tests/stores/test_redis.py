@@ -14,7 +14,13 @@ import pytest
 import redis
 
 from canary_middleware import verbs
-from canary_middleware.core.codec import MAX_BYTES, MAX_REVISION, encode_audit, encode_body
+from canary_middleware.core.codec import (
+    MAX_BYTES,
+    MAX_REVISION,
+    encode_audit,
+    encode_body,
+    encode_report,
+)
 from canary_middleware.core.records import Audit, ProcessReport
 from canary_middleware.core.state import EVERYTHING, Document, Plan, Verb
 from canary_middleware.core.transitions import Command, apply
@@ -229,6 +235,18 @@ def test_silent_processes_are_forgotten_and_pruned(shop: Shop) -> None:
     shop.store.report(ProcessReport("new", "h", 1, "asgi", 2, None))
     assert [report.id for report in shop.store.lately()] == ["new"]
     assert shop.client.hkeys(shop.processes) == [b"new"]
+
+
+def test_of_too_many_silent_processes_the_newest_count(shop: Shop) -> None:
+    """A fleet that dies and comes back all the time leaves thousands in an hour."""
+    gone = encode_report(ProcessReport("gone", "h", 1, "asgi", 1, None))
+    ids = [f"gone{number}" for number in range(5_100)]
+    shop.client.hset(shop.processes, mapping=dict.fromkeys(ids, gone))
+    shop.client.zadd(shop.heard, dict.fromkeys(ids, time.time() - 60))
+    shop.store.report(ProcessReport("living", "h", 1, "asgi", 1, None))
+    found = shop.store.lately()
+    assert (len(found), found[-1].id) == (5_000, "living")
+    assert [one.id for one in shop.store.processes()] == ["living"]
 
 
 def test_history_keeps_a_thousand_lines(shop: Shop) -> None:

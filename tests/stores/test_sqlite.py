@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from canary_middleware.core.codec import MAX_BYTES, encode
+from canary_middleware.core.codec import MAX_BYTES, encode, encode_report
 from canary_middleware.core.records import ProcessReport
 from canary_middleware.core.state import EVERYTHING
 from canary_middleware.core.transitions import strike
@@ -274,6 +276,19 @@ def test_silent_processes_and_expired_claims_go_by_and_by(shop: Shop) -> None:
     shop.clock.now += REPORT_LIFE + 1
     assert (shop.store.processes(), [one.id for one in shop.store.lately()]) == ([], ["p2"])
     assert shop.count("processes") == 1
+
+
+def test_of_too_many_silent_processes_the_newest_count(shop: Shop) -> None:
+    shop.store.report(ProcessReport("living", "h", 1, "asgi", 1, None))
+    gone, heard = encode_report(ProcessReport("gone", "h", 1, "asgi", 1, None)), shop.clock.now - 60
+    with closing(sqlite3.connect(shop.path)) as connection, connection:
+        connection.executemany(
+            "INSERT INTO processes VALUES ('shop', ?, ?, ?)",
+            [(f"gone{number}", heard, gone) for number in range(5_100)],
+        )
+    found = shop.store.lately()
+    assert (len(found), found[-1].id) == (5_000, "living")
+    assert [one.id for one in shop.store.processes()] == ["living"]
 
 
 def test_a_clock_that_was_set_back_holds_no_lease(shop: Shop) -> None:

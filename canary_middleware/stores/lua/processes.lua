@@ -1,6 +1,8 @@
 -- KEYS: 1 reports by process id, 2 when each was last heard. ARGV: life in seconds, then for a
--- report the process id and its text; what is older than the life is forgotten then. The clock is the store's, so that processes need none.
--- A report that is longer than any of ours is left out, and so is what would be too much to answer.
+-- report the process id and its text; what is older than the life is forgotten then. The clock is
+-- the store's, so that processes need none. A report that is longer than any of ours is left out.
+-- Of what would be too much to answer the newest counts: a fleet that dies and comes back all the
+-- time leaves thousands behind. Oldest first.
 -- Returns {time, report, time, report, ...} of those who were heard within it.
 local MAX_REPORT, MAX_ANSWER = 262144, 16777216
 local time = redis.call('TIME')
@@ -22,18 +24,22 @@ if ARGV[2] then
   redis.call('EXPIRE', KEYS[2], ARGV[1] + 60)
   return {}
 end
-local alive, size = {}, 0
+local found, size = {}, 0
 local since = '(' .. (now - ARGV[1])
-local heard = redis.call('ZRANGEBYSCORE', KEYS[2], since, '+inf', 'WITHSCORES', 'LIMIT', 0, 5000)
+local heard = redis.call('ZREVRANGEBYSCORE', KEYS[2], '+inf', since, 'WITHSCORES', 'LIMIT', 0, 5000)
 for i = 1, #heard, 2 do
   local length = redis.call('HSTRLEN', KEYS[1], heard[i])
   if length <= MAX_REPORT and size + length <= MAX_ANSWER then
     local report = redis.call('HGET', KEYS[1], heard[i])
     if report then
       size = size + length
-      alive[#alive + 1] = heard[i + 1]
-      alive[#alive + 1] = report
+      found[#found + 1] = {heard[i + 1], report}
     end
   end
+end
+local alive = {}
+for i = #found, 1, -1 do
+  alive[#alive + 1] = found[i][1]
+  alive[#alive + 1] = found[i][2]
 end
 return alive
