@@ -151,8 +151,8 @@ class Chores:
         """Report at once, in the thread of whoever asks: no other one may ever have a turn."""
         try:
             self._store.report(self._report())
-        except StoreError as error:
-            logger.debug("not introduced: %s", error)
+        except Exception as error:  # of anybody's own store; it is the first request that waits
+            logger.debug("not introduced: %s", error, exc_info=error)
 
     def read_disk(self) -> None:
         """Begin with what an earlier process left behind."""

@@ -377,6 +377,17 @@ def test_it_introduces_itself_in_the_thread_that_asks(world: World) -> None:
     chores.introduce()
 
 
+class Foreign(Troubled):
+    """A store of somebody's own, whose errors are not ours."""
+
+    def report(self, report: ProcessReport) -> None:
+        raise ConnectionError(f"no report of {report.id}")
+
+
+def test_a_store_of_somebodys_own_that_fails_keeps_no_request_from_being_served() -> None:
+    World(store=Foreign()).chores().introduce()
+
+
 class Slow(Troubled):
     """A store that takes two seconds for each look."""
 
