@@ -12,9 +12,8 @@ from starlette.requests import Request
 from canary_middleware.errors import CanaryError, Problem
 from canary_middleware.overview.wording import shown
 from canary_middleware.panel.action import BadInputError
+from canary_middleware.panel.bodies import LARGEST
 
-LARGEST: Final = 64 * 1024
-"""Bytes."""
 _DIGITS: Final = 16
 JSON: Final = "application/json"
 
