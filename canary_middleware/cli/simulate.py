@@ -167,7 +167,7 @@ def _notes(plan: Plan, bake: int) -> Iterator[str]:
         yield f"nothing moves this ramp but people: simulated with {format_duration(bake)} per step"
     if any(plan.course.approvals):
         yield "approvals are given at once"
-    if plan.course.asks:
+    if plan.course.gate:
         yield "its webhook gate agrees at once"
     if plan.course.observe:
         yield "it only observes: what it would do is simulated as done"

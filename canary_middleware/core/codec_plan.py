@@ -99,11 +99,11 @@ def _precaution(place: Place) -> Precaution | None:
 
 
 def _course(place: Place) -> Course:
-    asked = any(name == "asks" for name, _ in place.items())
+    gated = any(name == "gate" for name, _ in place.items())
     fields = place.fields(
         "bakes", "samples", "approvals", "max_age", "max_visitors", "max_requests", "on_breach",
         "on_inconclusive", "on_no_traffic", "patience", "observe", "alpha", "horizon", "timeout",
-        *(["asks"] if asked else []),
+        *(["gate"] if gated else []),
     )  # fmt: skip
     return Course(
         bakes=tuple(at.integer(0, LONGEST) for at in fields["bakes"].elements()),
@@ -120,7 +120,7 @@ def _course(place: Place) -> Course:
         alpha=_alpha(fields["alpha"]),
         horizon=fields["horizon"].integer(1, LONGEST),
         timeout=fields["timeout"].seconds(),
-        asks=_address(fields["asks"]) if asked else "",
+        gate=_address(fields["gate"]) if gated else "",
     )
 
 

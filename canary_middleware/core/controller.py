@@ -110,7 +110,7 @@ def asks(situation: Situation) -> Move | None:
     entry = situation.entry
     if not _gated(entry) or waiver(entry.step) in entry.waived:
         return None
-    course = replace(entry.plan.course, asks="")
+    course = replace(entry.plan.course, gate="")
     ungated = replace(entry, plan=replace(entry.plan, course=course))
     move = decide(replace(situation, entry=ungated))
     return move if move is not None and move.verb in (Verb.ADVANCE, Verb.PROMOTE) else None
@@ -222,8 +222,8 @@ def _missing(at: Situation, verdict: Verdict) -> str:
     """What stands between here and everybody; nothing where the next step is not everybody."""
     entry, plan = at.entry, at.entry.plan
     last = entry.step + 1 == len(plan.steps)
-    gated = not last and plan.course.gate(entry.step + 1)
-    if not (last or plan.steps[entry.step + 1] == FULL) or (gated and not entry.weight):
+    awaits = not last and plan.course.approval(entry.step + 1)
+    if not (last or plan.steps[entry.step + 1] == FULL) or (awaits and not entry.weight):
         return ""
     if _skewed(verdict):
         return "the versions did not get the shares that were drawn (sample-ratio mismatch)"
@@ -255,7 +255,7 @@ def _give_up(at: Situation, policy: str, words: str, setting: str) -> Move | Non
 
 def _gated(entry: Entry) -> bool:
     """Observe mode asks nobody: nothing follows from the answer."""
-    return bool(entry.plan.course.asks) and not entry.plan.course.observe
+    return bool(entry.plan.course.gate) and not entry.plan.course.observe
 
 
 def _up(at: Situation, because: str) -> Move | None:
@@ -265,7 +265,7 @@ def _up(at: Situation, because: str) -> Move | None:
     # An approval is a person's, and asked for in place of the gate's.
     if not _gated(entry) or move.verb is Verb.AWAIT:
         return move
-    host = shown(entry.plan.course.asks)
+    host = shown(entry.plan.course.gate)
     if waiver(entry.step) in entry.waived:
         return replace(move, why=f"{move.why}, past its gate {host} as a person said")
     if at.gate is None:
@@ -290,7 +290,7 @@ def _upward(at: Situation, because: str) -> Move:
     measured = f", {at.sampled:,} canary visitors measured" if _drawn(at) else ""
     done = f"{held}{measured}, {because}"
     proven = _proven(at) if plan.steps[to] == FULL else ""
-    if plan.course.gate(to):
+    if plan.course.approval(to):
         why = f"{done}; {target} needs `canary approve`"
         return Move(Verb.AWAIT, why, f"await approval of {target}", step=step, proven=proven)
     why = f"{done}; on to {target}"

@@ -171,7 +171,7 @@ _PARTS: Final[Mapping[str, Callable[[str, Any, Any], Iterator[Difference]]]] = {
     "course": _course,
     "precaution": _precaution,
 }
-_NAMES: Final = {"bakes": "bake", "approvals": "approval before step", "asks": "gate"}
+_NAMES: Final = {"bakes": "bake", "approvals": "approval before step"}
 
 
 def _seconds(value: float) -> str:
@@ -198,7 +198,7 @@ _UNITS: Final[Mapping[str, Callable[[Any], str]]] = {
     ),
     **dict.fromkeys(("timeout", "p99", "stall", "window"), _seconds),
     "alpha": lambda alpha: format_weight(round(alpha * FULL)),
-    "asks": _gate,
+    "gate": _gate,
 }
 
 

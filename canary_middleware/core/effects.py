@@ -111,10 +111,11 @@ def _resume(entry: Entry, command: Command, at: At) -> Entry:
         last = format_weight(entry.plan.steps[-1])
         over = f"its weight {format_weight(entry.weight)} is above the last step, {last}"
         raise refused(command, over, f"go back to `canary weight {NAME} {last}`, or {END}")
-    gates = [at for at in range(entry.reached + 1, step + 1) if entry.plan.course.gate(at)]
-    if gates and not command.skip_approval:
-        gate = format_weight(entry.plan.steps[gates[0]])
-        raise refused(command, f"nobody has approved {gate}, which it would skip", GATED)
+    between = range(entry.reached + 1, step + 1)
+    missing = [at for at in between if entry.plan.course.approval(at)]
+    if missing and not command.skip_approval:
+        first = format_weight(entry.plan.steps[missing[0]])
+        raise refused(command, f"nobody has approved {first}, which it would skip", GATED)
     entry = replace(entry, weight=entry.plan.steps[step], step=step, noted="")
     if entry.stopped == BREACH:
         # The old evidence would stop it again at once; who goes on has seen it.
@@ -141,7 +142,7 @@ def _next(entry: Entry, command: Command) -> int:
 
 def _advance(entry: Entry, command: Command, at: At) -> Entry:
     step = _next(entry, command)
-    if entry.plan.course.gate(step):
+    if entry.plan.course.approval(step):
         gate = format_weight(entry.plan.steps[step])
         raise refused(command, f"nobody has approved {gate}", "a person must, once it awaits that")
     weight = entry.plan.steps[step]

@@ -95,7 +95,7 @@ def question(rollout: str, entry: Entry) -> Question:
         before=entry.weight,
         after=FULL if promotes else steps[to],
         promotes=promotes,
-        url=entry.plan.course.asks,
+        url=entry.plan.course.gate,
     )
 
 
@@ -162,7 +162,7 @@ def shown(url: str) -> str:
 
 def held(entry: Entry, answer: Answer) -> str:
     """Why a release does not go on, in words that stay as long as nothing else is so."""
-    host = shown(entry.plan.course.asks)
+    host = shown(entry.plan.course.gate)
     past = "asked again until it agrees; `canary resume` goes past it"
     if answer.allowed is None:
         return f"held, as its gate {host} has not answered: {answer.reason}; {past}"

@@ -140,7 +140,7 @@ class Course:
         horizon: seconds after a visitor's entry within which business events count; what was
             declared, or a quarter of the shortest bake where that is less.
         timeout: seconds without the start of an answer that are a failure.
-        asks: address of the webhook that must agree before each step; ``""`` for none.
+        gate: address of the webhook that must agree before each step; ``""`` for none.
     """
 
     bakes: tuple[int, ...] = ()
@@ -157,14 +157,14 @@ class Course:
     alpha: float = 0.01
     horizon: int = 900
     timeout: float = 30.0
-    asks: str = ""
+    gate: str = ""
 
     @property
     def automatic(self) -> bool:
         """Whether the controller moves it."""
         return bool(self.bakes)
 
-    def gate(self, step: int) -> bool:
+    def approval(self, step: int) -> bool:
         """Whether a person must agree before this step is entered."""
         return self.automatic and self.approvals[step]
 
@@ -193,5 +193,5 @@ class Course:
             # Most of a session has to fit into a step, or nobody ever matures (STATS 4.2).
             horizon=max(1, min([longest, *(bake // 4 for bake in bakes)])),
             timeout=float(parse_duration(timeout)),
-            asks=ramp.gate or "",
+            gate=ramp.gate or "",
         )

@@ -146,9 +146,9 @@ class Plan:
     def plain(self) -> dict[str, Any]:
         """As JSON has it."""
         plain = asdict(self)
-        if not self.course.asks:
+        if not self.course.gate:
             # Plans without it are as old as the others: their digests must stay what they were.
-            del plain["course"]["asks"]
+            del plain["course"]["gate"]
         return {**plain, "policy": self.policy.value, "affinity": self.affinity.value}
 
     @property

@@ -217,7 +217,7 @@ def bake(entry: Entry, now: float) -> Bake | None:
         needed=course.bakes[step] if step < len(course.bakes) else 0,
         then="" if last else format_weight(plan.steps[step + 1]),
         approval=not last and step + 1 < len(course.approvals) and course.approvals[step + 1],
-        gate=gate_host(course.asks) if course.asks else "",
+        gate=gate_host(course.gate) if course.gate else "",
     )
 
 

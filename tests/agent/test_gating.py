@@ -177,7 +177,7 @@ def test_what_nobody_asks_any_more_is_forgotten(ask: Asker) -> None:
 def test_a_real_gate_that_hangs_is_waited_for_beside_the_one_who_asks() -> None:
     with Receiver("hang") as other:
         gating = Gating("shop", KEY, Poster(60.0))
-        course = replace(gated().plan.course, asks=other.url())
+        course = replace(gated().plan.course, gate=other.url())
         found = gated(plan=replace(gated().plan, course=course))
         before = time.monotonic()
         assert gating.answer("checkout", found, "because", dict) is None
@@ -191,7 +191,7 @@ def test_a_real_gate_that_hangs_is_waited_for_beside_the_one_who_asks() -> None:
 
 # --- the leader ---------------------------------------------------------------------------------
 
-GATED = replace(PLAN, course=replace(PLAN.course, asks=URL))
+GATED = replace(PLAN, course=replace(PLAN.course, gate=URL))
 
 
 class Site:

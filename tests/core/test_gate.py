@@ -24,7 +24,7 @@ from canary_middleware.overview.scene import bake
 from tests.core.test_controller import PLAN, PROVEN, WORSE, at, course, entry
 
 URL = "https://gate.example.com/ask"
-GATED = course(asks=URL)
+GATED = course(gate=URL)
 FROZEN = Answer(False, "change freeze")
 SILENT = Answer(None, "no answer within 10 s")
 
@@ -104,7 +104,7 @@ def test_the_longest_words_are_kept_whole_and_written_once() -> None:
     """A reason of history has 500 characters: what is cut there would differ for ever."""
     url = f"https://{'a' * 240}.example.com/"
     refused = gate.read(200, json.dumps({"allow": False, "reason": "x" * 999}).encode())
-    plan = course(asks=url)
+    plan = course(gate=url)
     found = moved(at(gated(plan=plan), gate=refused))
     assert printable(found.why) == found.why
     stopped = after(gated(plan=plan), found)
@@ -129,7 +129,7 @@ def test_what_protects_people_asks_nobody(answer: Answer | None) -> None:
     for before in (gated(), held()):
         assert moved(at(before, gate=answer, verdict=WORSE)).verb is Verb.ROLLBACK
         assert moved(at(before, gate=answer, ceiling="5xx")).verb is Verb.PRECAUTION
-    rash = gated(plan=course(asks=URL, on_inconclusive="rollback"))
+    rash = gated(plan=course(gate=URL, on_inconclusive="rollback"))
     late = at(rash, gate=answer, elapsed=1e6, sampled=3)
     assert moved(late).verb is Verb.ROLLBACK
 
@@ -141,7 +141,7 @@ def test_an_approval_is_a_persons_and_the_gate_is_not_asked() -> None:
 
 
 def test_observe_mode_asks_nobody() -> None:
-    before = gated(plan=course(asks=URL, observe=True))
+    before = gated(plan=course(gate=URL, observe=True))
     assert not asks(at(before))
     assert moved(at(before)).verb is Verb.NOTE
 
@@ -266,7 +266,7 @@ ROLLOUT = Rollout("checkout", stable="1.4.2", canary="1.5.0", owner="me", ramp=R
 def test_a_plan_without_a_gate_is_what_it_was_before_there_were_gates() -> None:
     plan = Plan.from_rollout(ROLLOUT)
     assert plan.digest == "56a1d9e4230cbf95"
-    assert "asks" not in plan.plain()["course"]
+    assert "gate" not in plan.plain()["course"]
 
 
 def test_a_gate_is_in_the_plan_and_comes_back() -> None:
@@ -281,7 +281,7 @@ def test_a_gate_that_is_no_address_is_refused_wherever_it_comes_from() -> None:
     assert "rollout 'checkout', ramp, gate" in {one.place for one in problems}
     by_hand = rollout_problems([replace(ROLLOUT, ramp=Ramp("1%", gate=URL))])
     assert ["has no meaning" in one.message for one in by_hand] == [True]
-    entries = {"1.5.0": gated(plan=course(asks="file:///x"))}
+    entries = {"1.5.0": gated(plan=course(gate="file:///x"))}
     spoiled = Document("ab", 1, rollouts={"checkout": RolloutState("1.5.0", entries)})
     with pytest.raises(StoreCorruptError, match="neither http nor https"):
         decode(encode(spoiled))

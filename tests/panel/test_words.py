@@ -96,7 +96,7 @@ def test_a_promotion_that_is_to_come_does_not_read_as_done(store: StateStore) ->
 
 
 def test_a_gate_that_must_agree_is_named(store: StateStore) -> None:
-    course = replace(PLAN.course, asks="https://gate.example/ask")
+    course = replace(PLAN.course, gate="https://gate.example/ask")
     verbs.start(store, NAME, by=BY, plan=replace(PLAN, course=course))
     found = seen(store)
     assert "its gate gate.example agrees" in following(found.views[NAME], found.at).when
