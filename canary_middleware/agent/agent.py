@@ -283,5 +283,6 @@ class _Life:
         until = time.monotonic() + STOP_WITHIN
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
+        self.chores.end()
         for courier in self._couriers:
             courier.end()

@@ -100,6 +100,7 @@ class Chores:
         self._asked = Event()
         self._longest = 0.0
         self.online = Event()
+        self._ended = Event()
         self.stopping = Event()
         self.first_look = Event()
 
@@ -112,6 +113,10 @@ class Chores:
         self.stopping.set()
         self._asked.set()
 
+    def end(self) -> None:
+        """The store is closed now: a turn that is still under way asks it nothing more."""
+        self._ended.set()
+
     def run(self) -> None:
         """Until it shall stop."""
         self.read_disk()
@@ -123,17 +128,22 @@ class Chores:
     def turn(self) -> None:
         """One round of everything that is due."""
         began = self._clock()
-        self._check_kill_file()
-        # What a push brought comes first: the store may take its time, or be the one that lost it.
-        self._write_disk()
-        self._look_at_store()
-        self._file()
-        self._dead_man.look()
-        self._write_disk()
-        self._tell()
-        self._warn()
-        self._claim()
-        self._measure()
+        for chore in (
+            self._check_kill_file,
+            # What a push brought comes first: the store may take its time, or have lost it.
+            self._write_disk,
+            self._look_at_store,
+            self._file,
+            self._dead_man.look,
+            self._write_disk,
+            self._tell,
+            self._warn,
+            self._claim,
+            self._measure,
+        ):
+            if self._ended.is_set():
+                return
+            chore()
         self._longest = max(self._longest, self._clock() - began)
 
     def taken(self) -> float:
@@ -292,6 +302,8 @@ class Chores:
             logger.warning("store: %s", warning)
 
     def _withdraw(self) -> None:
+        if self._ended.is_set():
+            return
         if self._measuring is not None:
             self._measuring.leave(online=self.online.is_set())
         if not self.online.is_set():

@@ -121,7 +121,7 @@ class _Timed:
         self._file = _File(_Reading(wire, limit))
 
     def sendall(self, data: bytes) -> None:
-        # In pieces: with TLS the time-out of a socket's own is for each of them (ssl module).
+        # In pieces, as sent: with TLS the time-out of a socket's own sendall is for each of them.
         rest = memoryview(data)
         while rest:
             self._wire.settimeout(self._limit.left())

@@ -388,6 +388,29 @@ def test_a_store_of_somebodys_own_that_fails_keeps_no_request_from_being_served(
     World(store=Foreign()).chores().introduce()
 
 
+def test_a_turn_that_is_late_when_its_process_ends_asks_nothing_of_the_closed_store() -> None:
+    world = World()
+
+    class Late(Troubled):
+        """One that answers after the agent has stopped waiting."""
+
+        def load(self) -> Loaded:
+            chores.stop()
+            chores.end()
+            return super().load()
+
+        def report(self, report: ProcessReport) -> None:
+            raise AssertionError(f"{report.id} reports")
+
+        def withdraw(self, process_id: str) -> None:
+            raise AssertionError(f"{process_id} withdraws")
+
+    world.store = Late()
+    chores = world.chores()
+    chores.run()
+    assert world.store.loads == 1
+
+
 class Slow(Troubled):
     """A store that takes two seconds for each look."""
 

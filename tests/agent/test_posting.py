@@ -97,7 +97,7 @@ def test_hints_before_the_answer_are_not_the_answer(receiver: Receiver) -> None:
 def test_a_receiver_that_takes_a_body_slowly_over_tls_ends_with_the_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The time-out of a TLS socket is for each piece of what is sent, of which there are many."""
+    """The time-out of a socket is for each piece of what is sent, of which there may be many."""
     files = issue(tmp_path, "hooks", "localhost")
     monkeypatch.setenv("SSL_CERT_FILE", str(files.authority))
     body, taken = b"x" * 2**25, 0
