@@ -24,16 +24,25 @@ if ARGV[2] then
   redis.call('EXPIRE', KEYS[2], ARGV[1] + 60)
   return {}
 end
-local found, size = {}, 0
-local since = '(' .. (now - ARGV[1])
-local heard = redis.call('ZREVRANGEBYSCORE', KEYS[2], '+inf', since, 'WITHSCORES', 'LIMIT', 0, 5000)
-for i = 1, #heard, 2 do
-  local length = redis.call('HSTRLEN', KEYS[1], heard[i])
-  if length <= MAX_REPORT and size + length <= MAX_ANSWER then
-    local report = redis.call('HGET', KEYS[1], heard[i])
-    if report then
-      size = size + length
-      found[#found + 1] = {heard[i + 1], report}
+-- Pages from the oldest on, of which the last two count: to ask from the end is a command that no
+-- permission of an earlier release has.
+local since, page, before = '(' .. (now - ARGV[1]), {}, {}
+for _ = 1, 20 do
+  before = page
+  page = redis.call('ZRANGEBYSCORE', KEYS[2], since, '+inf', 'WITHSCORES', 'LIMIT', 0, 5000)
+  if #page < 10000 then break end
+  since = '(' .. page[#page]
+end
+local found, size, left = {}, 0, 5000
+for _, heard in ipairs({page, before}) do
+  for i = #heard - 1, 1, -2 do
+    local length = redis.call('HSTRLEN', KEYS[1], heard[i])
+    if left > 0 and length <= MAX_REPORT and size + length <= MAX_ANSWER then
+      local report = redis.call('HGET', KEYS[1], heard[i])
+      if report then
+        size, left = size + length, left - 1
+        found[#found + 1] = {heard[i + 1], report}
+      end
     end
   end
 end
