@@ -193,7 +193,9 @@ class Agent:
             if self._alerts.hooks:
                 logger.warning("alerts: this store cannot keep what was told, nobody is told")
             return ()
-        elected = Elected(self._store, identity, self._alerts.hooks, self._clock)
+        elected = Elected(
+            self._store, identity, self._alerts.hooks, self._clock, pace=self._alerts.pace.elected
+        )
         return tuple([
             Courier(
                 hook, self._alerts, self._store, namespace=self._namespace, owner=identity,

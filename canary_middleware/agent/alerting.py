@@ -36,7 +36,7 @@ SIZES: Final = (4, 64, 1_000)
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often what is done; all in seconds.
+    """How often what is done; in seconds, but for the last.
 
     Attributes:
         turn: between two looks at the state that this process follows.
@@ -44,6 +44,7 @@ class Pace:
         lease: for which a process is the one that sends.
         spare: of it, that must be left before a post begins; more than that may take.
         ask: between two questions of a process that is not the one; up to twice as many.
+        elected: how many times as fast as usual it is found out who asks at all.
     """
 
     turn: float = 0.5
@@ -51,6 +52,7 @@ class Pace:
     lease: float = 20.0
     spare: float = 12.0
     ask: float = 5.0
+    elected: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ class Elected:
         hooks: that it declares.
         clock: monotonic seconds.
         chance: uniform in [0, 1).
+        pace: how many times as fast as usual everything is.
     """
 
     def __init__(
@@ -43,7 +44,10 @@ class Elected:
         hooks: Sequence[Webhook],
         clock: Callable[[], float],
         chance: Callable[[], float] = random.random,
+        pace: float = 1.0,
     ) -> None:
+        self._lasts = LASTS / pace
+        self._renew, self._pause = RENEW_EVERY / pace, ASK_EVERY / pace
         self._store = store
         self._owner = owner
         names = "\n".join(sorted(hook.name for hook in hooks))
@@ -71,8 +75,10 @@ class Elected:
 
     def _ask(self, now: float, attempts: Attempts) -> None:
         answers: list[bool] = []
-        attempts.make(lambda: answers.append(self._store.hold(self._owner, LASTS, of=self._name)))
+        attempts.make(
+            lambda: answers.append(self._store.hold(self._owner, self._lasts, of=self._name))
+        )
         if True in answers:
-            self._until, self._ask_at = now + LASTS, now + RENEW_EVERY
+            self._until, self._ask_at = now + self._lasts, now + self._renew
         elif False in answers:
-            self._until, self._ask_at = -math.inf, now + ASK_EVERY * (1.0 + self._chance() / 2)
+            self._until, self._ask_at = -math.inf, now + self._pause * (1.0 + self._chance() / 2)

@@ -15,7 +15,7 @@ from canary_middleware.core.webhook import Webhook
 from canary_middleware.stores import open_store
 from tests.agent.held import Held
 
-PACE = Pace(turn=0.1, look=0.5, lease=3.0, spare=1.5, ask=0.5)
+PACE = Pace(turn=0.1, look=0.5, lease=3.0, spare=1.5, ask=0.5, elected=10.0)
 
 if __name__ == "__main__":
     url, namespace, hook = sys.argv[1:]
