@@ -175,7 +175,13 @@ class Agent:
         return _Life(chores, listener, couriers)
 
     def _stale(self) -> bool:
-        return isinstance(self._engine, Engine) and self._engine.stale()
+        engine = self._engine
+        # Without a running release it moves nobody, and there is nothing to tell.
+        return (
+            isinstance(engine, Engine)
+            and engine.stale()
+            and any(lane.active for lane in engine.snapshot.lanes)
+        )
 
     def _claiming(self) -> Claiming | None:
         if not isinstance(self._store, Affinity):
