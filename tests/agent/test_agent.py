@@ -121,7 +121,7 @@ def test_garbage_in_any_key_leaves_the_last_good_state(
         for name in ("state", "audit", "processes", "heard"):
             client.set(f"canary:{{shop}}:{name}", value)
         client.publish("canary:{shop}:push", value)
-        wait_until(lambda: said("state", caplog), timeout=10.0, what="noticed")
+        wait_until(lambda: bool(said("state", caplog)), timeout=10.0, what="noticed")
         time.sleep(0.7)  # three looks at least
         assert site.helds[0].document == document
         # On a busy machine 64 MB may come too late as well, which is told as an outage beside it.

@@ -187,7 +187,8 @@ def test_behind_a_proxy_its_cookies_are_secure_whatever_the_proxy_says(
     made(capsys, tokens, "alice")
     with serving(tokens, "--behind-proxy") as (_, port), Visitor(port) as visitor:
         assert "; Secure" in (visitor.get("/sign-in").header("Set-Cookie") or "")
-        answer = visitor.get("/sign-in", **{"X-Forwarded-Proto": "http"})
+        told = {"X-Forwarded-Proto": "http"}
+        answer = visitor.request("GET", "/sign-in", headers=told)
         assert "; Secure" in (answer.header("Set-Cookie") or "")
 
 
