@@ -16,7 +16,7 @@ from canary_middleware.core.command import Command
 from canary_middleware.core.records import ProcessReport
 from canary_middleware.core.state import Phase, Verb
 from canary_middleware.errors import StoreUnavailableError
-from canary_middleware.panel.pages.looking import look
+from canary_middleware.panel.pages.looking import lines, look
 from canary_middleware.panel.pages.plots import Charts, span_of
 from canary_middleware.stores import Loaded, StateStore, open_store
 from tests.panel.believable import PLANS, Shop, Traffic
@@ -340,3 +340,26 @@ def test_the_weight_is_drawn_as_it_was_to_the_second(store: StateStore) -> None:
     assert heights[0] == pytest.approx(one, abs=2)
     assert min(heights) == pytest.approx(forty, abs=2)
     assert heights[-2:] == [nothing, nothing]
+
+
+def test_a_kill_that_was_lifted_is_drawn_as_long_as_it_lasted(store: StateStore) -> None:
+    started(store)
+    verbs.weight(store, "checkout", 40_000, by=BY)
+    verbs.kill(store, by=BY)
+    verbs.kill(store, "checkout", by=BY)
+    verbs.revive(store, by=BY)
+    verbs.revive(store, "checkout", by=BY)
+    found = look(store, "shop")
+    past = lines(store, "checkout")
+    drawn = Charts(store).of(found.views["checkout"], past, span_of("15m"), found.at + 30)
+    (path,) = [
+        one
+        for one in Elements(drawn["charts"][0].svg).of("path")
+        if one.get("class") == "line canary"
+    ]
+    heights = [float(one.split()[1]) for one in str(path["d"]).removeprefix("M").split("L")]
+    forty, nothing = 106.0, 166.0
+    down = heights.index(nothing)
+    assert 0 < down < len(heights) - 1
+    assert heights.count(nothing) == 2, "once down, and up again"
+    assert heights[-1] == pytest.approx(forty, abs=2)

@@ -11,8 +11,7 @@ from markupsafe import Markup
 
 from canary_middleware.core.guards import Guard, Metric
 from canary_middleware.core.records import Audit
-from canary_middleware.core.series import KILLED
-from canary_middleware.core.state import Entry
+from canary_middleware.core.state import Entry, Verb
 from canary_middleware.core.weight import FULL
 from canary_middleware.overview import series
 from canary_middleware.overview.lines import QUANTILES, Observed, Values
@@ -22,7 +21,7 @@ from canary_middleware.overview.wording import number
 from canary_middleware.panel.charts import units
 from canary_middleware.panel.charts.drawing import draw
 from canary_middleware.panel.charts.telling import latest, rows
-from canary_middleware.panel.charts.values import Kind, Level, Line, Mark, Picture, Reading, Unit
+from canary_middleware.panel.charts.values import Kind, Level, Line, Picture, Reading, Unit
 from canary_middleware.panel.pages.trail import marks
 from canary_middleware.stores import StateStore
 from canary_middleware.stores.protocol import SeriesStore
@@ -118,7 +117,7 @@ class Charts:
         found = _read(self._reader, view.name, begun, chosen, now)
         refused = number(found.refused, "point", "points")
         trouble = f"{refused} cannot be read and are left out." if found.refused else ""
-        charts = list(_plots(view, found, marks(past)))
+        charts = list(_plots(view, found, past))
         return {"charts": charts, "trouble": trouble, "span": span.key}
 
 
@@ -143,9 +142,9 @@ def span_of(key: str) -> Span | None:
     return next((one for one in SPANS if one.key == key), None)
 
 
-def _plots(view: View, found: series.Chart, seen: Sequence[Mark]) -> Iterator[Plot]:
-    frame = Picture("chart", "", units.RATE, (), found.since, found.until, seen)
-    yield _weight(view, found, frame)
+def _plots(view: View, found: series.Chart, past: Sequence[Audit]) -> Iterator[Plot]:
+    frame = Picture("chart", "", units.RATE, (), found.since, found.until, marks(past))
+    yield _weight(view, found, past, frame)
     given = _Lines(found, frame)
     yield given.plot("rate", "Requests", units.RATE, lambda one: one.rate)
     yield given.plot("errors", "Errors, share of requests", units.SHARE, lambda one: one.errors)
@@ -237,8 +236,8 @@ def _drawn(picture: Picture) -> Markup:
     return Markup(draw(picture))  # noqa: S704 # every text in it is escaped where it is drawn
 
 
-def _weight(view: View, found: series.Chart, frame: Picture) -> Plot:
-    entry, readings = view.entry, list(_weights(view, found))
+def _weight(view: View, found: series.Chart, past: Sequence[Audit], frame: Picture) -> Plot:
+    entry, readings = view.entry, list(_weights(view, found, past))
     label = f"{entry.release} canary" if entry else "canary"
     steps = {one for one in entry.plan.steps if one < FULL} if entry else set()
     return _plot(
@@ -251,7 +250,7 @@ def _weight(view: View, found: series.Chart, frame: Picture) -> Plot:
     )  # fmt: skip
 
 
-def _weights(view: View, found: series.Chart) -> Iterator[Reading]:
+def _weights(view: View, found: series.Chart, past: Sequence[Audit]) -> Iterator[Reading]:
     """Of earlier runs as it was recorded; of this one as the state itself says, to the second."""
     run = view.entry.run if view.entry else 0
     for one in found.stretches:
@@ -261,7 +260,7 @@ def _weights(view: View, found: series.Chart) -> Iterator[Reading]:
             yield one.until, None
     if view.entry is None:
         return
-    changes = list(_changes(view, view.entry, found))
+    changes = list(_changes(view, view.entry, past))
     before = [weight for at, weight in changes if at <= found.since]
     if before:
         yield found.since, before[-1]
@@ -269,13 +268,27 @@ def _weights(view: View, found: series.Chart) -> Iterator[Reading]:
     yield found.until, 0.0 if view.killed else float(view.entry.weight)
 
 
-def _changes(view: View, entry: Entry, found: series.Chart) -> Iterator[tuple[float, float]]:
+def _changes(view: View, entry: Entry, past: Sequence[Audit]) -> Iterator[tuple[float, float]]:
     """Every change of the weight in this run, kills and their ends too, in the order of time."""
     moves = [(one.at, float(one.weight)) for one in entry.periods]
-    killed = [one for one in found.stretches if (one.run, one.phase) == (entry.run, KILLED)]
-    for one in killed:
-        held = [weight for at, weight in moves if at <= one.until]
-        moves += [(one.since, 0.0), (one.until, held[-1] if held else 0.0)]
+    for since, until in _kills(past):
+        held = [weight for at, weight in moves if at <= until]
+        moves = [move for move in moves if not since <= move[0] < until]
+        moves += [(since, 0.0), (until, held[-1])] if held and since >= entry.begun else []
     if view.killed:
         moves = [move for move in moves if move[0] < view.killed.at] + [(view.killed.at, 0.0)]
     yield from sorted(moves)
+
+
+def _kills(past: Sequence[Audit]) -> Iterator[tuple[float, float]]:
+    """From when to when it was killed, of kills that were lifted; it has part in those of all."""
+    scopes: set[str] = set()
+    since = 0.0
+    for line in sorted(past, key=lambda line: line.at):
+        if line.action == "kill":
+            since = since if scopes else line.at
+            scopes.add(line.scope)
+        elif line.action == Verb.REVIVE.value and line.scope in scopes:
+            scopes.remove(line.scope)
+            if not scopes:
+                yield since, line.at
