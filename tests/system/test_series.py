@@ -74,6 +74,8 @@ def test_points_have_what_clients_saw_whoever_dies(
         wait_until(lambda: drawn(store) == saw, timeout=40, what="the other one goes on")
         # All of it may have been within ten seconds: one point, and a chart is of differences.
         wait_until(lambda: len(points(store)) > 1, timeout=20, what="a second point")
+        saw = visit(crowd)
+        wait_until(lambda: drawn(store) == saw, timeout=40, what="what came after the first point")
         written = points(store)
         first, *between = written[0], *intervals(written)
         for label, count in saw.items():
